@@ -1,0 +1,1 @@
+"""What is learned, at inference: nets, weights with model cards, and the runtime that runs them."""

@@ -1,0 +1,107 @@
+"""What a detector is: a small state per stream that turns statistics into observations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.types import (
+    Asset,
+    Kind,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Segment,
+    SoundFormat,
+    SoundStatistics,
+)
+
+FormatT = TypeVar("FormatT")
+
+
+class DetectorSettings(BaseModel):
+    """Base of all settings: every field has a unit and the source of its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def setting(default: Any, unit: str, description: str, source: str, **bounds: Any) -> Any:  # noqa: ANN401 - as pydantic.Field
+    """A setting: its default, unit ("" for a ratio), meaning and where the default comes from."""
+    return Field(
+        default=default,
+        description=description,
+        json_schema_extra={"unit": unit, "source": source},
+        **bounds,
+    )
+
+
+class Detector(ABC):
+    """Base of all detectors. Subclass PictureDetector, SoundDetector or StreamDetector.
+
+    A detector is made anew whenever the format of its stream changes, and lives in one thread.
+    `measurements`, if a detector has any, are figures of the whole asset (pooled over streams by
+    name, the last one wins).
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    kinds: ClassVar[tuple[Kind, ...]]
+    reads: ClassVar[Literal["picture", "sound", "stream"]]
+    summary: ClassVar[str]
+    Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
+
+    @abstractmethod
+    def finish(self) -> Iterable[Observation]:
+        """End of the stream, or of this format of it: what is still open."""
+
+    def measurements(self) -> dict[str, float]:
+        """Figures of the whole stream, after `finish`, for instance loudness_integrated_lufs."""
+        return {}
+
+
+class PictureDetector(Detector):
+    """Sees the frames of one video stream, a segment of about a second at a time."""
+
+    reads = "picture"
+
+    def __init__(self, settings: Any, picture_format: PictureFormat) -> None:  # noqa: ANN401 - the subclass's own Settings
+        self.settings = settings
+        self.format = picture_format
+
+    @abstractmethod
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """Take the next frames, in order; returns the observations that ended in them."""
+
+
+class SoundDetector(Detector):
+    """Sees one audio stream, a contiguous stretch of about a second at a time.
+
+    Stretches follow each other without a gap; after a gap the detector is made anew.
+    """
+
+    reads = "sound"
+
+    def __init__(self, settings: Any, sound_format: SoundFormat) -> None:  # noqa: ANN401 - the subclass's own Settings
+        self.settings = settings
+        self.format = sound_format
+
+    @abstractmethod
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
+        """Take the next stretch, in order; returns the observations that ended in it."""
+
+
+class StreamDetector(Detector):
+    """Sees all segments of an asset: notes of the transport, and picture and sound together."""
+
+    reads = "stream"
+
+    def __init__(self, settings: Any, asset: Asset) -> None:  # noqa: ANN401 - the subclass's own Settings
+        self.settings = settings
+        self.asset = asset
+
+    @abstractmethod
+    def update(self, segment: Segment) -> Iterable[Observation]:
+        """Take the next segment, in order; returns the observations that ended in it."""

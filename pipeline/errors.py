@@ -1,0 +1,29 @@
+"""Every error that Vidette raises on purpose.
+
+VidetteError
+ +- UsageError            the request itself is wrong (an unknown detector, a bad setting)
+ +- SourceError           the asset could not be opened or read; has `reason`, a short identifier
+"""
+
+from __future__ import annotations
+
+
+class VidetteError(Exception):
+    """Base of all errors that Vidette raises on purpose."""
+
+
+class UsageError(VidetteError):
+    """The request itself is wrong: an unknown detector, a setting out of range, no input."""
+
+
+class SourceError(VidetteError):
+    """The asset could not be opened or read.
+
+    Attributes:
+        reason: a short identifier, the same as in `Coverage.problems`, for instance `not_found`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

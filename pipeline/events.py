@@ -1,0 +1,167 @@
+"""From per-row decisions to intervals, and from detectors' observations to defects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.types import Defect, Observation
+
+
+@dataclass
+class Run:
+    """An interval in which a condition held. Values are those given with the rows that held."""
+
+    start: float
+    end: float
+    rows: int
+    peak: float  # time of the largest value
+    peak_value: float
+    mean_value: float
+
+
+class Runs:
+    """Turns a stream of booleans into intervals: bridges short gaps, drops short runs.
+
+    Rows may come in any portions; a run goes on across them. A row covers [time, time + duration).
+    """
+
+    def __init__(self, min_duration: float = 0.0, max_gap: float = 0.0) -> None:
+        self.min_duration = min_duration
+        self.max_gap = max_gap
+        self._open: Run | None = None
+
+    def feed(
+        self,
+        times: npt.ArrayLike,
+        durations: npt.ArrayLike,
+        holds: npt.ArrayLike,
+        values: npt.ArrayLike | None = None,
+    ) -> list[Run]:
+        """Take rows in time order; returns the runs that ended.
+
+        Args:
+            times: [T] seconds, increasing.
+            durations: [T] or scalar, seconds.
+            holds: [T] booleans.
+            values: [T] strength of each row; 1 where not given.
+        """
+        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        n = len(times)
+        durations = np.broadcast_to(np.asarray(durations, dtype=np.float64), n)
+        holds = np.atleast_1d(np.asarray(holds, dtype=bool))
+        strength = np.ones(n) if values is None else np.asarray(values, dtype=np.float64)
+        ended: list[Run] = []
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(np.int8)))
+        for first, stop in edges.reshape(-1, 2):
+            start, end = float(times[first]), float(times[stop - 1] + durations[stop - 1])
+            part = strength[first:stop]
+            top = int(np.argmax(part))
+            run = Run(
+                start=start,
+                end=end,
+                rows=int(stop - first),
+                peak=float(times[first + top]),
+                peak_value=float(part[top]),
+                mean_value=float(part.mean()),
+            )
+            if self._open is not None and start - self._open.end <= self.max_gap + 1e-6:
+                self._open = _join(self._open, run)
+            else:
+                ended += self._close()
+                self._open = run
+        if self._open is not None and n:
+            now = float(times[-1] + durations[-1])
+            if not holds[-1] and now - self._open.end > self.max_gap + 1e-6:
+                ended += self._close()
+        return ended
+
+    def finish(self) -> list[Run]:
+        """End of stream: the open run, if it is long enough."""
+        return self._close()
+
+    def _close(self) -> list[Run]:
+        run, self._open = self._open, None
+        if run is None or run.end - run.start < self.min_duration - 1e-6:
+            return []
+        return [run]
+
+
+def _join(a: Run, b: Run) -> Run:
+    rows = a.rows + b.rows
+    worst = a if a.peak_value >= b.peak_value else b
+    return Run(
+        start=a.start,
+        end=b.end,
+        rows=rows,
+        peak=worst.peak,
+        peak_value=worst.peak_value,
+        mean_value=(a.mean_value * a.rows + b.mean_value * b.rows) / rows,
+    )
+
+
+def ladder(
+    value: float, very_subtle: float, subtle: float, noticeable: float, very: float
+) -> float:
+    """Severity on the four-step ladder, linear between its steps.
+
+    The four figures are the values at severity 0.25, 0.5, 0.75 and 1; they rise or fall
+    monotonically. Below the first step severity falls towards 0.05.
+    """
+    steps = np.array([very_subtle, subtle, noticeable, very], dtype=np.float64)
+    if steps[-1] < steps[0]:
+        steps, value = -steps, -value
+    first = steps[0] - max(steps[1] - steps[0], 1e-9)
+    return float(np.interp(value, [first, *steps], [0.05, 0.25, 0.5, 0.75, 1.0]))
+
+
+def defects(
+    found: Iterable[tuple[str, int | None, Observation]], merge_gap: float = 0.0
+) -> list[Defect]:
+    """Make defects of observations: (detector name/version, stream, observation).
+
+    Observations of one kind, detector and stream that overlap, touch or lie within `merge_gap`
+    seconds become one defect, with the evidence of the most severe.
+    """
+    groups: dict[tuple[str, int | None, str], list[Observation]] = {}
+    for detector, stream, seen in found:
+        groups.setdefault((seen.kind, stream, detector), []).append(seen)
+    made = []
+    for (_, stream, detector), group in groups.items():
+        group.sort(key=lambda o: (o.start, o.end))
+        cluster: list[Observation] = []
+        until = -np.inf
+        for seen in group:
+            if cluster and seen.start > until + merge_gap + 1e-6:
+                made.append(_defect(cluster, detector, stream))
+                cluster = []
+                until = -np.inf
+            cluster.append(seen)
+            until = max(until, seen.end)
+        made.append(_defect(cluster, detector, stream))
+    return sorted(made, key=lambda d: (d.start, d.end, d.kind, d.id))
+
+
+def _defect(cluster: Sequence[Observation], detector: str, stream: int | None) -> Defect:
+    worst = max(cluster, key=lambda o: (o.severity, o.confidence))
+    start, end = cluster[0].start, max(o.end for o in cluster)
+    peak = worst.peak if worst.peak is not None else (worst.start + worst.end) / 2
+    key = f"{worst.kind}|{stream}|{start:.3f}|{detector}"
+    return Defect(
+        id=hashlib.sha256(key.encode()).hexdigest()[:12],
+        kind=worst.kind,
+        start=round(start, 6),
+        end=round(end, 6),
+        peak=round(min(max(peak, start), end), 6),
+        severity=round(min(max(worst.severity, 0.0), 1.0), 4),
+        confidence=round(min(max(max(o.confidence for o in cluster), 0.0), 1.0), 4),
+        stream=stream,
+        region=worst.region,
+        evidence={name: round(float(number), 6) for name, number in worst.evidence.items()},
+        summary=worst.summary,
+        detector=detector,
+    )
