@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
 
@@ -18,16 +21,16 @@ from pipeline.errors import UsageError
 from pipeline.source import Limits
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What to look for, and within which limits."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="VIDETTE_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     only: tuple[str, ...] = Field(default=(), description="run these detectors alone")
     skip: tuple[str, ...] = Field(default=(), description="run all detectors but these")
-    threads: int = Field(default=0, ge=0, le=64, description="decoder threads; 0: up to 4")
+    threads: int = Field(
+        default=0, ge=0, le=64, description="decoder threads; 0: one a core, at most 4"
+    )
     limits: Limits = Field(default_factory=Limits)
     detectors: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per detector: its settings"
@@ -45,20 +48,11 @@ class Settings(BaseSettings):
     def _valid(cls, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, table in tables.items():
             _check_name(name)
-            DETECTORS[name].Settings.model_validate(table)
+            try:
+                DETECTORS[name].Settings.model_validate(table)
+            except ValidationError as error:
+                raise ValueError(f"{name}.{_explain(error)}") from error
         return tables
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options first, then the environment, then the YAML file."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
     def enabled(self) -> list[str]:
         """Names of the detectors to run, in the order of the registry."""
@@ -70,24 +64,54 @@ class Settings(BaseSettings):
         return DETECTORS[name].Settings.model_validate(self.detectors.get(name, {}))
 
 
+class _Layered(Settings, BaseSettings):
+    """Reads the same fields from options, the environment and a YAML file, in this order."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VIDETTE_", env_nested_delimiter="__", extra="forbid"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_unused: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options first, then the environment, then the YAML file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load(config: str | Path | None = None, **options: Any) -> Settings:
+    """Settings from an optional YAML file, the environment and options.
+
+    Raises:
+        UsageError: the file cannot be read, or a field is unknown or out of range; the message
+            names it.
+    """
+    if config is not None and not Path(config).is_file():
+        raise UsageError(f"there is no configuration file {config}")
+
+    class Layered(_Layered):
+        model_config = SettingsConfigDict(yaml_file=config)
+
+    try:
+        return Settings.model_validate(Layered(**options).model_dump())
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from error
+    except (SettingsError, yaml.YAMLError, TypeError) as error:
+        raise UsageError(f"the settings cannot be read: {error}") from error
+
+
 def _check_name(name: str) -> None:
     if name not in DETECTORS:
         raise ValueError(f"there is no detector {name!r}; `vidette detectors` lists them")
 
 
-def load(config: str | None = None, **options: Any) -> Settings:  # noqa: ANN401 - fields of Settings
-    """Settings from an optional YAML file, the environment and options.
-
-    Raises:
-        UsageError: a field is unknown or out of range; the message names it.
-    """
-
-    class Configured(Settings):
-        model_config = SettingsConfigDict(yaml_file=config)
-
-    try:
-        made = Configured(**options)
-    except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise UsageError("; ".join(lines)) from error
-    return Settings.model_construct(**{k: getattr(made, k) for k in Settings.model_fields})
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for one in error.errors():
+        where = ".".join(str(part) for part in one["loc"])
+        lines.append(f"{where}: {one['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)

@@ -1,0 +1,502 @@
+"""Vidette: finds the defects that a viewer would notice in audio and video.
+
+The command line (`vidette --help`) and the public API::
+
+    import vidette
+
+    result = vidette.inspect("programme.mp4")
+    for defect in result.defects:
+        print(defect.kind, defect.start, defect.end, defect.severity, defect.summary)
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    from pipeline.inspect import Progress as InspectionProgress
+    from pipeline.inspect import ProgressCallback
+    from pipeline.settings import Settings
+    from pipeline.types import Inspection
+
+__all__ = ["inspect", "main"]
+
+CLEAN, DEFECTS, NOT_EXAMINED, USAGE = 0, 1, 2, 64  # exit statuses; 64 is EX_USAGE of sysexits.h
+
+
+def inspect(
+    uri: str | Path,
+    *,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    report: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Inspection:
+    """Inspect one asset from beginning to end.
+
+    Args:
+        uri: a local path, anything FFmpeg opens, an fsspec URI, or "-" for standard input.
+        only: names of the detectors to run; all where empty.
+        skip: names of detectors not to run.
+        settings: dotted names to values, as with `--set`: {"freeze.min_duration": 0.5}.
+        config: a YAML file with the same fields as `pipeline.settings.Settings`.
+        report: where to write the HTML report, if anywhere.
+        progress: called about once per second of presentation.
+
+    Returns:
+        What was found, and how much could be examined. What is wrong with the asset is in the
+        result (`coverage`, `defects`), it is not raised.
+
+    Raises:
+        pipeline.errors.UsageError: an unknown detector or setting, or a value out of range.
+    """
+    chosen = _settings(config, only, skip, dict(settings or {}))
+    return _inspect(str(uri), chosen, None if report is None else Path(report), progress)
+
+
+def _inspect(
+    uri: str, settings: Settings, report: Path | None, progress: ProgressCallback | None
+) -> Inspection:
+    from pipeline.inspect import inspect as inspect_asset
+    from pipeline.source import spooled
+
+    with spooled(uri, settings.limits) as place:
+        result = inspect_asset(place, settings, progress)
+        result.uri = uri
+        if report is not None:
+            from pipeline.report import write_report
+
+            write_report(result, report, place, settings.limits)
+    return result
+
+
+def _settings(
+    config: str | Path | None, only: Iterable[str], skip: Iterable[str], values: dict[str, Any]
+) -> Settings:
+    from pipeline.errors import UsageError
+    from pipeline.settings import load
+
+    options: dict[str, Any] = {}
+    if chosen := tuple(only):
+        options["only"] = chosen
+    if left_out := tuple(skip):
+        options["skip"] = left_out
+    for dotted, value in values.items():
+        owner, _, name = dotted.partition(".")
+        if not name:
+            raise UsageError(f"{dotted!r} is not DETECTOR.SETTING or limits.SETTING")
+        if owner == "limits":
+            options.setdefault("limits", {})[name] = value
+        else:
+            options.setdefault("detectors", {}).setdefault(owner, {})[name] = value
+    return load(config, **options)
+
+
+# ------------------------------------------------------------------------------- command line
+
+# Typer carries its own copy of Click and exports none of the base of its usage errors.
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="vidette",
+    help="Finds the defects that a viewer would notice in audio and video: what, when, where and "
+    "how badly.",
+    epilog="Start with: vidette inspect programme.mp4 --report report.html",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+@app.command(
+    "inspect",
+    epilog="Exit status: 0 nothing found, 1 defects found, 2 not examined, wholly or in part "
+    "(see --allow-partial), 64 usage.",
+)
+def inspect_command(
+    uris: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URI...",
+            help="Files, globs, '-' for standard input, or URIs (https://, s3://, gs://, rtsp://).",
+        ),
+    ],
+    output_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            "-f",
+            help="table for people; json: one object per asset; jsonl: one line per asset.",
+        ),
+    ] = Format.TABLE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there instead of to the screen.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write an HTML report that opens offline. With several assets: a folder that "
+            "takes one report each."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run these detectors alone (repeat, or separate by commas)."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Run all detectors but these (likewise).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting, for instance freeze.min_duration=0.5 or limits.read_timeout=30; "
+            "`vidette detectors` lists them.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML file of settings; VIDETTE_* variables override it.")
+    ] = None,
+    min_severity: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out what is less severe: 0.25 very subtle, 0.5 subtle, 0.75 noticeable, "
+            "1 very noticeable.",
+        ),
+    ] = 0.0,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial", help="An asset examined only in part does not give exit status 2."
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Inspect assets and list their defects.
+
+    Times are h:mm:ss.mmm from the start of the presentation. Ctrl-C stops early and still writes
+    what was found, marked partial.
+    """
+    from rich.console import Console
+
+    from pipeline.source import expand
+
+    chosen = _settings(config, _split(only), _split(skip), _parse(settings or []))
+    names = expand(uris)
+    if report is not None and len(names) > 1:
+        report.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    status, reports = CLEAN, set[Path]()
+    screen = Console(stderr=True)
+    with _sink(output) as sink, _progress(screen, quiet) as bar:
+        for name in names:
+            place = report
+            if report is not None and len(names) > 1:
+                place = _report_name(report, name, reports)
+            result = _inspect(name, chosen, place, _Bar(bar, name))
+            result.defects = [d for d in result.defects if d.severity >= min_severity]
+            _print(result, output_format, sink)
+            if place is not None:
+                screen.print(f"Report: {place}", highlight=False, soft_wrap=True)
+            status = max(status, _status(result, allow_partial))
+            if any(problem.reason == "interrupted" for problem in result.coverage.problems):
+                break
+    raise typer.Exit(status)
+
+
+@app.command()
+def detectors(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Show these alone.")
+    ] = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", "-f", help="table, json or jsonl.")
+    ] = Format.TABLE,
+) -> None:
+    """List every detector with its settings, their units, defaults and sources."""
+    import json
+
+    from rich.console import Console
+
+    from pipeline.detectors import DETECTORS
+    from pipeline.errors import UsageError
+
+    unknown = [name for name in names or [] if name not in DETECTORS]
+    if unknown:
+        raise UsageError(f"there is no detector {unknown[0]!r}; `vidette detectors` lists them")
+    facts = [_detector_facts(name) for name in names or DETECTORS]
+    if output_format is Format.TABLE:
+        _detector_table(facts, Console())
+    elif output_format is Format.JSON:
+        print(json.dumps(facts, indent=2))
+    else:
+        for fact in facts:
+            print(json.dumps(fact))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of an inspection result."""
+    import json
+
+    from pipeline.types import Inspection
+
+    print(json.dumps(Inspection.model_json_schema(by_alias=True), indent=2))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"vidette {version_of('vidette')}")
+        raise typer.Exit(CLEAN)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `vidette` command: runs and exits with 0, 1, 2 or 64 (see `vidette inspect --help`)."""
+    from pipeline.errors import SourceError, UsageError
+
+    try:
+        status = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="vidette",
+            standalone_mode=False,
+        )
+    except _CommandLineError as error:
+        error.show()
+        sys.exit(USAGE)
+    except UsageError as error:
+        print(f"vidette: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    except SourceError as error:
+        print(f"vidette: {error}", file=sys.stderr)
+        sys.exit(NOT_EXAMINED)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(status or CLEAN)
+
+
+def _status(result: Inspection, allow_partial: bool) -> int:
+    state = result.coverage.state
+    if state == "none" or (state == "partial" and not allow_partial):
+        return NOT_EXAMINED
+    return DEFECTS if result.defects else CLEAN
+
+
+def _split(names: list[str] | None) -> list[str]:
+    return [part.strip() for name in names or [] for part in name.split(",") if part.strip()]
+
+
+def _parse(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from pipeline.errors import UsageError
+
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set wants NAME=VALUE, not {pair!r}")
+        values[name.strip()] = yaml.safe_load(value)
+    return values
+
+
+def _report_name(folder: Path, uri: str, taken: set[Path]) -> Path:
+    stem = Path(uri.rstrip("/")).name or "asset"
+    place, n = folder / f"{stem}.html", 1
+    while place in taken:
+        n += 1
+        place = folder / f"{stem}-{n}.html"
+    taken.add(place)
+    return place
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[IO[str]]:
+    """Where results go. A file appears only when it is whole."""
+    if output is None:
+        yield sys.stdout
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    growing = output.with_name(f".{output.name}.part")
+    with growing.open("w", encoding="utf-8") as file:
+        yield file
+    growing.replace(output)
+
+
+def _progress(screen: Console, quiet: bool) -> RichProgress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[position]}  {task.fields[speed]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[found]}", markup=False),
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+        transient=True,
+    )
+
+
+class _Bar:
+    """Shows the progress of one asset."""
+
+    def __init__(self, bar: RichProgress, name: str) -> None:
+        self._bar = bar
+        label = name if len(name) <= 40 else "…" + name[-39:]
+        self._task = bar.add_task(label, total=None, position="", speed="", found="")
+
+    def __call__(self, now: InspectionProgress) -> None:
+        total = None if now.duration is None else max(now.duration, now.position)
+        self._bar.update(
+            self._task,
+            total=total,
+            completed=now.position,
+            position=timecode(now.position),
+            speed=f"{now.speed:.1f}× real time",
+            found=f"{now.defects} found" if now.defects else "",
+        )
+
+
+def timecode(seconds: float) -> str:
+    """Seconds as h:mm:ss.mmm."""
+    sign, milliseconds = ("-" if seconds < 0 else ""), round(abs(seconds) * 1000)
+    whole, thousandths = divmod(milliseconds, 1000)
+    return f"{sign}{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}.{thousandths:03}"
+
+
+def _print(result: Inspection, output_format: Format, sink: IO[str]) -> None:
+    if output_format is Format.JSON:
+        sink.write(result.model_dump_json(by_alias=True, indent=2) + "\n")
+    elif output_format is Format.JSONL:
+        sink.write(result.model_dump_json(by_alias=True) + "\n")
+    else:
+        _table(result, sink)
+    sink.flush()
+
+
+def _table(result: Inspection, sink: IO[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sink, highlight=False, width=None if sink.isatty() else 160)
+    console.print(Text(result.uri, style="bold"), soft_wrap=True)
+    console.print(Text(_facts(result)), soft_wrap=True)
+    for problem in result.coverage.problems:
+        at = "" if problem.time is None else f" at {timecode(problem.time)}"
+        line = f"Not examined{at}: {problem.detail} ({problem.reason})"
+        console.print(Text(line, style="yellow"), soft_wrap=True)
+    if result.defects:
+        table = Table("Kind", "Start", "End", "Severity", "Conf.", "Evidence")
+        for defect in result.defects:
+            table.add_row(
+                defect.kind,
+                timecode(defect.start),
+                timecode(defect.end),
+                Text(f"{defect.severity:.2f} {severity_word(defect.severity)}"),
+                f"{defect.confidence:.2f}",
+                Text(defect.summary),
+            )
+        console.print(table)
+    elif result.coverage.state == "complete":
+        console.print(Text("No defects found.", style="green"))
+    elif result.coverage.state == "partial":
+        console.print(Text("No defects found in what could be examined.", style="yellow"))
+    console.print()
+
+
+def severity_word(severity: float) -> str:
+    """The step of the four-step ladder that a severity lies nearest to."""
+    steps = ("very subtle", "subtle", "noticeable", "very noticeable")
+    return steps[min(max(round(severity * 4) - 1, 0), 3)]
+
+
+def _facts(result: Inspection) -> str:
+    asset, coverage = result.asset, result.coverage
+    parts = [f"{asset.container or 'not opened'}, {timecode(asset.duration)}"]
+    for video in asset.video:
+        rate = f" {video.frame_rate:.5g} fps" if video.frame_rate else ""
+        parts.append(f"{video.codec} {video.width}x{video.height}{rate}")
+    for audio in asset.audio:
+        layout = audio.layout or f"{audio.channels} channels"
+        parts.append(f"{audio.codec} {audio.sample_rate} Hz {layout}")
+    examined = sum(end - start for start, end in coverage.examined)
+    parts.append(f"examined {coverage.state}: {examined:.1f} s")
+    wall = result.timings.get("wall", 0.0)
+    if wall > 0 and examined > 0:
+        parts.append(f"{examined / wall:.1f}× real time")
+    return " · ".join(parts)
+
+
+def _detector_facts(name: str) -> dict[str, Any]:
+    from pipeline.detectors import DETECTORS
+
+    detector = DETECTORS[name]
+    properties = detector.Settings.model_json_schema().get("properties", {})
+    return {
+        "name": name,
+        "version": detector.version,
+        "finds": list(detector.kinds),
+        "reads": detector.reads,
+        "summary": detector.summary,
+        "settings": {
+            key: {
+                "default": facts.get("default"),
+                "unit": facts.get("unit", ""),
+                "description": facts.get("description", ""),
+                "source": facts.get("source", ""),
+            }
+            for key, facts in properties.items()
+        },
+    }
+
+
+def _detector_table(facts: list[dict[str, Any]], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    for fact in facts:
+        head = f"{fact['name']} (version {fact['version']}, reads {fact['reads']})"
+        table = Table(
+            "Setting", "Default", "Unit", "Meaning", "Source", title=head, title_justify="left"
+        )
+        table.caption = f"{fact['summary']} Finds: {', '.join(fact['finds'])}."
+        table.caption_justify = "left"
+        for key, one in fact["settings"].items():
+            row = (f"{fact['name']}.{key}", str(one["default"]), one["unit"])
+            table.add_row(*(Text(cell) for cell in (*row, one["description"], one["source"])))
+        console.print(table)
+        console.print()
+
+
+if __name__ == "__main__":
+    main()
