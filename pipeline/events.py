@@ -158,7 +158,7 @@ def _defect(cluster: Sequence[Observation], detector: str, stream: int | None) -
         end=round(end, 6),
         peak=round(min(max(peak, start), end), 6),
         severity=round(min(max(worst.severity, 0.0), 1.0), 4),
-        confidence=round(min(max(max(o.confidence for o in cluster), 0.0), 1.0), 4),
+        confidence=round(min(max(0.0, *(o.confidence for o in cluster)), 1.0), 4),
         stream=stream,
         region=worst.region,
         evidence={name: round(float(number), 6) for name, number in worst.evidence.items()},

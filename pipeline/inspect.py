@@ -1,4 +1,4 @@
-"""One asset, one process: open, decode, measure, detect, and say what was found and what was not."""
+"""One asset in one process: open, decode, measure, detect; say what was found and what was not."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pipeline.source import open_source
 from pipeline.timeline import Timeline
 from pipeline.types import (
     Asset,
+    AudioTrack,
     Coverage,
     Inspection,
     Note,
@@ -34,6 +35,7 @@ from pipeline.types import (
     Problem,
     Segment,
     SoundFormat,
+    VideoTrack,
 )
 
 
@@ -223,8 +225,10 @@ def _count(asset: Asset, segment: Segment) -> None:
 
 
 def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
-    for track in (*asset.video, *asset.audio):
-        seen = track.frames if hasattr(track, "frames") else track.samples
+    decoded = {track.stream: track.frames for track in asset.video}
+    decoded |= {track.stream: track.samples for track in asset.audio}
+    tracks: list[VideoTrack | AudioTrack] = [*asset.video, *asset.audio]
+    for track in tracks:
         if not track.examined:
             coverage.problems.append(
                 Problem(
@@ -233,7 +237,7 @@ def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
                     stream=track.stream,
                 )
             )
-        elif not seen:
+        elif not decoded[track.stream]:
             coverage.problems.append(
                 Problem(
                     reason="nothing_decoded",
@@ -242,9 +246,8 @@ def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
                 )
             )
     length = max(asset.duration, 1e-9)
-    tracks = max(len(asset.audio), 1)
     for name, seconds in bench.seen.items():
-        whole = length * (tracks if DETECTORS[name].reads == "sound" else 1)
+        whole = length * (max(len(asset.audio), 1) if DETECTORS[name].reads == "sound" else 1)
         coverage.detectors[name] = round(min(seconds / whole, 1.0), 4)
     if not coverage.examined:
         coverage.state = "none"

@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "vidette.inspection/1"
-
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
@@ -90,7 +88,7 @@ class Published(BaseModel):
 
 
 class Region(Published):
-    """A rectangle of the picture as decoded (before rotation), in shares of its width and height."""
+    """A rectangle of the picture as decoded (not rotated), in shares of its width and height."""
 
     left: float = Field(ge=0, le=1)
     top: float = Field(ge=0, le=1)
@@ -195,7 +193,7 @@ class Inspection(Published):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    schema_: Literal["vidette.inspection/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["vidette.inspection/1"] = Field(default="vidette.inspection/1", alias="schema")
     uri: str
     asset: Asset = Field(default_factory=Asset)
     coverage: Coverage = Field(default_factory=Coverage)
@@ -358,7 +356,8 @@ class SoundStatistics:
     @property
     def times(self) -> Float64:
         """Start time of each block, [M]."""
-        return self.time + np.arange(self.energy.shape[1]) * self.block_seconds
+        blocks = np.arange(self.energy.shape[1], dtype=np.float64)
+        return self.time + blocks * self.block_seconds
 
 
 @dataclass(frozen=True)

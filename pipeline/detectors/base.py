@@ -28,7 +28,7 @@ class DetectorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def setting(default: Any, unit: str, description: str, source: str, **bounds: Any) -> Any:  # noqa: ANN401 - as pydantic.Field
+def setting(default: Any, unit: str, description: str, source: str, **bounds: Any) -> Any:
     """A setting: its default, unit ("" for a ratio), meaning and where the default comes from."""
     return Field(
         default=default,
@@ -67,7 +67,7 @@ class PictureDetector(Detector):
 
     reads = "picture"
 
-    def __init__(self, settings: Any, picture_format: PictureFormat) -> None:  # noqa: ANN401 - the subclass's own Settings
+    def __init__(self, settings: Any, picture_format: PictureFormat) -> None:
         self.settings = settings
         self.format = picture_format
 
@@ -84,7 +84,7 @@ class SoundDetector(Detector):
 
     reads = "sound"
 
-    def __init__(self, settings: Any, sound_format: SoundFormat) -> None:  # noqa: ANN401 - the subclass's own Settings
+    def __init__(self, settings: Any, sound_format: SoundFormat) -> None:
         self.settings = settings
         self.format = sound_format
 
@@ -98,7 +98,7 @@ class StreamDetector(Detector):
 
     reads = "stream"
 
-    def __init__(self, settings: Any, asset: Asset) -> None:  # noqa: ANN401 - the subclass's own Settings
+    def __init__(self, settings: Any, asset: Asset) -> None:
         self.settings = settings
         self.asset = asset
 

@@ -1,6 +1,6 @@
-"""The pass over every decoded frame: tile maps and row profiles, by Numba over the decoder's planes.
+"""The pass over every decoded frame: tile maps and row profiles, on the planes of the decoder.
 
-Nothing is copied or converted for 8-bit planar YUV and NV12: the kernel reads the decoder's own
+By Numba. Nothing is copied or converted for 8-bit planar YUV and NV12: the kernel reads the decoder's own
 memory. Other formats go through one shared swscale context to yuv420p first (deep formats lose
 their low bits there). About 1 ms of one core per 1080p frame.
 """
@@ -132,7 +132,7 @@ def _plane(frame: av.VideoFrame, index: int) -> UInt8:
     """A plane of 8-bit samples as [rows, line size], over the frame's own memory."""
     plane = frame.planes[index]
     line = plane.line_size
-    flat: UInt8 = np.frombuffer(plane, np.uint8)
+    flat: UInt8 = np.frombuffer(memoryview(plane), np.uint8)
     return flat[: flat.size // line * line].reshape(-1, line)
 
 
@@ -205,8 +205,9 @@ class PictureMeter:
         weights = _tile_weights(self.format)
         for index, name in enumerate(("luma", "motion", "detail", "comb", "cb", "cr")):
             frames[name] = np.tensordot(maps[:, index], weights, axes=2)
+        luma, motion, detail, comb, cb, cr = (maps[:, index] for index in range(6))
         taken = PictureStatistics(
-            self.format, frames, *(maps[:, index] for index in range(6)), profiles, self._looks
+            self.format, frames, luma, motion, detail, comb, cb, cr, profiles, self._looks
         )
         self._rows, self._maps, self._profiles, self._looks = [], [], [], []
         return taken
