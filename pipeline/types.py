@@ -284,7 +284,7 @@ class Look:
 
     time: float
     frame: int  # index of the frame in its segment
-    histogram: npt.NDArray[np.int64]  # [256] luma code values as stored, not rescaled
+    histogram: npt.NDArray[np.int64]  # [256] luma code values as stored, of every third row
     row_mean: Float32  # [H]
     row_spread: Float32  # [H] mean absolute difference between horizontal neighbours
     column_mean: Float32  # [W]
@@ -293,7 +293,8 @@ class Look:
     row_steps: Float32  # [H] isolated luma steps between rows y-1 and y, mean over columns
     noise: Float32  # [th, tw] Immerkaer noise sigma
     fine: Float32  # [th, tw] mean |Y[x]-Y[x-1]|
-    coarse: Float32  # [th, tw] mean |Y[x]-Y[x-4]|
+    curve: Float32  # [th, tw] mean |Y[x-1]-2Y[x]+Y[x+1]|
+    contour: Float32  # [th, tw] crossings of the tile by contours of 2 to 9 code values
 
 
 @dataclass
