@@ -334,6 +334,35 @@ class SoundFormat:
         return max(1, self.rate // 100)
 
 
+CROSS_BANDS = (20.0, 250.0, 2000.0)  # Hz, where the bands of Spectra.cross begin
+
+
+@dataclass
+class Spectra:
+    """Short-time power spectra of a stretch: F half-overlapping Hann windows of about 43 ms.
+
+    The windows go on across stretches: the first may begin in the stretch before. `power`
+    float32 [F, B] is the mean over the channels; its sum over B is the mean square of the window
+    (full scale 1.0). `cross` float32 [F, P, 3, 3] holds for each pair of channels the power of the
+    left, the power of the right and their cross power (left times right) in three bands, which
+    begin at CROSS_BANDS.
+    """
+
+    time: float  # start of the first window
+    hop: float  # seconds from one window to the next
+    window: float  # seconds
+    frequencies: Float64  # [B], Hz
+    power: Float32
+    pairs: tuple[tuple[int, int], ...]  # channels: left and right of the front, back, sides
+    cross: Float32
+
+    @property
+    def times(self) -> Float64:
+        """Start of the slot of one hop in the middle of each window, [F]."""
+        slots = np.arange(self.power.shape[0], dtype=np.float64)
+        return self.time + (self.window - self.hop) / 2 + slots * self.hop
+
+
 @dataclass
 class SoundStatistics:
     """A contiguous stretch of sound: a whole number M of blocks of about 10 ms.
@@ -348,6 +377,7 @@ class SoundStatistics:
     energy: Float32
     peak: Float32
     mean: Float32
+    spectra: Spectra
 
     @property
     def block_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.measure.spectrum import SpectrumMeter
 from pipeline.types import Float32, SoundFormat, SoundStatistics
 
 
@@ -15,6 +16,7 @@ class SoundMeter:
         self._time = 0.0
         self._parts: list[Float32] = []
         self._held = 0
+        self._spectrum = SpectrumMeter(sound_format)
 
     def add(self, samples: Float32, time: float) -> None:
         """Take float32 [C, N] samples, contiguous with those before; `time` is of the first."""
@@ -50,6 +52,7 @@ class SoundMeter:
             energy=np.einsum("cmn,cmn->cm", blocks, blocks) / np.float32(block),
             peak=np.maximum(blocks.max(axis=2), -blocks.min(axis=2)),
             mean=blocks.mean(axis=2, dtype=np.float32),
+            spectra=self._spectrum.measure(samples, self._time),
         )
         self._time += whole / self.format.rate
         self._parts = [rest.copy()] if rest.shape[1] else []
