@@ -60,6 +60,7 @@ class Bench:
         self._names = settings.enabled()
         self.found: list[tuple[str, int | None, Observation]] = []
         self.measurements: dict[str, float] = {}
+        self._owners: dict[str, int | None] = {}  # the stream whose figures keep their names
         self.seen: dict[str, float] = dict.fromkeys(self._names, 0.0)
         self._asset = asset
         self._picture: dict[str, PictureDetector] = {}
@@ -92,12 +93,13 @@ class Bench:
             stream = sound.format.stream
             state = self._sound.get(stream)
             if state is None or state[0] != sound.format or abs(state[1] - sound.time) > 1e-3:
-                self._end_sound(stream)
+                kept = self._end_sound(stream, gap=True)
                 made: dict[str, SoundDetector] = {}
                 for name in self._names:
                     detector = DETECTORS[name]
                     if issubclass(detector, SoundDetector):
-                        made[name] = detector(self._settings.of(name), sound.format)
+                        again = kept.get(name)
+                        made[name] = again or detector(self._settings.of(name), sound.format)
                 state = (sound.format, sound.time, made)
             length = sound.samples.shape[1] / sound.format.rate
             self._sound[stream] = (state[0], sound.time + length, state[2])
@@ -119,15 +121,22 @@ class Bench:
                 self._end(name, self._picture_format.stream, detector)
         self._picture = {}
 
-    def _end_sound(self, stream: int) -> None:
+    def _end_sound(self, stream: int, gap: bool = False) -> dict[str, SoundDetector]:
+        """End the detectors of a stream; at a gap return those that go on, see SoundDetector."""
         state = self._sound.pop(stream, None)
-        if state is not None:
-            for name, detector in state[2].items():
+        kept: dict[str, SoundDetector] = {}
+        for name, detector in state[2].items() if state else ():
+            if gap and detector.whole_stream:
+                kept[name] = detector
+            else:
                 self._end(name, stream, detector)
+        return kept
 
     def _end(self, name: str, stream: int | None, detector: Detector) -> None:
         self._keep(name, stream, detector.finish())
-        self.measurements.update(detector.measurements())
+        for figure, value in detector.measurements().items():
+            owner = self._owners.setdefault(figure, stream)
+            self.measurements[figure if owner == stream else f"{figure}_stream_{stream}"] = value
 
     def _keep(self, name: str, stream: int | None, seen: Iterable[Observation]) -> None:
         label = f"{name}/{DETECTORS[name].version}"

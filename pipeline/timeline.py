@@ -16,6 +16,8 @@ SERIES = {
     "detail": "mean",  # mean absolute gradient, code values
     "level": "max",  # RMS of the loudest channel, dBFS
     "peak": "max",  # sample peak, dBFS
+    "loudness_momentary": "max",  # of the 400 ms before, LUFS
+    "loudness_short_term": "max",  # of the 3 s before, LUFS
 }
 FLOOR_DB = -120.0
 
@@ -40,6 +42,13 @@ class Timeline:
             peak = 20 * np.log10(np.maximum(sound.peak.max(axis=0), 1e-6))
             self._add("level", sound.times, loudest)
             self._add("peak", sound.times, peak)
+            ends = sound.times + sound.block_seconds - 1e-6
+            for name, values in (
+                ("loudness_momentary", sound.momentary),
+                ("loudness_short_term", sound.short_term),
+            ):
+                known = ~np.isnan(values)
+                self._add(name, ends[known], values[known])
 
     def result(self) -> Timelines:
         """All series; None where nothing was measured."""

@@ -42,8 +42,8 @@ class Detector(ABC):
     """Base of all detectors. Subclass PictureDetector, SoundDetector or StreamDetector.
 
     A detector is made anew whenever the format of its stream changes, and lives in one thread.
-    `measurements`, if a detector has any, are figures of the whole asset (pooled over streams by
-    name, the last one wins).
+    `measurements`, if a detector has any, are figures of the whole stream. Those of the first audio
+    track keep their names; of another track they are called `<name>_stream_<index>`.
     """
 
     name: ClassVar[str]
@@ -79,10 +79,13 @@ class PictureDetector(Detector):
 class SoundDetector(Detector):
     """Sees one audio stream, a contiguous stretch of about a second at a time.
 
-    Stretches follow each other without a gap; after a gap the detector is made anew.
+    Stretches follow each other without a gap; after a gap the detector is made anew, unless it says
+    `whole_stream`: then one detector sees the stream from its beginning to its end, and `update`
+    must itself look at `sound.time` and `sound.format` for gaps and changes.
     """
 
     reads = "sound"
+    whole_stream: ClassVar[bool] = False
 
     def __init__(self, settings: Any, sound_format: SoundFormat) -> None:
         self.settings = settings

@@ -1,9 +1,10 @@
-"""The pass over every decoded sample: energy, peak and mean in blocks of about 10 ms."""
+"""The pass over every decoded sample: energy, peak, mean and loudness in blocks of about 10 ms."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from pipeline.measure.loudness import LoudnessMeter
 from pipeline.measure.spectrum import SpectrumMeter
 from pipeline.types import Float32, SoundFormat, SoundStatistics
 
@@ -17,6 +18,7 @@ class SoundMeter:
         self._parts: list[Float32] = []
         self._held = 0
         self._spectrum = SpectrumMeter(sound_format)
+        self._loudness = LoudnessMeter(sound_format)
 
     def add(self, samples: Float32, time: float) -> None:
         """Take float32 [C, N] samples, contiguous with those before; `time` is of the first."""
@@ -45,6 +47,7 @@ class SoundMeter:
             rest = samples[:, whole:]
         samples = samples[:, :whole]
         blocks = samples.reshape(samples.shape[0], -1, block)
+        weighted, momentary, short_term = self._loudness.measure(samples)
         taken = SoundStatistics(
             format=self.format,
             time=self._time,
@@ -52,6 +55,9 @@ class SoundMeter:
             energy=np.einsum("cmn,cmn->cm", blocks, blocks) / np.float32(block),
             peak=np.maximum(blocks.max(axis=2), -blocks.min(axis=2)),
             mean=blocks.mean(axis=2, dtype=np.float32),
+            weighted=weighted,
+            momentary=momentary,
+            short_term=short_term,
             spectra=self._spectrum.measure(samples, self._time),
         )
         self._time += whole / self.format.rate
