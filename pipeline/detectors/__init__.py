@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.black import BlackDetector
+from pipeline.detectors.flashing import FlashingDetector
+from pipeline.detectors.levels import IllegalLevelsDetector
 
 DETECTORS: dict[str, type[Detector]] = {
     detector.name: detector
     for detector in (
         # picture
         BlackDetector,
+        FlashingDetector,
+        IllegalLevelsDetector,
         # sound
         # stream
     )

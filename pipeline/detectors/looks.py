@@ -1,0 +1,96 @@
+"""From decisions at each closer look (five a second) to intervals.
+
+A look says how the picture is at one instant; where two looks differ, the truth changed somewhere
+between them, with any frame after the first look up to that of the second. The interval is cut in
+the middle, so that both its ends are right within half the distance of two looks: 0.1 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.measure.frame import LOOK_EVERY
+from pipeline.types import PictureStatistics
+
+
+@dataclass
+class LookRun:
+    """An interval in which a condition held at the looks."""
+
+    start: float
+    end: float
+    peak: float  # time of the look with the largest value
+    peak_value: float
+    looks: int
+    total: float  # of the values
+    evidence: dict[str, float] = field(default_factory=dict)  # of the look at the peak
+
+    @property
+    def mean_value(self) -> float:
+        """Mean of the values of the looks that held."""
+        return self.total / self.looks
+
+
+class LookRuns:
+    """Bridges short gaps, drops short runs; looks come one by one, in order."""
+
+    def __init__(self, min_duration: float, max_gap: float, frame: float) -> None:
+        self.min_duration = min_duration
+        self.max_gap = max_gap
+        self._frame = frame  # seconds
+        self._last: tuple[float, float, bool, float, dict[str, float]] | None = None
+        self._open: LookRun | None = None
+
+    def add(
+        self, time: float, holds: bool, value: float, evidence: dict[str, float] | None = None
+    ) -> list[LookRun]:
+        """Take the look at `time`; returns the runs that ended before it."""
+        ended: list[LookRun] = []
+        start = time
+        if self._last is not None:
+            # after a hole in the presentation a look speaks for no more than its own time
+            start = max((self._last[1] + time + self._frame) / 2, time - LOOK_EVERY)
+            start = min(start, time)
+            ended = self._row(self._last, min(start, self._last[1] + LOOK_EVERY))
+        self._last = (start, time, holds, value, evidence or {})
+        return ended
+
+    def finish(self, end: float) -> list[LookRun]:
+        """End of the stream at `end` seconds."""
+        ended: list[LookRun] = []
+        if self._last is not None:
+            ended = self._row(self._last, max(end, self._last[1]))
+            self._last = None
+        return ended + self._close()
+
+    def _row(
+        self, row: tuple[float, float, bool, float, dict[str, float]], end: float
+    ) -> list[LookRun]:
+        start, time, holds, value, evidence = row
+        run = self._open
+        if not holds:
+            if run is not None and end - run.end > self.max_gap + 1e-6:
+                return self._close()
+            return []
+        ended: list[LookRun] = []
+        if run is not None and start - run.end > self.max_gap + 1e-6:
+            ended, run = self._close(), None
+        if run is None:
+            self._open = LookRun(start, end, time, value, 1, value, evidence)
+            return ended
+        run.end, run.looks, run.total = end, run.looks + 1, run.total + value
+        if value > run.peak_value:
+            run.peak, run.peak_value, run.evidence = time, value, evidence
+        return ended
+
+    def _close(self) -> list[LookRun]:
+        run, self._open = self._open, None
+        if run is None or run.end - run.start < self.min_duration - 1e-6:
+            return []
+        return [run]
+
+
+def end_of(picture: PictureStatistics) -> float:
+    """Time at which the last frame of a segment ends."""
+    last = picture.frames[-1]
+    return float(last["time"] + last["duration"])
