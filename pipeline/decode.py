@@ -3,20 +3,37 @@
 One `Decoder` reads one open container from beginning to end, in one thread (the codecs use more).
 The first video stream and every audio stream are decoded. A damaged packet costs that packet: the
 error becomes a Note and decoding goes on.
+
+Damage shows in four ways, and no codec shows all of them: the demuxer flags a packet, the decoder
+flags a frame, decoding raises, or FFmpeg logs an error (HEVC does nothing else). Log lines are
+counted, not read; they carry no stream, so they are counted only while one Decoder runs in the
+process.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import av
 import av.container
 import av.error
-import numpy as np
-from av.audio.resampler import AudioResampler
+import av.logging
 
-from pipeline.types import Asset, AudioTrack, Float32, FrameFlag, Note, VideoTrack
+from pipeline import facts
+from pipeline.clock import Cadence, Clock
+from pipeline.errors import SourceError
+from pipeline.samples import Samples
+from pipeline.types import Asset, Float32, FrameFlag, Note, Problem, VideoTrack
+
+MAX_READ_FAILURES = 3  # in a row, before the rest is given up
+_THREADS = 4  # more decode little faster and keep more frames in memory
+_WRAPPING = ("mpegts", "mpeg", "hls")
+_MPEG_TICK = 1 / 90_000
+_LONGEST_FRAME = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class DecodedFrame:
     stream: int
     time: float
     duration: float
+    rate: float  # nominal, frames per second
     flags: FrameFlag
     frame: av.VideoFrame
 
@@ -45,72 +63,206 @@ Decoded = DecodedFrame | DecodedSound | Note
 
 
 class Decoder:
-    """Iterate to get everything that an asset holds, in the order of its packets."""
+    """Iterate to get everything that an asset holds, in the order of its packets.
+
+    `problems` says beforehand which streams will not be decoded, and why.
+    """
 
     def __init__(self, container: av.container.InputContainer, threads: int = 0) -> None:
         self.container = container
-        self._video = [s for s in container.streams.video if not _is_cover(s)][:1]
-        self._audio = list(container.streams.audio)
-        for stream in self._video:
-            # AUTO, not PyAV's SLICE: slice threading hides damage in H.264
-            stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = threads or min(4, _cores())
-        self._origin = 0.0 if container.start_time is None else container.start_time / av.time_base
-        self._resamplers: dict[tuple[int, str, str, int], AudioResampler] = {}
-        self._next: dict[int, float] = {}
+        self.problems: list[Problem] = []
+        self._asset = _asset(container)
+        self._video: list[_Picture] = []
+        self._sound: list[_Sound] = []
+        self._clock = Clock(
+            self._asset.start_time,
+            frozenset(s.index for s in container.streams if _wraps(container, s)),
+        )
+        self._choose(threads)
 
     def asset(self) -> Asset:
-        """Facts from the container's headers."""
-        container = self.container
-        return Asset(
-            container=container.format.name,
-            size_bytes=container.size if container.size > 0 else None,
-            bit_rate=container.bit_rate or None,
-            declared_duration=(
-                None if container.duration is None else container.duration / av.time_base
-            ),
-            start_time=self._origin,
-            video=[_video_track(s, s in self._video) for s in container.streams.video],
-            audio=[_audio_track(s) for s in self._audio],
-            other_streams=[s.type for s in container.streams if s.type not in ("video", "audio")],
-        )
+        """Facts from the container's headers; the video track gains some with its first frame."""
+        return self._asset
 
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
-        streams = [*self._video, *self._audio]
+        with _ErrorLog() as log:
+            try:
+                yield from self._run(log)
+            finally:
+                # Freeing a codec whose threads still work deadlocks if one of them logs: the log
+                # needs the GIL, which freeing holds. Flushing waits for them without it.
+                for state in (*self._video, *self._sound):
+                    state.stream.codec_context.flush_buffers()
+
+    def _run(self, log: _ErrorLog) -> Iterator[Decoded]:
+        states: dict[int, _Stream] = {s.index: s for s in (*self._video, *self._sound)}
+        streams = [s.stream for s in states.values()]
+        reach_problems: list[tuple[str, str]] = getattr(self.container.io_open, "problems", [])
         packets = self.container.demux(streams) if streams else iter(())
+        failures = said = 0
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
                 break
-            except (av.error.FFmpegError, OSError) as error:
-                yield Note("read_error", max(self._next.values(), default=0.0), None, str(error))
-                break
-            stream = packet.stream
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                time = self._next.get(stream.index, 0.0)
-                yield Note("decode_error", time, stream.index, str(error), 1)
+            except (av.error.FFmpegError, OSError, SourceError) as error:
+                reason, detail = _read_error(error)
+                yield self._note("read_error", None, detail, reason=reason)
+                failures += 1
+                if reason == "read_timeout" or failures > MAX_READ_FAILURES:
+                    break
+                packets = self.container.demux(streams)
                 continue
-            for frame in frames:
-                if isinstance(frame, av.VideoFrame):
-                    yield self._frame(stream.index, stream, frame)
-                elif isinstance(frame, av.AudioFrame):
-                    yield from self._sound(stream.index, frame)
-        yield Note("end", max(self._next.values(), default=0.0), None, "end of the asset")
+            state = states[packet.stream.index]  # that of flush packets is not set
+            if said < len(reach_problems):
+                for reason, detail in reach_problems[said:]:
+                    yield self._note("read_error", None, detail, reason=reason)
+                said = len(reach_problems)
+            if packet.size:
+                failures = 0
+            yield from state.packet(packet, log)
+        for reason, detail in reach_problems[said:]:
+            yield self._note("read_error", None, detail, reason=reason)
+        for state in states.values():
+            yield from state.finish(log)
+        yield self._note("end", None, "end of the asset")
 
-    def _time(self, stream: int, frame: av.VideoFrame | av.AudioFrame) -> float:
-        if frame.pts is None or frame.time_base is None:
-            return self._next.get(stream, 0.0)
-        return float(frame.pts * frame.time_base) - self._origin
+    def _note(self, what: str, stream: int | None, detail: str, reason: str = "") -> Note:
+        return Note(what, self._clock.reach, stream, detail, reason=reason)  # type: ignore[arg-type]
 
-    def _frame(self, index: int, stream: av.VideoStream, frame: av.VideoFrame) -> DecodedFrame:
-        rate = stream.average_rate or stream.guessed_rate
-        duration = 1 / float(rate) if rate else 0.04
-        time = self._time(index, frame)
-        self._next[index] = time + duration
+    def _choose(self, threads: int) -> None:
+        """Decide which streams are decoded; the others are not even read."""
+        container, asset = self.container, self._asset
+        limit = int(container.options.get("max_pixels", 0))
+        variant = None
+        for track in asset.video:
+            stream = cast(av.VideoStream, container.streams[track.stream])
+            problem = self._obstacle(stream)
+            if problem is None and limit and track.width * track.height > limit:
+                size = f"{track.width}x{track.height}"
+                problem = ("frame_too_large", f"{size} is more than limits.max_pixels ({limit})")
+            if problem is None and self._video:
+                problem = ("not_examined", "only the first video stream is examined")
+            track.examined = problem is None
+            if problem is not None:
+                self._refuse(track.stream, *problem)
+                continue
+            # AUTO, not PyAV's SLICE: slice threading hides damage in H.264
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads or min(_THREADS, _cores())
+            if limit:
+                stream.codec_context.options = {"max_pixels": str(limit)}
+            variant = stream.metadata.get("variant_bitrate")
+            self._video.append(_Picture(stream, self._clock, track))
+        for sound in asset.audio:
+            audio = cast(av.AudioStream, container.streams[sound.stream])
+            problem = self._obstacle(audio)
+            other = audio.metadata.get("variant_bitrate")
+            if problem is None and variant and other and other != variant:
+                problem = ("not_examined", "only the first variant of the playlist is examined")
+            sound.examined = problem is None
+            if problem is not None:
+                self._refuse(sound.stream, *problem)
+                continue
+            self._sound.append(_Sound(audio, self._clock))
+        chosen = {state.stream.index for state in (*self._video, *self._sound)}
+        for unread in container.streams:
+            if unread.index not in chosen:
+                unread.discard = av.stream.Discard.all
+
+    def _obstacle(self, stream: av.stream.Stream) -> tuple[str, str] | None:
+        if stream.codec_context is None:
+            return "no_decoder", f"there is no decoder for the codec of this {stream.type} stream"
+        return None
+
+    def _refuse(self, stream: int, reason: str, detail: str) -> None:
+        self.problems.append(Problem(reason=reason, detail=detail, stream=stream))
+
+
+class _Stream:
+    """What picture and sound have in common: packets, and the errors in them."""
+
+    def __init__(self, stream: av.VideoStream | av.AudioStream, clock: Clock) -> None:
+        self.stream = stream
+        self.clock = clock
+        self.index = stream.index
+        self.tick = float(stream.time_base) if stream.time_base else _MPEG_TICK
+        self._flushed = False
+        self._encrypted = False
+
+    def packet(self, packet: av.Packet[Any], log: _ErrorLog) -> Iterator[Decoded]:
+        if packet.size == 0:
+            self._flushed = True
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        raw = None if stamp is None else stamp * self.tick
+        if packet.is_corrupt:
+            yield self._error("corrupt_packet", raw, "the transport lost or damaged data", "packet")
+        if (lines := log.take()) > 0:
+            yield self._error("decode_error", raw, "FFmpeg logged demuxer errors", "log", lines)
+        yield from self._decode(packet, raw, log)
+
+    def finish(self, log: _ErrorLog) -> Iterator[Decoded]:
+        """Get what the decoder still holds after reading has failed."""
+        if not self._flushed:
+            self._flushed = True
+            yield from self._decode(None, None, log)
+
+    def _decode(
+        self, packet: av.Packet[Any] | None, raw: float | None, log: _ErrorLog
+    ) -> Iterator[Decoded]:
+        try:
+            frames = self.stream.decode(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            log.take()
+            said = getattr(error, "strerror", None) or str(error)
+            yield self._error("decode_error", raw, said, "exception")
+            return
+        if (lines := log.take()) > 0:
+            yield self._error("decode_error", raw, "FFmpeg logged decoder errors", "log", lines)
+        for frame in frames:
+            yield from self._frame(frame)
+
+    def _frame(self, frame: av.VideoFrame | av.AudioFrame) -> Iterator[Decoded]:
+        raise NotImplementedError
+
+    def _error(
+        self, what: str, raw: float | None, detail: str, reason: str, count: int = 1
+    ) -> Note:
+        time = self.clock.guess(self.index, raw)
+        return Note(what, time, self.index, detail, count, reason)  # type: ignore[arg-type]
+
+
+class _Picture(_Stream):
+    """The video stream that is examined."""
+
+    def __init__(self, stream: av.VideoStream, clock: Clock, track: VideoTrack) -> None:
+        super().__init__(stream, clock)
+        self._track = track
+        self._cadence = Cadence(self.index, self.tick)
+        self._rate = facts.nominal_rate(stream) or facts.NOMINAL_RATE
+        self._size: tuple[int, int] | None = None
+        self._context = stream.codec_context
+        self._aspect = stream.sample_aspect_ratio
+        self._bottom_first = track.field_order == "bottom_field_first"
+
+    def finish(self, log: _ErrorLog) -> Iterator[Decoded]:
+        yield from super().finish(log)
+        yield from self._cadence.finish()
+
+    def _frame(self, frame: av.VideoFrame) -> Iterator[Decoded]:  # type: ignore[override]
+        raw = None if frame.pts is None else frame.pts * self.tick
+        duration = self._duration(frame)
+        placed = self.clock.picture(self.index, raw, duration)
+        if placed.late > 0:
+            return
+        if placed.notes:
+            yield from placed.notes
+            self._cadence.restart(placed.time)
+        for note in self._cadence.add(placed.time):
+            if note.what == "format_change":
+                self._rate = note.value
+            yield note
         flags = FrameFlag(0)
         if frame.is_corrupt:
             flags |= FrameFlag.CORRUPT
@@ -118,57 +270,150 @@ class Decoder:
             flags |= FrameFlag.KEY
         if frame.interlaced_frame:
             flags |= FrameFlag.INTERLACED
-        return DecodedFrame(index, time, duration, flags, frame)
+            if not self._bottom_first:
+                flags |= FrameFlag.TOP_FIELD_FIRST
+        size = (frame.width, frame.height)
+        if size != self._size or flags & FrameFlag.KEY:
+            yield from self._changes(frame, size, placed.time)
+        yield DecodedFrame(self.index, placed.time, duration, self._rate, flags, frame)
 
-    def _sound(self, index: int, frame: av.AudioFrame) -> Iterator[DecodedSound]:
-        time = self._time(index, frame)
-        layout, rate = frame.layout.name, frame.sample_rate
-        key = (index, frame.format.name, layout, rate)
-        resampler = self._resamplers.get(key)
-        if resampler is None:
-            resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
-            self._resamplers[key] = resampler
-        for out in resampler.resample(frame):
-            samples = np.asarray(out.to_ndarray(), np.float32)
-            yield DecodedSound(index, time, rate, layout, samples)
-            time += samples.shape[1] / rate
-        self._next[index] = time
+    def _duration(self, frame: av.VideoFrame) -> float:
+        """The steady interval if there is one, else what the frame says, else the nominal one."""
+        if self._cadence.interval is not None:
+            return self._cadence.interval
+        said = frame.duration * self.tick if frame.duration else 0.0
+        return said if 0 < said <= _LONGEST_FRAME else 1 / self._rate
+
+    def _changes(self, frame: av.VideoFrame, size: tuple[int, int], time: float) -> Iterator[Note]:
+        aspect = self._context.sample_aspect_ratio
+        if self._size is None:
+            facts.complete(self._track, frame)
+        elif size != self._size:
+            (w, h), (was_w, was_h) = size, self._size
+            said = f"picture changes from {was_w}x{was_h} to {w}x{h}"
+            yield Note("format_change", time, self.index, said, w * h, "resolution")
+        elif aspect and self._aspect and aspect != self._aspect:
+            said = f"pixel aspect changes from {self._aspect} to {aspect}"
+            yield Note("format_change", time, self.index, said, float(aspect), "pixel_aspect")
+        self._size = size
+        self._aspect = aspect or self._aspect
+
+
+class _Sound(_Stream):
+    """An audio stream."""
+
+    SETTLE = 3  # frames: HE-AAC may find its real sample rate only after the first
+
+    def __init__(self, stream: av.AudioStream, clock: Clock) -> None:
+        super().__init__(stream, clock)
+        self._samples = Samples()
+        self._format: tuple[int, str, int] | None = None
+        self._frames = 0
+
+    def _frame(self, frame: av.AudioFrame) -> Iterator[Decoded]:  # type: ignore[override]
+        rate, layout = frame.sample_rate, frame.layout
+        if frame.samples <= 0 or rate <= 0:
+            return
+        try:
+            samples = self._samples.of(frame)
+        except (av.error.FFmpegError, ValueError, KeyError) as error:
+            yield self._error("decode_error", None, f"samples not understood: {error}", "exception")
+            return
+        raw = None if frame.pts is None else frame.pts * self.tick
+        placed = self.clock.sound(self.index, raw, samples.shape[1] / rate)
+        yield from placed.notes
+        if frame.is_corrupt:
+            yield Note("decode_error", placed.time, self.index, "damaged sound", 1, "flag")
+        found = (rate, layout.name, samples.shape[0])
+        if found != self._format:
+            if self._format is not None and self._frames >= self.SETTLE:
+                was = self._format
+                said = f"sound changes from {was[0]} Hz {was[1]} to {rate} Hz {layout.name}"
+                reason = "sample_rate" if was[0] != rate else "channel_layout"
+                yield Note("format_change", placed.time, self.index, said, rate, reason)
+            self._format = found
+        self._frames += 1
+        if placed.late > 0:
+            samples = samples[:, round(placed.late * rate) :]
+        if samples.shape[1]:
+            yield DecodedSound(self.index, placed.time, rate, layout.name, samples)
+
+
+class _ErrorLog:
+    """Counts what FFmpeg logs as errors, while this is the only one of its kind.
+
+    At level PANIC nothing is formatted or stored but the number of errors, so that other messages
+    cost nothing.
+    """
+
+    _lock = threading.Lock()
+    _open = 0
+
+    def __enter__(self) -> _ErrorLog:
+        with _ErrorLog._lock:
+            _ErrorLog._open += 1
+            av.logging.set_level(av.logging.PANIC)
+        self._seen = av.logging.get_last_error()[0]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _ErrorLog._lock:
+            _ErrorLog._open -= 1
+            if not _ErrorLog._open:
+                av.logging.set_level(None)
+
+    def take(self) -> int:
+        """Errors since the last call; 0 while another asset is decoded in this process."""
+        count: int = av.logging.get_last_error()[0]
+        new, self._seen = count - self._seen, count
+        return new if _ErrorLog._open == 1 else 0
+
+
+def _asset(container: av.container.InputContainer) -> Asset:
+    streams = container.streams
+    covers = [s for s in streams.video if facts.is_cover(s)]
+    others = [str(s.type) for s in streams if s.type not in ("video", "audio")]
+    return Asset(
+        container=container.format.name,
+        size_bytes=container.size if container.size > 0 else None,
+        bit_rate=container.bit_rate or None,
+        declared_duration=(
+            container.duration / av.time_base
+            if container.duration and container.duration > 0
+            else None
+        ),
+        start_time=_origin(container),
+        video=[facts.video_track(s) for s in streams.video if s not in covers],
+        audio=[facts.audio_track(s) for s in streams.audio],
+        other_streams=["cover"] * len(covers) + others,
+    )
+
+
+def _origin(container: av.container.InputContainer) -> float:
+    """The container clock at presentation zero: its start, or that of its earliest stream."""
+    if container.start_time is not None:
+        return container.start_time / av.time_base
+    starts = [
+        float(s.start_time * s.time_base)
+        for s in (*container.streams.video, *container.streams.audio)
+        if s.start_time is not None and s.time_base
+    ]
+    return min(starts, default=0.0)
+
+
+def _wraps(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
+    tick = float(stream.time_base) if stream.time_base else 0.0
+    return container.format.name in _WRAPPING and abs(tick - _MPEG_TICK) < 1e-9
+
+
+def _read_error(error: Exception) -> tuple[str, str]:
+    if isinstance(error, SourceError):
+        return error.reason, error.detail
+    if isinstance(error, av.error.ExitError | TimeoutError | av.error.TimeoutError):
+        return "read_timeout", "nothing could be read within limits.read_timeout"
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return "read_error", str(said)
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0))
-
-
-def _is_cover(stream: av.VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _video_track(stream: av.VideoStream, examined: bool) -> VideoTrack:
-    context = stream.codec_context
-    rate = stream.average_rate or stream.guessed_rate
-    ratio = stream.sample_aspect_ratio
-    return VideoTrack(
-        stream=stream.index,
-        codec=context.name if context else "unknown",
-        profile=stream.profile,
-        width=stream.width,
-        height=stream.height,
-        pixel_format=stream.pix_fmt,
-        bit_depth=stream.format.components[0].bits if stream.format else 8,
-        frame_rate=float(rate) if rate else None,
-        sample_aspect_ratio=float(ratio) if ratio else None,
-        examined=examined,
-    )
-
-
-def _audio_track(stream: av.AudioStream) -> AudioTrack:
-    return AudioTrack(
-        stream=stream.index,
-        codec=stream.codec_context.name if stream.codec_context else "unknown",
-        sample_rate=stream.rate or 0,
-        channels=stream.channels,
-        layout=stream.layout.name if stream.layout else None,
-        language=stream.language,
-    )

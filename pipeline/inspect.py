@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import av
 
-from pipeline import events
+from pipeline import events, facts
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.detectors.base import (
@@ -50,6 +50,7 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+MAX_PROBLEMS = 100  # more of them say nothing new
 
 
 class Bench:
@@ -181,6 +182,7 @@ def _examine(
     asset = result.asset = decoder.asset()
     result.timings["open"] = time.perf_counter() - started
     bench, timeline, coverage = Bench(settings, asset), Timeline(), result.coverage
+    coverage.problems += decoder.problems
     position = 0.0
     try:
         for segment in Segmenter().run(decoder):
@@ -209,6 +211,7 @@ def _cover(coverage: Coverage, segment: Segment) -> None:
     for note in segment.notes:
         if note.what == "read_error":
             coverage.problems.append(_problem(note))
+            del coverage.problems[MAX_PROBLEMS:]
     if segment.end <= segment.start:
         return
     if coverage.examined and segment.start <= coverage.examined[-1][1] + 0.1:
@@ -219,7 +222,8 @@ def _cover(coverage: Coverage, segment: Segment) -> None:
 
 
 def _problem(note: Note) -> Problem:
-    return Problem(reason=note.what, detail=note.detail, time=note.time, stream=note.stream)
+    reason = note.reason or note.what
+    return Problem(reason=reason, detail=note.detail, time=note.time, stream=note.stream)
 
 
 def _count(asset: Asset, segment: Segment) -> None:
@@ -238,15 +242,7 @@ def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
     decoded |= {track.stream: track.samples for track in asset.audio}
     tracks: list[VideoTrack | AudioTrack] = [*asset.video, *asset.audio]
     for track in tracks:
-        if not track.examined:
-            coverage.problems.append(
-                Problem(
-                    reason="not_examined",
-                    detail="only the first video stream is examined",
-                    stream=track.stream,
-                )
-            )
-        elif not decoded[track.stream]:
+        if track.examined and not decoded[track.stream]:
             coverage.problems.append(
                 Problem(
                     reason="nothing_decoded",
@@ -254,6 +250,10 @@ def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
                     stream=track.stream,
                 )
             )
+    missing = facts.undelivered(asset)
+    if missing > 0 and coverage.examined:
+        detail = f"the header promises {missing:.2f} s more than could be read and decoded"
+        coverage.problems.append(Problem(reason="truncated", detail=detail, time=asset.duration))
     length = max(asset.duration, 1e-9)
     for name, seconds in bench.seen.items():
         whole = length * (max(len(asset.audio), 1) if DETECTORS[name].reads == "sound" else 1)

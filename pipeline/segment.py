@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
+from dataclasses import replace
 
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
 from pipeline.measure.frame import PictureMeter
@@ -13,19 +13,20 @@ from pipeline.types import FrameFlag, Note, PictureFormat, Segment, SoundFormat,
 LENGTH = 1.0  # seconds of presentation in a segment
 MAX_FRAMES = 120  # bounds memory where timestamps stand still
 MAX_NOTES = 1000  # likewise in a stream that is nothing but errors
+POOL = 0.1  # seconds in which like errors become one note, with their number
 SOUND_GAP = 0.02  # seconds between stretches of sound that still count as contiguous
 
 
-def _format_of(decoded: DecodedFrame, frame_rate: float) -> PictureFormat:
+def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
     frame = decoded.frame
     return PictureFormat(
         stream=decoded.stream,
         width=frame.width,
         height=frame.height,
-        frame_rate=frame_rate,
+        frame_rate=decoded.rate,
         full_range=frame.format.name.startswith("yuvj") or frame.color_range == 2,
         bit_depth=frame.format.components[0].bits,
-        interlaced=bool(decoded.flags & FrameFlag.INTERLACED),
+        interlaced=interlaced,
         chroma=not frame.format.name.startswith("gray"),
     )
 
@@ -39,6 +40,8 @@ class Segmenter:
 
     def __init__(self) -> None:
         self._picture: PictureMeter | None = None
+        self._shape: tuple[object, ...] | None = None  # of the last frame
+        self._interlaced = False
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []
         self._notes: list[Note] = []
@@ -49,8 +52,7 @@ class Segmenter:
         """Yield the segments of everything that `items` yields."""
         for item in items:
             if isinstance(item, Note):
-                if len(self._notes) < MAX_NOTES or item.what in ("end", "read_error"):
-                    self._notes.append(item)
+                self._add_note(item)
             elif isinstance(item, DecodedFrame):
                 yield from self._add_frame(item)
             else:
@@ -63,12 +65,17 @@ class Segmenter:
             yield self._cut()
 
     def _add_frame(self, item: DecodedFrame) -> Iterator[Segment]:
-        picture_format = _format_of(item, frame_rate=1 / item.duration)
         meter = self._picture
-        if meter is None or meter.format != picture_format:
+        frame = item.frame
+        shape = (frame.width, frame.height, frame.format.name, frame.color_range, item.rate)
+        interlaced = bool(item.flags & FrameFlag.INTERLACED)
+        # a stream that mixes both is interlaced from its first such frame on
+        if meter is None or shape != self._shape or interlaced > self._interlaced:
             if meter is not None and len(meter):
                 yield self._cut()
-            meter = self._picture = PictureMeter(picture_format)
+            self._interlaced = interlaced or (shape == self._shape and self._interlaced)
+            self._shape = shape
+            meter = self._picture = PictureMeter(_format_of(item, self._interlaced))
         self._reach(item.time, item.time + item.duration)
         meter.add(item.frame, item.time, item.duration, item.flags)
         if len(meter) >= MAX_FRAMES:
@@ -83,6 +90,18 @@ class Segmenter:
             meter = self._sound[item.stream] = SoundMeter(sound_format)
         self._reach(item.time, item.time + item.samples.shape[1] / item.rate)
         meter.add(item.samples, item.time)
+
+    def _add_note(self, note: Note) -> None:
+        for n in range(len(self._notes) - 1, max(len(self._notes) - 5, -1), -1):
+            last = self._notes[n]
+            like = (last.what, last.stream, last.reason) == (note.what, note.stream, note.reason)
+            if like and note.what in ("decode_error", "corrupt_packet"):
+                if abs(note.time - last.time) <= POOL:
+                    self._notes[n] = replace(last, value=last.value + note.value)
+                    return
+                break
+        if len(self._notes) < MAX_NOTES or note.what in ("end", "read_error"):
+            self._notes.append(note)
 
     def _reach(self, start: float, end: float) -> None:
         self._start = start if self._start is None else min(self._start, start)

@@ -147,9 +147,17 @@ class VideoTrack(Published):
     bit_depth: int = 8
     frame_rate: float | None = Field(default=None, description="nominal frames per second")
     sample_aspect_ratio: float | None = None
-    rotation: float = 0.0
-    color_range: str | None = None
-    field_order: str | None = None
+    rotation: float = Field(default=0.0, description="degrees, counter-clockwise, for display")
+    color_range: str | None = Field(default=None, description="limited or full")
+    color_transfer: str | None = Field(
+        default=None, description="bt709, smpte2084 (PQ), arib_std_b67 (HLG), ..."
+    )
+    color_primaries: str | None = None
+    field_order: str | None = Field(
+        default=None, description="progressive, top_field_first or bottom_field_first"
+    )
+    declared_duration: float | None = Field(default=None, description="seconds, from the header")
+    declared_frames: int | None = Field(default=None, description="from the header")
     frames: int = Field(default=0, description="frames decoded")
     examined: bool = True
 
@@ -163,6 +171,7 @@ class AudioTrack(Published):
     channels: int
     layout: str | None = None
     language: str | None = None
+    declared_duration: float | None = Field(default=None, description="seconds, from the header")
     samples: int = Field(default=0, description="samples decoded, per channel")
     examined: bool = True
 
@@ -407,6 +416,7 @@ class Note:
     stream: int | None
     detail: str
     value: float = 0.0  # gap and jump: seconds; decode_error: number of errors
+    reason: str = ""  # read_error: as Problem.reason; decode_error: log, exception or flag
 
 
 @dataclass
