@@ -18,6 +18,7 @@ JUMP = (
 )
 WRAP = 2**33 / 90_000  # seconds until MPEG-TS and MPEG-PS timestamps start again
 SOUND_GAP = 0.020  # seconds; smaller steps are rounding and jitter of the container
+SOUND_BACK = 0.050  # seconds; likewise backwards: Vorbis frames may be 3 ms, their times rounder
 FIRST = 60.0  # seconds; a first timestamp further from the declared start is taken for absurd
 OVERLAP = 2.0  # seconds that a stream may reach into a new clock before the others
 EPOCHS = 4  # newest clocks that a stream may pass to
@@ -73,7 +74,7 @@ class Clock:
         """
         placed = self._place(stream, raw, duration)
         track = self._tracks[stream]
-        if placed.late <= duration / 2:
+        if placed.late <= duration / 2:  # rounding
             placed.late = 0.0
             if placed.time <= track.last:  # equal or slightly disordered
                 placed.time = track.last + duration / 100
@@ -85,7 +86,7 @@ class Clock:
 
         The first `late` seconds of them must not be handed on; `time` is of what remains.
         """
-        placed = self._place(stream, raw, duration)
+        placed = self._place(stream, raw, max(duration, SOUND_BACK))
         track = self._tracks[stream]
         step = placed.time - track.expected
         if placed.late <= 0:
@@ -112,7 +113,7 @@ class Clock:
         near = self._newest if track is None else track.raw
         return raw if near is None else raw + WRAP * round((near - raw) / WRAP)
 
-    def _place(self, stream: int, raw: float | None, duration: float) -> Placed:
+    def _place(self, stream: int, raw: float | None, back: float) -> Placed:
         track = self._tracks.get(stream)
         if raw is None:
             if track is None:
@@ -135,7 +136,7 @@ class Clock:
             track.catching_up = time < track.expected
             if -OVERLAP <= time - track.expected < 0:
                 return Placed(time, late=track.expected - time)
-        if time - track.expected <= JUMP and time >= min(track.last, track.expected) - duration:
+        if time - track.expected <= JUMP and time >= track.last - back:
             return Placed(time)
         for epoch in range(max(track.epoch + 1, len(self._offsets) - EPOCHS), len(self._offsets)):
             moved = raw + self._offsets[epoch]
@@ -215,7 +216,11 @@ class Cadence:
 
     def finish(self) -> list[Note]:
         """End of the stream: gaps that nothing has contradicted."""
-        return [note for note, interval, after in self._pending if self._agrees(interval, after)]
+        return [
+            note
+            for note, interval, after in self._pending
+            if after and self._agrees(interval, after)
+        ]
 
     def _agrees(self, interval: float, after: list[float]) -> bool:
         tolerance = max(self._exact, self.JITTER * interval)

@@ -245,13 +245,18 @@ class _Picture(_Stream):
         self._context = stream.codec_context
         self._aspect = stream.sample_aspect_ratio
         self._bottom_first = track.field_order == "bottom_field_first"
+        # AVI has no presentation times, and what FFmpeg makes up for them is wrong with B-frames
+        self._pts_faults = 1 if stream.container.format.name == "avi" else 0
+        self._dts_faults = 0
+        self._last_pts = self._last_dts = -(2**63)
 
     def finish(self, log: _ErrorLog) -> Iterator[Decoded]:
         yield from super().finish(log)
         yield from self._cadence.finish()
 
     def _frame(self, frame: av.VideoFrame) -> Iterator[Decoded]:  # type: ignore[override]
-        raw = None if frame.pts is None else frame.pts * self.tick
+        stamp = self._stamp(frame)
+        raw = None if stamp is None else stamp * self.tick
         duration = self._duration(frame)
         placed = self.clock.picture(self.index, raw, duration)
         if placed.late > 0:
@@ -276,6 +281,19 @@ class _Picture(_Stream):
         if size != self._size or flags & FrameFlag.KEY:
             yield from self._changes(frame, size, placed.time)
         yield DecodedFrame(self.index, placed.time, duration, self._rate, flags, frame)
+
+    def _stamp(self, frame: av.VideoFrame) -> int | None:
+        """PTS, or DTS where that is in order more often (FFmpeg's best effort timestamp)."""
+        pts, dts = frame.pts, frame.dts
+        if dts is not None:
+            self._dts_faults += dts <= self._last_dts
+            self._last_dts = dts
+        if pts is not None:
+            self._pts_faults += pts <= self._last_pts
+            self._last_pts = pts
+        if pts is None or (dts is not None and self._pts_faults > self._dts_faults):
+            return dts
+        return pts
 
     def _duration(self, frame: av.VideoFrame) -> float:
         """The steady interval if there is one, else what the frame says, else the nominal one."""

@@ -22,7 +22,10 @@ _RANGES = {1: "limited", 2: "full"}
 _UNSPECIFIED = 2  # of ColorTrc and ColorPrimaries
 NOMINAL_RATE = 25.0  # frames per second where a stream does not say
 # Containers whose header states the length; the others are estimated from bit rate or file size.
-_STATES_LENGTH = ("mov", "matroska", "avi", "wav", "flac", "mxf", "w64", "aiff", "caf")
+_STATES_LENGTH = (
+    *("mov", "matroska", "avi", "flv", "mxf", "hls"),
+    *("wav", "flac", "w64", "aiff", "caf"),
+)
 # Less may be missing of a good file: declared lengths count priming, edits and rounding.
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.01
 
@@ -96,16 +99,13 @@ def audio_track(stream: av.AudioStream) -> AudioTrack:
     )
 
 
-def undelivered(asset: Asset) -> float:
-    """Seconds that the header promises beyond what was decoded; 0 where it does not say or agrees.
-
-    `asset.duration` must be known already.
-    """
+def undelivered(asset: Asset, decoded: float) -> float:
+    """Seconds that the header promises beyond the `decoded` ones; 0 where it does not or agrees."""
     formats = (asset.container or "").split(",")
     declared = asset.declared_duration
     if declared is None or not any(name in _STATES_LENGTH for name in formats):
         return 0.0
-    missing = declared - asset.duration
+    missing = declared - decoded
     return missing if missing > max(SPARE_SECONDS, SPARE_SHARE * declared) else 0.0
 
 

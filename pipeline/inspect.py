@@ -250,7 +250,7 @@ def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
                     stream=track.stream,
                 )
             )
-    missing = facts.undelivered(asset)
+    missing = facts.undelivered(asset, asset.duration)
     if missing > 0 and coverage.examined:
         detail = f"the header promises {missing:.2f} s more than could be read and decoded"
         coverage.problems.append(Problem(reason="truncated", detail=detail, time=asset.duration))

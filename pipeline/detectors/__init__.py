@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pipeline.detectors.base import Detector
 from pipeline.detectors.black import BlackDetector
+from pipeline.detectors.decode_error import DecodeErrorDetector
 from pipeline.detectors.flashing import FlashingDetector
+from pipeline.detectors.format_change import FormatChangeDetector
+from pipeline.detectors.lengths import LengthsDetector
 from pipeline.detectors.levels import IllegalLevelsDetector
+from pipeline.detectors.timing import TimingDetector
 
 DETECTORS: dict[str, type[Detector]] = {
     detector.name: detector
@@ -16,5 +20,9 @@ DETECTORS: dict[str, type[Detector]] = {
         IllegalLevelsDetector,
         # sound
         # stream
+        TimingDetector,
+        DecodeErrorDetector,
+        FormatChangeDetector,
+        LengthsDetector,
     )
 }
