@@ -1,0 +1,46 @@
+"""How long each frame is shown, and whether a picture arrives by a fade."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.types import Float32, Float64
+
+# A fade or dissolve moves every tile along a straight line in time; the object that moves in a pan
+# or a scene does not.
+STRAIGHT = 0.85
+SAME_DIRECTION = 0.85
+
+
+def shown(frames: np.ndarray) -> Float64:
+    """Seconds for which each frame of FRAME_ROW [T] is shown: until the next one, [T].
+
+    The last frame counts with its nominal duration; so does one whose successor is not later.
+    """
+    durations = np.array(frames["duration"], dtype=np.float64)
+    gaps = np.diff(frames["time"])
+    durations[:-1] = np.where(gaps > 0, gaps, durations[:-1])
+    return durations
+
+
+def fades(luma: Sequence[Float32], least: float = 4.0) -> bool:
+    """Whether successive tile maps of luma go in a straight line to somewhere else.
+
+    Args:
+        luma: tile maps in order of time, about half a second of them.
+        least: mean change of a tile, in code values, from which it can be a fade at all.
+    """
+    if len(luma) < 4:
+        return False
+    first, middle, last = luma[0], luma[len(luma) // 2], luma[-1]
+    whole = float(np.abs(last - first).mean())
+    if whole < least:
+        return False
+    path = sum(float(np.abs(b - a).mean()) for a, b in itertools.pairwise(luma))
+    early, late = (middle - first).ravel(), (last - middle).ravel()
+    lengths = float(np.linalg.norm(early) * np.linalg.norm(late))
+    cosine = float(early @ late) / lengths if lengths > 0 else 0.0
+    return whole > STRAIGHT * path and cosine > SAME_DIRECTION

@@ -1,0 +1,211 @@
+"""Borders: letterbox, pillarbox or windowbox bars that come or go in mid-programme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.events import ladder
+from pipeline.types import (
+    Float32,
+    Kind,
+    Look,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Region,
+    Segment,
+)
+
+# Calibrated on the test scenes with bars, encoded by x264 at crf 18 to 30.
+BAR_LEVEL = 10.0  # code values above black up to which a line can belong to a bar
+BAR_SPREAD = 1.0  # mean absolute difference of neighbours along a line of a bar
+EDGE_STEP = 6.0  # code values: least step from the bar to the picture beside it
+EDGE_WIDTH = 4  # lines within which it rises
+MAX_BAR = 0.45  # of the height or width; larger ones are a dark scene
+INTERVAL = 0.2  # seconds between looks
+
+Borders = tuple[int, int, int, int]  # top, bottom, left, right, in pixels
+
+
+class BordersSettings(DetectorSettings):
+    """Settings of the borders detector."""
+
+    min_change: float = setting(
+        0.015,
+        "",
+        "least change of one border, as a share of the height or width",
+        "16 lines of 1080; calibrated: x264 moves the edge by at most 3 lines",
+        gt=0,
+        lt=1,
+    )
+    min_hold: float = setting(
+        1.5,
+        "s",
+        "how long the new borders must stay before they are believed",
+        "calibrated: fades and wipes are over by then",
+        ge=0,
+    )
+    min_hold_lopsided: float = setting(
+        5.0,
+        "s",
+        "the same for borders on one side only, where subtitles and set pieces look alike",
+        "subtitles stay for 1 to 7 s (Netflix timed-text guide), rarely in the same lines",
+        ge=0,
+    )
+
+
+@dataclass
+class _Candidate:
+    borders: Borders
+    start: float
+    looks: int = 1
+
+
+class BordersDetector(PictureDetector):
+    """Measures the bars in five looks a second and reports a change that stays.
+
+    A look counts only where every bar ends in a clear edge, which dark scenes, fades and credits do
+    not give. The time is that of the frame with the largest change between two looks.
+    """
+
+    name = "borders"
+    kinds = (Kind.LETTERBOX_CHANGE,)
+    summary = "Letterbox or pillarbox bars come or go in mid-programme"
+    Settings = BordersSettings
+
+    def __init__(self, settings: BordersSettings, picture_format: PictureFormat) -> None:
+        super().__init__(settings, picture_format)
+        self._current: Borders | None = None
+        self._held = 0.0  # seconds for which the current borders were seen
+        self._candidate: _Candidate | None = None
+        self._last_look = -np.inf
+        self._frames: list[tuple[float, float]] = []  # (time, change) since the last clear look
+        self._scale = 219 / 255 if picture_format.full_range else 1.0
+        self._black = 0.0 if picture_format.full_range else 16.0
+
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        found = []
+        times, motion = picture.frames["time"], picture.frames["motion"]
+        done = 0
+        for look in picture.looks:
+            stop = min(look.frame + 1, len(times))
+            self._frames += zip(times[done:stop].tolist(), motion[done:stop].tolist(), strict=True)
+            done = stop
+            borders = self._measure(look)
+            if borders is not None:
+                seen = self._take(borders, look.time)
+                if seen is not None:
+                    found.append(seen)
+                self._frames.clear()
+            self._last_look = look.time
+        self._frames += zip(times[done:].tolist(), motion[done:].tolist(), strict=True)
+        del self._frames[:-1000]  # a long dark scene
+        return found
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        return []
+
+    def _measure(self, look: Look) -> Borders | None:
+        """Borders in pixels; None where the picture does not tell."""
+        row = (look.row_mean - self._black) * self._scale
+        column = (look.column_mean - self._black) * self._scale
+        flat_rows = (row <= BAR_LEVEL) & (look.row_spread * self._scale <= BAR_SPREAD)
+        flat_columns = (column <= BAR_LEVEL) & (look.column_spread * self._scale <= BAR_SPREAD)
+        sides = []
+        for level, flat in (
+            (row, flat_rows),
+            (row[::-1], flat_rows[::-1]),
+            (column, flat_columns),
+            (column[::-1], flat_columns[::-1]),
+        ):
+            size = _bar(level, flat)
+            if size is None:
+                return None
+            sides.append(size)
+        top, bottom, left, right = sides
+        return top, bottom, left, right
+
+    def _take(self, borders: Borders, time: float) -> Observation | None:
+        """Take a clear measurement; returns the change once it has stayed."""
+        if self._current is None or self._same(borders, self._current):
+            self._current = self._current or borders
+            self._candidate = None
+            return None
+        known = self._candidate
+        if known is None or not self._same(borders, known.borders):
+            start = max(self._frames, key=lambda one: one[1])[0] if self._frames else time
+            self._candidate = _Candidate(borders, start)
+            return None
+        known.looks += 1
+        top, bottom, left, right = known.borders
+        limit_y, limit_x = self._limits()
+        even = abs(top - bottom) <= limit_y and abs(left - right) <= limit_x
+        hold = self.settings.min_hold if even else self.settings.min_hold_lopsided
+        if time - known.start < hold or known.looks < 3:
+            return None
+        before, self._current, self._candidate = self._current, known.borders, None
+        return self._observe(before, known, even=even)
+
+    def _limits(self) -> tuple[float, float]:
+        least = self.settings.min_change
+        return max(4.0, least * self.format.height), max(4.0, least * self.format.width)
+
+    def _same(self, a: Borders, b: Borders) -> bool:
+        limit_y, limit_x = self._limits()
+        return all(
+            abs(one - other) <= limit
+            for one, other, limit in zip(a, b, (limit_y, limit_y, limit_x, limit_x), strict=True)
+        )
+
+    def _observe(self, before: Borders, known: _Candidate, *, even: bool) -> Observation:
+        top, bottom, left, right = known.borders
+        height, width = self.format.height, self.format.width
+        change = max(
+            max(abs(top - before[0]), abs(bottom - before[1])) / height,
+            max(abs(left - before[2]), abs(right - before[3])) / width,
+        )
+        evidence = {}
+        for name, old, new in zip(
+            ("top", "bottom", "left", "right"), before, known.borders, strict=True
+        ):
+            evidence[f"{name}_before_px"] = float(old)
+            evidence[f"{name}_after_px"] = float(new)
+        return Observation(
+            Kind.LETTERBOX_CHANGE,
+            known.start,
+            known.start + INTERVAL,
+            ladder(change, 0.02, 0.05, 0.1, 0.2),
+            float(np.interp(change, [0.015, 0.05], [0.6, 0.95])) * (1.0 if even else 0.6),
+            f"borders (top, bottom, left, right) change from {_words(before)} to "
+            f"{_words(known.borders)} pixels",
+            evidence,
+            peak=known.start + INTERVAL / 2,
+            region=Region(
+                left=left / width,
+                top=top / height,
+                right=1 - right / width,
+                bottom=1 - bottom / height,
+            ),
+        )
+
+
+def _bar(level: Float32, flat: np.ndarray) -> int | None:
+    """Length of the bar at the beginning of a profile; None where its end is not clear."""
+    if flat.all():
+        return None
+    size = int(np.argmin(flat))
+    if size > MAX_BAR * len(flat):
+        return None
+    inside = level[size : size + EDGE_WIDTH]
+    outside = float(level[:size].mean()) if size else BAR_LEVEL - EDGE_STEP
+    return size if float(inside.max()) >= outside + EDGE_STEP else None
+
+
+def _words(borders: Borders) -> str:
+    return "/".join(str(side) for side in borders)

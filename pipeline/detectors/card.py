@@ -1,0 +1,300 @@
+"""Substitute pictures: one plain colour, colour bars, or a slate in place of the programme."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.detectors.arrival import shown
+from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.events import Run, Runs, ladder
+from pipeline.types import (
+    Float32,
+    Float64,
+    Kind,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Segment,
+)
+
+GAP = 0.1  # seconds: a shorter interruption is a glitch in the card, not its end
+PLAIN_SHARE = 0.97  # of the tiles have the colour; the rest may be a small logo
+PLAIN_DETAIL = 3.0  # mean |dx| + |dy| of a plain tile, noise included
+PLAIN_SPREAD = 1.2  # code values; clear sky spreads by 3 and more from horizon to zenith
+BLACK_LEVEL = 36.0  # below it a grey is black, which has its own detector
+GREY = 12.0  # chroma within which a colour is a grey
+FADE_STEP = 0.6  # share of the difference to the card that the last frame before it still has
+SLATE_SHARE = 0.6  # of the tiles of a slate are its plain background
+SLATE_MOTION = 0.3  # mean frame difference of a slate, code values
+CUT = 6.0  # least mean change of luma at a cut to a slate, code values
+
+# Cb, Cr minus 128 of the 75 % bars in 8-bit limited range (BT.801, SMPTE EG 1), left to right:
+# yellow, cyan, green, magenta, red, blue; after white or grey. BT.601, then BT.709.
+BARS = np.array(
+    [
+        [[-84, 14], [28, -84], [-56, -70], [56, 70], [-28, 84], [84, -14]],
+        [[-84, 8], [19, -84], [-65, -76], [65, 76], [-19, 84], [84, -8]],
+    ],
+    dtype=np.float64,
+)
+# (left, right, bars): where white, the six colours and perhaps black lie across the picture
+LAYOUTS = ((0.0, 1.0, 7), (0.0, 1.0, 8), (0.125, 0.875, 7), (0.125, 0.875, 8))
+BAR_ANGLE = 0.94  # least cosine between the chroma of a bar and its nominal
+BAR_SIZE = (0.6, 1.6)  # its magnitude relative to nominal: 75 and 100 % bars, and a little loss
+BAR_ROWS = 0.55  # bars reach down to here at least (SMPTE: 2/3); idents may cover some of them
+BAR_COVER = 0.6  # share of those rows of tiles in which all six colours are right
+
+
+class CardSettings(DetectorSettings):
+    """Settings of the card detector."""
+
+    min_solid_duration: float = setting(
+        0.5,
+        "s",
+        "shortest plain colour; fades through white are shorter",
+        "as for black; calibrated: a 12-frame fade through white is plain for under 0.2 s",
+        ge=0,
+    )
+    min_bars_duration: float = setting(
+        0.12,
+        "s",
+        "shortest colour bars; fewer frames are a glitch",
+        "Telestream reports them from one frame on; three frames at 25 fps belong to `glitch`",
+        ge=0,
+    )
+    min_slate_duration: float = setting(
+        3.0,
+        "s",
+        "shortest slate; title cards that belong to a programme are shorter or fade",
+        "proposed; broadcast title cards stay 2 to 3 s",
+        ge=0,
+    )
+
+
+@dataclass
+class _Entry:
+    """How a run began."""
+
+    start: float
+    first: bool
+    cut: bool
+    faded: bool
+
+
+class _Track:
+    """One kind's runs, each with how it began."""
+
+    def __init__(self, min_duration: float) -> None:
+        self._runs = Runs(min_duration, GAP)
+        self._entries: list[_Entry] = []
+        self.until = -np.inf
+
+    def feed(
+        self, times: Float64, durations: Float64, holds: np.ndarray, entries: list[_Entry]
+    ) -> list[tuple[Run, _Entry]]:
+        for entry in entries:
+            if entry.start > self.until + GAP + 1e-6:
+                self._entries.append(entry)
+        if holds.any():
+            last = int(np.flatnonzero(holds)[-1])
+            self.until = float(times[last] + durations[last])
+        return self._match(self._runs.feed(times, durations, holds))
+
+    def finish(self) -> list[tuple[Run, _Entry]]:
+        return self._match(self._runs.finish())
+
+    def _match(self, runs: list[Run]) -> list[tuple[Run, _Entry]]:
+        matched = []
+        for run in runs:
+            while len(self._entries) > 1 and self._entries[1].start <= run.start + 1e-6:
+                self._entries.pop(0)
+            unknown = _Entry(run.start, first=False, cut=False, faded=False)
+            matched.append((run, self._entries[0] if self._entries else unknown))
+        return matched
+
+
+class CardDetector(PictureDetector):
+    """Looks at the means of tiles: all alike, or the six colours of bars in their order.
+
+    A slate is more careful: hard in, hard out, three seconds without any motion, and most of the
+    picture one plain colour.
+    """
+
+    name = "card"
+    kinds = (Kind.SOLID_COLOR, Kind.COLOR_BARS, Kind.SLATE)
+    summary = "A plain colour, colour bars or a slate in place of the programme"
+    Settings = CardSettings
+
+    def __init__(self, settings: CardSettings, picture_format: PictureFormat) -> None:
+        super().__init__(settings, picture_format)
+        self._tracks = {
+            Kind.SOLID_COLOR: _Track(settings.min_solid_duration),
+            Kind.COLOR_BARS: _Track(settings.min_bars_duration),
+            Kind.SLATE: _Track(settings.min_slate_duration),
+        }
+        self._first = True
+        self._recent: deque[float] = deque(maxlen=12)  # mean luma of the last frames
+        self._last: Float32 | None = None
+        self._color = (0.0, 128.0, 128.0)
+        self._now = 0.0
+
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        times, durations = picture.frames["time"], shown(picture.frames)
+        solid = self._solid(picture)
+        bars = self._bars(picture)
+        slate = self._slate(picture) & ~solid & ~bars
+        found: list[Observation] = []
+        for kind, holds in (
+            (Kind.SOLID_COLOR, solid),
+            (Kind.COLOR_BARS, bars),
+            (Kind.SLATE, slate),
+        ):
+            entries = [self._entry(picture, n) for n in _beginnings(holds)]
+            track = self._tracks[kind]
+            for run, entry in track.feed(times, durations, holds, entries):
+                cut = self._cut_at(picture, run.end)
+                found += self._observe(kind, run, entry, cut=cut, to_end=False)
+        self._first = False
+        self._recent.extend(float(value) for value in picture.frames["luma"])
+        self._last = picture.luma[-1]
+        self._now = float(times[-1] + durations[-1])
+        return found
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        found: list[Observation] = []
+        for kind, track in self._tracks.items():
+            for run, entry in track.finish():
+                to_end = track.until > self._now - GAP
+                found += self._observe(kind, run, entry, cut=True, to_end=to_end)
+        return found
+
+    def _solid(self, picture: PictureStatistics) -> np.ndarray:
+        """Which frames are one plain colour, not black; bool [T]."""
+        frames = picture.frames
+        holds: np.ndarray = frames["detail"] <= PLAIN_DETAIL + 0.5
+        for n in np.flatnonzero(holds):
+            luma, cb, cr = (
+                np.asarray(plane[n], np.float64) for plane in (picture.luma, picture.cb, picture.cr)
+            )
+            level, blue, red = np.median(luma), np.median(cb), np.median(cr)
+            color = max(abs(blue - 128), abs(red - 128))
+            alike = (
+                (np.abs(luma - level) <= 4)
+                & (np.abs(cb - blue) <= 4)
+                & (np.abs(cr - red) <= 4)
+                & (picture.detail[n] <= PLAIN_DETAIL)
+            )
+            holds[n] = (
+                (level > BLACK_LEVEL or color > GREY)
+                and np.count_nonzero(alike) >= PLAIN_SHARE * alike.size
+                and luma[alike].std() <= PLAIN_SPREAD
+                and cb[alike].std() <= PLAIN_SPREAD
+                and cr[alike].std() <= PLAIN_SPREAD
+            )
+            if holds[n]:
+                self._color = (float(level), float(blue), float(red))
+        return holds
+
+    def _bars(self, picture: PictureStatistics) -> np.ndarray:
+        """Which frames are colour bars; bool [T]."""
+        rows, columns = self.format.tiles
+        holds = np.zeros(len(picture.frames), dtype=bool)
+        if columns < 10 or not self.format.chroma:
+            return holds
+        deep = max(1, round(rows * BAR_ROWS))
+        for left, right, bars in LAYOUTS:
+            places = (left + (np.arange(1, 7) + 0.5) / bars * (right - left)) * self.format.width
+            at = np.minimum((places / self.format.TILE).astype(int), columns - 1)
+            cb = picture.cb[:, :deep, at] - 128.0
+            cr = picture.cr[:, :deep, at] - 128.0
+            size = np.sqrt(cb * cb + cr * cr)
+            for nominal in BARS:
+                length = np.sqrt((nominal**2).sum(axis=1))
+                along = (cb * nominal[:, 0] + cr * nominal[:, 1]) / length
+                right_color = (
+                    (along >= BAR_ANGLE * size)
+                    & (size >= BAR_SIZE[0] * length)
+                    & (size <= BAR_SIZE[1] * length)
+                )
+                holds |= right_color.all(axis=2).mean(axis=1) >= BAR_COVER
+        return holds
+
+    def _slate(self, picture: PictureStatistics) -> np.ndarray:
+        """Which frames may belong to a slate: still, and mostly one plain colour; bool [T]."""
+        frames = picture.frames
+        holds: np.ndarray = frames["motion"] <= SLATE_MOTION
+        # the first frame of a slate differs from the programme before it
+        holds[:-1] |= holds[1:]
+        holds &= frames["detail"] <= 30
+        for n in np.flatnonzero(holds):
+            luma = picture.luma[n]
+            alike = np.abs(luma - np.median(luma)) <= 2
+            alike &= picture.detail[n] <= PLAIN_DETAIL
+            text = picture.detail[n] > 10
+            share = np.count_nonzero(alike) / alike.size
+            holds[n] = share >= SLATE_SHARE and np.count_nonzero(text) >= 0.01 * text.size
+        return holds
+
+    def _entry(self, picture: PictureStatistics, n: int) -> _Entry:
+        frames = picture.frames
+        start = float(frames["time"][n])
+        before = [*self._recent, *(float(value) for value in frames["luma"][:n])][-12:]
+        faded = False
+        if len(before) >= 4:
+            level = float(frames["luma"][n])
+            most = max(abs(value - level) for value in before)
+            faded = most > 8 and abs(before[-1] - level) < FADE_STEP * most
+        return _Entry(start, self._first and n == 0, self._cut_at(picture, start), faded)
+
+    def _cut_at(self, picture: PictureStatistics, time: float) -> bool:
+        """Whether the frame at `time` differs from the one before as after a cut."""
+        n = int(np.argmin(np.abs(picture.frames["time"] - time)))
+        before = picture.luma[n - 1] if n > 0 else self._last
+        return before is None or float(np.abs(picture.luma[n] - before).mean()) >= CUT
+
+    def _observe(
+        self, kind: Kind, run: Run, entry: _Entry, *, cut: bool, to_end: bool
+    ) -> list[Observation]:
+        duration = run.end - run.start
+        level, blue, red = self._color
+        evidence = {"duration_s": duration}
+        if kind is Kind.SOLID_COLOR:
+            evidence |= {"luma_code_value": level, "cb_code_value": blue, "cr_code_value": red}
+            what = f"one plain colour (Y {level:.0f}, Cb {blue:.0f}, Cr {red:.0f})"
+            confidence = float(np.interp(duration, [0.2, 1.0], [0.7, 0.97]))
+            confidence *= 0.6 if entry.faded else 1.0
+        elif kind is Kind.COLOR_BARS:
+            what = "colour bars"
+            confidence = 0.97
+        else:
+            if entry.first or not entry.cut or not cut:
+                return []
+            what = "a still card, hard in and out, mostly one plain colour"
+            confidence = float(np.interp(duration, [3.0, 10.0], [0.4, 0.7]))
+        severity = ladder(duration, 0.1, 0.3, 1.0, 2.0)
+        where = ""
+        if entry.first and not to_end:  # a leader: customary in masters
+            severity, where = min(severity, 0.3), " at the beginning"
+        return [
+            Observation(
+                kind,
+                run.start,
+                run.end,
+                severity,
+                confidence,
+                f"{what} for {duration:.2f} s{where}",
+                evidence,
+                peak=(run.start + run.end) / 2,
+            )
+        ]
+
+
+def _beginnings(holds: np.ndarray) -> np.ndarray:
+    """Indices at which `holds` becomes true, the first included."""
+    return np.flatnonzero(np.diff(holds.astype(np.int8), prepend=0) > 0)

@@ -1,0 +1,240 @@
+"""Brightness pumping: the whole picture breathes, from an auto-iris or from beating GOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.events import ladder
+from pipeline.types import (
+    Float32,
+    Float64,
+    Kind,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Segment,
+)
+
+CELLS = (6, 8)  # rows and columns of cells in which the picture must move together
+WINDOWS = ((4.0, 1.0), (8.0, 0.5))  # seconds, and the lowest frequency (Hz) it can tell
+HOP = 1.0  # seconds between windows
+MIN_FRAMES = 24  # in a window; fewer cannot tell a frequency
+FLASH_RATE = 2.5  # Hz from which strong modulation is flashing, which has its own detector
+FLASH_DEPTH = 0.2  # BT.1702: 20 cd/m2 of 160 is 0.13; in code values above black about 0.2
+
+
+class PumpingSettings(DetectorSettings):
+    """Settings of the pumping detector."""
+
+    min_depth: float = setting(
+        0.02,
+        "",
+        "peak-to-peak modulation, as a share of the mean level above black",
+        "proposed in the field report: more than 2 %",
+        gt=0,
+        lt=1,
+    )
+    min_frequency: float = setting(
+        0.5, "Hz", "slowest pumping", "auto-iris hunting 0.5 to 2 Hz, GOP beat 1 to 4 Hz", gt=0
+    )
+    max_frequency: float = setting(
+        10.0, "Hz", "fastest pumping", "proposed in the field report: 1 to 10 Hz", gt=0
+    )
+    min_coherence: float = setting(
+        0.8,
+        "",
+        "share of the modulation that is in step over the picture",
+        "calibrated on 47 real clips",
+        gt=0,
+        le=1,
+    )
+    min_purity: float = setting(
+        0.75,
+        "",
+        "share of the fluctuation of the mean level at this frequency and its harmonics",
+        "calibrated on 47 real clips",
+        gt=0,
+        le=1,
+    )
+
+
+@dataclass
+class _Beat:
+    """What a window shows."""
+
+    start: float
+    end: float
+    frequency: float
+    depth: float
+    coherence: float
+    purity: float
+
+
+class PumpingDetector(PictureDetector):
+    """Looks for one frequency at which all cells of the picture rise and fall in step.
+
+    Motion, cuts, camera flashes and a television set in the scene move some cells, or have no
+    single frequency. Start and end are known to about one period.
+    """
+
+    name = "pumping"
+    kinds = (Kind.BRIGHTNESS_PUMPING,)
+    summary = "The brightness of the whole picture rises and falls periodically"
+    Settings = PumpingSettings
+
+    def __init__(self, settings: PumpingSettings, picture_format: PictureFormat) -> None:
+        super().__init__(settings, picture_format)
+        rows, columns = picture_format.tiles
+        self._down = _pool(rows, min(CELLS[0], rows))
+        self._across = _pool(columns, min(CELLS[1], columns)).T
+        self._times: Float64 = np.zeros(0)
+        self._cells: Float32 = np.zeros((0, self._down.shape[0] * self._across.shape[1]), "f4")
+        self._due = 0.0
+        self._open: _Beat | None = None
+
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        pooled = self._down @ picture.luma @ self._across
+        self._times = np.concatenate([self._times, picture.frames["time"]])
+        self._cells = np.concatenate([self._cells, pooled.reshape(len(pooled), -1)])
+        now = float(self._times[-1])
+        keep = self._times > now - WINDOWS[-1][0]
+        self._times, self._cells = self._times[keep], self._cells[keep]
+        if now < self._due:
+            return []
+        self._due = now + HOP
+        beat = self._look()
+        known = self._open
+        if beat is None:
+            if known is not None and now - known.end > WINDOWS[0][0] / 2:
+                self._open = None
+                return self._observe(known)
+            return []
+        if known is None:
+            self._open = beat
+            return []
+        if beat.start <= known.end + HOP and abs(beat.frequency / known.frequency - 1) < 0.25:
+            known.end = max(known.end, beat.end)
+            if beat.depth > known.depth:
+                known.depth, known.coherence = beat.depth, beat.coherence
+                known.purity, known.frequency = beat.purity, beat.frequency
+            return []
+        self._open = beat
+        return self._observe(known)
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        known, self._open = self._open, None
+        return [] if known is None else self._observe(known)
+
+    def _look(self) -> _Beat | None:
+        """The strongest beat of the windows that end now, if it is one."""
+        best: _Beat | None = None
+        for seconds, lowest in WINDOWS:
+            chosen = self._times > self._times[-1] - seconds
+            times = self._times[chosen]
+            if len(times) < MIN_FRAMES or times[-1] - times[0] < 0.9 * seconds:
+                continue
+            beat = self._analyse(times, self._cells[chosen], max(lowest, 4 / seconds))
+            if beat is not None and (best is None or beat.depth > best.depth):
+                best = beat
+        return best
+
+    def _analyse(self, times: Float64, cells: Float32, lowest: float) -> _Beat | None:
+        settings = self.settings
+        count = len(times)
+        step = float(times[-1] - times[0]) / (count - 1)
+        if step <= 0 or np.ptp(np.diff(times)) > 0.5 * step:  # variable rate: on an even grid
+            even = np.linspace(times[0], times[-1], count)
+            if not np.all(np.diff(times) > 0):
+                return None
+            cells = np.stack([np.interp(even, times, one) for one in cells.T], axis=1)
+            times = even
+        mean = cells.mean(axis=1, dtype=np.float64)
+        level = float(mean.mean()) - 16
+        if level < 4:
+            return None
+        ramp = np.linspace(-1, 1, count)
+        basis = np.stack([np.ones(count), ramp, ramp**2], axis=1)
+        flat = cells - basis @ np.linalg.lstsq(basis, cells.astype(np.float64), rcond=None)[0]
+        window = np.hanning(count)
+        spectra = np.fft.rfft(flat * window[:, None], axis=0)
+        power = np.abs(spectra.mean(axis=1)) ** 2
+        frequencies = np.fft.rfftfreq(count, step)
+        highest = min(settings.max_frequency, 0.45 / step)
+        band = (frequencies >= max(lowest, settings.min_frequency) - 1e-9) & (
+            frequencies <= highest
+        )
+        if not band.any() or power[1:].sum() <= 0:
+            return None
+        top = int(np.argmax(np.where(band, power, 0)))
+        near = np.zeros(len(power), dtype=bool)
+        for harmonic in range(1, 5):
+            near[max(1, harmonic * top - 2) : harmonic * top + 3] = True
+        purity = float(power[near].sum() / power[1:].sum())
+        around = slice(max(1, top - 1), top + 2)
+        together = float((np.abs(spectra[around].mean(axis=1)) ** 2).sum())
+        apart = float((np.abs(spectra[around]) ** 2).mean(axis=1).sum())
+        # a gain moves bright cells more than dark ones: compare with the best that a gain can give
+        share = cells.mean(axis=0) - 16
+        allowed = float(share.mean() ** 2 / max(float((share**2).mean()), 1e-6))
+        coherence = min(together / max(apart, 1e-12) / min(max(allowed, 0.5), 1.0), 1.0)
+        depth = 4 * float(np.abs(spectra[top].mean())) / float(window.sum()) / level
+        if (
+            depth < settings.min_depth
+            or coherence < settings.min_coherence
+            or purity < settings.min_purity
+            or (frequencies[top] >= FLASH_RATE and depth > FLASH_DEPTH)
+        ):
+            return None
+        frequency = float(frequencies[top])
+        start, end = _extent(times, flat.mean(axis=1), frequency, step)
+        return _Beat(start, end, frequency, depth, coherence, purity)
+
+    def _observe(self, beat: _Beat) -> list[Observation]:
+        settings = self.settings
+        if (beat.end - beat.start) * beat.frequency < 3:
+            return []
+        confidence = float(np.interp(beat.depth / settings.min_depth, [1, 3], [0.6, 1]))
+        confidence *= float(np.interp(beat.purity, [settings.min_purity, 0.95], [0.7, 1]))
+        confidence *= float(np.interp(beat.coherence, [settings.min_coherence, 0.95], [0.8, 1]))
+        return [
+            Observation(
+                Kind.BRIGHTNESS_PUMPING,
+                beat.start,
+                beat.end,
+                ladder(beat.depth, 0.02, 0.04, 0.08, 0.16),
+                confidence,
+                f"the picture's brightness beats at {beat.frequency:.2f} Hz by "
+                f"{100 * beat.depth:.1f} %, in step over {100 * beat.coherence:.0f} % of it",
+                {
+                    "frequency_hz": beat.frequency,
+                    "depth": beat.depth,
+                    "coherence": beat.coherence,
+                    "purity": beat.purity,
+                },
+                peak=(beat.start + beat.end) / 2,
+            )
+        ]
+
+
+def _extent(times: Float64, mean: Float64, frequency: float, step: float) -> tuple[float, float]:
+    """Where in a window the beat is at least half as strong as at its strongest."""
+    carrier = mean * np.exp(-2j * np.pi * frequency * times)
+    length = max(1, round(1 / (frequency * step)))
+    padded = np.pad(carrier, (length // 2, length - 1 - length // 2), mode="edge")
+    envelope = np.abs(np.convolve(padded, np.ones(length) / length, mode="valid"))
+    strong = np.flatnonzero(envelope >= 0.5 * np.quantile(envelope, 0.9))
+    return float(times[strong[0]]), float(times[strong[-1]] + step)
+
+
+def _pool(tiles: int, cells: int) -> Float32:
+    """The matrix that averages `tiles` to `cells`, [cells, tiles]."""
+    matrix = np.zeros((cells, tiles), np.float32)
+    matrix[np.arange(tiles) * cells // tiles, np.arange(tiles)] = 1
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    return matrix
