@@ -22,6 +22,7 @@ SOUND_BACK = 0.050  # seconds; likewise backwards: Vorbis frames may be 3 ms, th
 FIRST = 60.0  # seconds; a first timestamp further from the declared start is taken for absurd
 OVERLAP = 2.0  # seconds that a stream may reach into a new clock before the others
 EPOCHS = 4  # newest clocks that a stream may pass to
+STEADY = 3  # frames of sound without a gap before one counts: some decoders lose a share of each
 FOLLOW = 0.05  # share of the difference by which a sound clock follows its timestamps
 
 
@@ -31,6 +32,7 @@ class _Track:
     raw: float  # unwrapped, of the last item
     last: float  # presentation time of the last item
     expected: float  # when the next one is due
+    steady: int = 0  # items since the last gap
     catching_up: bool = False  # just passed to a new clock, and still before `expected`
 
 
@@ -91,10 +93,12 @@ class Clock:
         step = placed.time - track.expected
         if placed.late <= 0:
             if step > SOUND_GAP:
-                if track.last > float("-inf"):
+                if track.steady >= STEADY:
                     said = f"{step:.3f} s of sound are missing"
                     placed.notes.append(Note("gap", track.expected, stream, said, step))
+                track.steady = 0
             else:
+                track.steady += 1
                 placed.time = track.expected + FOLLOW * step
         if placed.late > 0:
             placed.time = track.expected

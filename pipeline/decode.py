@@ -34,6 +34,7 @@ _THREADS = 4  # more decode little faster and keep more frames in memory
 _WRAPPING = ("mpegts", "mpeg", "hls")
 _MPEG_TICK = 1 / 90_000
 _LONGEST_FRAME = 10.0  # seconds
+_ENCRYPTED = "the stream is encrypted"
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ class Decoder:
     def _obstacle(self, stream: av.stream.Stream) -> tuple[str, str] | None:
         if stream.codec_context is None:
             return "no_decoder", f"there is no decoder for the codec of this {stream.type} stream"
+        if "enc_key_id" in stream.metadata:  # Matroska and WebM
+            return "encrypted", _ENCRYPTED
         return None
 
     def _refuse(self, stream: int, reason: str, detail: str) -> None:
@@ -188,12 +191,18 @@ class _Stream:
         self.clock = clock
         self.index = stream.index
         self.tick = float(stream.time_base) if stream.time_base else _MPEG_TICK
-        self._flushed = False
-        self._encrypted = False
+        self._begun = self._flushed = self._encrypted = False
 
     def packet(self, packet: av.Packet[Any], log: _ErrorLog) -> Iterator[Decoded]:
         if packet.size == 0:
             self._flushed = True
+        elif not self._begun:
+            self._begun = True
+            if packet.has_sidedata("encryption_info"):  # MP4
+                self._encrypted = True
+                yield self._error("read_error", None, _ENCRYPTED, "encrypted")
+        if self._encrypted:
+            return
         stamp = packet.pts if packet.pts is not None else packet.dts
         raw = None if stamp is None else stamp * self.tick
         if packet.is_corrupt:

@@ -263,6 +263,7 @@ def explain(error: Exception, name: str, timeout: float, doing: str) -> SourceEr
     name = shown(name)
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         codes = {401: "not_permitted", 403: "not_permitted", 404: "not_found", 410: "not_found"}
         return SourceError(
             codes.get(error.code, "http_error"), f"{name}: the server says {error.code}"
@@ -295,7 +296,11 @@ class _VettedRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        self._vet(newurl)
+        try:
+            self._vet(newurl)
+        except SourceError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -72,7 +72,7 @@ class LengthsDetector(StreamDetector):
             seconds = sound.samples.shape[1] / sound.format.rate
             self._extend(sound.format.stream, sound.time, sound.time + seconds)
         for note in segment.notes:
-            if note.what == "read_error":
+            if note.what == "read_error" and note.reason != "encrypted":
                 self._read_error = note.detail
         self._reach = max(self._reach, segment.end)
         return ()
