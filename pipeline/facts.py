@@ -103,6 +103,13 @@ def undelivered(asset: Asset, decoded: float) -> float:
     """Seconds that the header promises beyond the `decoded` ones; 0 where it does not or agrees."""
     formats = (asset.container or "").split(",")
     declared = asset.declared_duration
+    if "avi" in formats:  # its length is what the file has room for, its frame count is not
+        counts = [
+            track.declared_frames / track.frame_rate
+            for track in asset.video
+            if track.declared_frames and track.frame_rate
+        ]
+        declared = max(counts, default=declared)
     if declared is None or not any(name in _STATES_LENGTH for name in formats):
         return 0.0
     missing = declared - decoded

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -101,7 +102,7 @@ def test_standard_input_is_spooled_once_and_removed(clips, monkeypatch):
     with spooled("-", Limits()) as place:
         assert_whole(look(place))
         assert_whole(look(place))
-    assert not os.path.exists(place)
+    assert not Path(place).exists()
 
 
 def test_standard_input_has_a_limit(monkeypatch):
@@ -145,7 +146,7 @@ def test_unknown_and_missing_file_systems(monkeypatch):
     assert "vidette[gcs]" in result.coverage.problems[0].detail
 
 
-def test_expand(clips, monkeypatch):
+def test_expand(clips):
     store = fsspec.filesystem("memory")
     store.pipe("/many/a.mp4", b"x")
     store.pipe("/many/b.mp4", b"x")
