@@ -23,9 +23,11 @@ from pipeline.types import (
 # Calibrated on the test scenes with bars, encoded by x264 at crf 18 to 30.
 BAR_LEVEL = 10.0  # code values above black up to which a line can belong to a bar
 BAR_SPREAD = 1.0  # mean absolute difference of neighbours along a line of a bar
+BAR_UNIFORM = 2.0  # standard deviation of the lines of a bar; a vignette is less even
 EDGE_STEP = 6.0  # code values: least step from the bar to the picture beside it
 EDGE_WIDTH = 4  # lines within which it rises
 MAX_BAR = 0.45  # of the height or width; larger ones are a dark scene
+MAX_PROFILES = 250  # frames kept while no look is clear
 INTERVAL = 0.2  # seconds between looks
 
 Borders = tuple[int, int, int, int]  # top, bottom, left, right, in pixels
@@ -82,29 +84,30 @@ class BordersDetector(PictureDetector):
         self._current: Borders | None = None
         self._held = 0.0  # seconds for which the current borders were seen
         self._candidate: _Candidate | None = None
-        self._last_look = -np.inf
-        self._frames: list[tuple[float, float]] = []  # (time, change) since the last clear look
+        # since the last clear look: time, change down each row [H], detail of columns of tiles
+        self._profiles: list[tuple[float, Float32, Float32]] = []
         self._scale = 219 / 255 if picture_format.full_range else 1.0
         self._black = 0.0 if picture_format.full_range else 16.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         found = []
-        times, motion = picture.frames["time"], picture.frames["motion"]
+        times = picture.frames["time"].tolist()
+        columns = picture.detail.mean(axis=1)
+        profiles = list(zip(times, picture.rows, columns, strict=True))
         done = 0
         for look in picture.looks:
             stop = min(look.frame + 1, len(times))
-            self._frames += zip(times[done:stop].tolist(), motion[done:stop].tolist(), strict=True)
+            self._profiles += profiles[done:stop]
             done = stop
             borders = self._measure(look)
             if borders is not None:
                 seen = self._take(borders, look.time)
                 if seen is not None:
                     found.append(seen)
-                self._frames.clear()
-            self._last_look = look.time
-        self._frames += zip(times[done:].tolist(), motion[done:].tolist(), strict=True)
-        del self._frames[:-1000]  # a long dark scene
+                del self._profiles[:-1]
+        self._profiles += profiles[done:]
+        del self._profiles[1:-MAX_PROFILES]  # a long dark scene
         return found
 
     def finish(self) -> Iterable[Observation]:
@@ -139,8 +142,7 @@ class BordersDetector(PictureDetector):
             return None
         known = self._candidate
         if known is None or not self._same(borders, known.borders):
-            start = max(self._frames, key=lambda one: one[1])[0] if self._frames else time
-            self._candidate = _Candidate(borders, start)
+            self._candidate = _Candidate(borders, self._when(borders, time))
             return None
         known.looks += 1
         top, bottom, left, right = known.borders
@@ -151,6 +153,33 @@ class BordersDetector(PictureDetector):
             return None
         before, self._current, self._candidate = self._current, known.borders, None
         return self._observe(before, known, even=even)
+
+    def _when(self, borders: Borders, time: float) -> float:
+        """Time of the first frame whose lines look like those of the new borders."""
+        before = self._current or borders
+        limit_y, limit_x = self._limits()
+        height, width = self.format.height, self.format.width
+        values: list[float] = []
+        for side in (0, 1):
+            old, new = before[side], borders[side]
+            if not values and abs(old - new) > limit_y:
+                first, stop = sorted((old, new))
+                if side == 1:
+                    first, stop = height - stop, height - first
+                lines = slice(first + 1, stop - 1)
+                values = [float(rows[lines].mean()) for _, rows, _ in self._profiles]
+        for side in (2, 3):
+            old, new = before[side], borders[side]
+            if not values and abs(old - new) > limit_x:
+                first, stop = sorted((old, new))
+                if side == 3:
+                    first, stop = width - stop, width - first
+                tiles = slice(first // 16, max(first // 16 + 1, stop // 16))
+                values = [float(detail[tiles].mean()) for _, _, detail in self._profiles]
+        for (when, _, _), value in zip(self._profiles, values, strict=False):
+            if abs(value - values[-1]) < abs(value - values[0]):
+                return when
+        return time
 
     def _limits(self) -> tuple[float, float]:
         least = self.settings.min_change
@@ -203,8 +232,12 @@ def _bar(level: Float32, flat: np.ndarray) -> int | None:
     if size > MAX_BAR * len(flat):
         return None
     inside = level[size : size + EDGE_WIDTH]
-    outside = float(level[:size].mean()) if size else BAR_LEVEL - EDGE_STEP
-    return size if float(inside.max()) >= outside + EDGE_STEP else None
+    if not size:
+        return 0 if float(inside.max()) >= BAR_LEVEL else None
+    bar = level[:size]
+    beside = float(bar[-EDGE_WIDTH:].mean())
+    clear = float(inside.max()) >= beside + EDGE_STEP and float(bar.std()) <= BAR_UNIFORM
+    return size if clear else None
 
 
 def _words(borders: Borders) -> str:

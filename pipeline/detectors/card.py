@@ -30,7 +30,7 @@ GREY = 12.0  # chroma within which a colour is a grey
 FADE_STEP = 0.6  # share of the difference to the card that the last frame before it still has
 SLATE_SHARE = 0.6  # of the tiles of a slate are its plain background
 SLATE_MOTION = 0.3  # mean frame difference of a slate, code values
-CUT = 6.0  # least mean change of luma at a cut to a slate, code values
+CUT = 12.0  # least mean change of luma at a cut to a slate, code values
 
 # Cb, Cr minus 128 of the 75 % bars in 8-bit limited range (BT.801, SMPTE EG 1), left to right:
 # yellow, cyan, green, magenta, red, blue; after white or grey. BT.601, then BT.709.
@@ -273,7 +273,7 @@ class CardDetector(PictureDetector):
             what = "colour bars"
             confidence = 0.97
         else:
-            if entry.first or not entry.cut or not cut:
+            if entry.first or entry.faded or not entry.cut or not cut:
                 return []
             what = "a still card, hard in and out, mostly one plain colour"
             confidence = float(np.interp(duration, [3.0, 10.0], [0.4, 0.7]))

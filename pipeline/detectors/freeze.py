@@ -32,12 +32,13 @@ POP_APART = 4  # frames: a refresh of the still picture by a key frame is not fo
 POP_TILE = 14.0  # code values: a tile that steps by more has new content
 POP_MEAN = 2.2  # code values: mean step of tiles at a key frame
 SETTLING = 0.4  # seconds that an encoder may take to settle on a still picture
+FADE_SPANS = (0.4, HISTORY)  # seconds before a stillness in which it may have come by a fade
 SETTLING_TILE = 9.0  # code values: largest step of a tile while it does
 SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion before
 # Mean step of tiles, given the mean frame difference: in repeats 0, or 0.09 to 0.15 of it under
 # grain; 0.3 to 0.6 of it where people rest (GRID and other talking heads).
 QUIET_STEP = 0.03
-QUIET_RATIO = 0.2
+QUIET_RATIO = 0.25
 QUIET_SHARE = 0.5  # of the repeats; the others are refreshes and settling
 
 
@@ -356,12 +357,16 @@ def _look_back(still: _Still, tolerance: float) -> _Before:
     away = [np.abs(one - still.anchor) for one in maps[:first]]
     excess = np.array([float(np.maximum(one - tolerance, 0).mean()) for one in away])
     mean = float(excess.mean())
+    arrival = list(zip(maps[: first + 1], times, strict=False))
     return _Before(
         stop,
         moving=float(np.mean([np.mean(one > tolerance) for one in away])),
         abrupt=float(excess[-3:].max()) / mean if mean > 0 else 0.0,
         cut=max(steps[first - 2 : first]) > max(6.0, 4 * float(np.median(steps[: first - 1]))),
-        fade=fades(maps[: first + 1]),
+        fade=any(
+            fades([one for one, when in arrival if when >= times[first] - span - 1e-6])
+            for span in FADE_SPANS
+        ),
     )
 
 
