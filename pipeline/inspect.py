@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -13,13 +13,8 @@ import av
 from pipeline import events, facts
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
-from pipeline.detectors.base import (
-    Detector,
-    PictureDetector,
-    SoundDetector,
-    StreamDetector,
-)
 from pipeline.errors import SourceError
+from pipeline.panel import Panel
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import open_source
@@ -30,11 +25,8 @@ from pipeline.types import (
     Coverage,
     Inspection,
     Note,
-    Observation,
-    PictureFormat,
     Problem,
     Segment,
-    SoundFormat,
     VideoTrack,
 )
 
@@ -51,97 +43,6 @@ class Progress:
 
 ProgressCallback = Callable[[Progress], None]
 MAX_PROBLEMS = 100  # more of them say nothing new
-
-
-class Bench:
-    """The detectors of one asset at work: makes them, feeds them, gathers what they find."""
-
-    def __init__(self, settings: Settings, asset: Asset) -> None:
-        self._settings = settings
-        self._names = settings.enabled()
-        self.found: list[tuple[str, int | None, Observation]] = []
-        self.measurements: dict[str, float] = {}
-        self._owners: dict[str, int | None] = {}  # the stream whose figures keep their names
-        self.seen: dict[str, float] = dict.fromkeys(self._names, 0.0)
-        self._asset = asset
-        self._picture: dict[str, PictureDetector] = {}
-        self._picture_format: PictureFormat | None = None
-        self._sound: dict[int, tuple[SoundFormat, float, dict[str, SoundDetector]]] = {}
-        self._stream: dict[str, StreamDetector] = {}
-        for name in self._names:
-            detector = DETECTORS[name]
-            if issubclass(detector, StreamDetector):
-                self._stream[name] = detector(settings.of(name), asset)
-
-    def update(self, segment: Segment) -> None:
-        """Show a segment to every detector."""
-        for name, stream_detector in self._stream.items():
-            self._keep(name, None, stream_detector.update(segment))
-            self.seen[name] += segment.end - segment.start
-        picture = segment.picture
-        if picture is not None:
-            if picture.format != self._picture_format:
-                self._end_picture()
-                self._picture_format = picture.format
-                for name in self._names:
-                    detector = DETECTORS[name]
-                    if issubclass(detector, PictureDetector):
-                        self._picture[name] = detector(self._settings.of(name), picture.format)
-            for name, picture_detector in self._picture.items():
-                self._keep(name, picture.format.stream, picture_detector.update(picture, segment))
-                self.seen[name] += float(picture.frames["duration"].sum())
-        for sound in segment.sound:
-            stream = sound.format.stream
-            state = self._sound.get(stream)
-            if state is None or state[0] != sound.format or abs(state[1] - sound.time) > 1e-3:
-                kept = self._end_sound(stream, gap=True)
-                made: dict[str, SoundDetector] = {}
-                for name in self._names:
-                    detector = DETECTORS[name]
-                    if issubclass(detector, SoundDetector):
-                        again = kept.get(name)
-                        made[name] = again or detector(self._settings.of(name), sound.format)
-                state = (sound.format, sound.time, made)
-            length = sound.samples.shape[1] / sound.format.rate
-            self._sound[stream] = (state[0], sound.time + length, state[2])
-            for name, sound_detector in state[2].items():
-                self._keep(name, stream, sound_detector.update(sound, segment))
-                self.seen[name] += length
-
-    def finish(self) -> None:
-        """End of the asset."""
-        self._end_picture()
-        for stream in list(self._sound):
-            self._end_sound(stream)
-        for name, detector in self._stream.items():
-            self._end(name, None, detector)
-
-    def _end_picture(self) -> None:
-        if self._picture_format is not None:
-            for name, detector in self._picture.items():
-                self._end(name, self._picture_format.stream, detector)
-        self._picture = {}
-
-    def _end_sound(self, stream: int, gap: bool = False) -> dict[str, SoundDetector]:
-        """End the detectors of a stream; at a gap return those that go on, see SoundDetector."""
-        state = self._sound.pop(stream, None)
-        kept: dict[str, SoundDetector] = {}
-        for name, detector in state[2].items() if state else ():
-            if gap and detector.whole_stream:
-                kept[name] = detector
-            else:
-                self._end(name, stream, detector)
-        return kept
-
-    def _end(self, name: str, stream: int | None, detector: Detector) -> None:
-        self._keep(name, stream, detector.finish())
-        for figure, value in detector.measurements().items():
-            owner = self._owners.setdefault(figure, stream)
-            self.measurements[figure if owner == stream else f"{figure}_stream_{stream}"] = value
-
-    def _keep(self, name: str, stream: int | None, seen: Iterable[Observation]) -> None:
-        label = f"{name}/{DETECTORS[name].version}"
-        self.found += [(label, stream, observation) for observation in seen]
 
 
 def inspect(
@@ -181,12 +82,13 @@ def _examine(
     decoder = Decoder(container, settings.threads)
     asset = result.asset = decoder.asset()
     result.timings["open"] = time.perf_counter() - started
-    bench, timeline, coverage = Bench(settings, asset), Timeline(), result.coverage
+    panel, timeline, coverage = Panel(settings, asset), Timeline(), result.coverage
+    interrupted = False
     coverage.problems += decoder.problems
     position = 0.0
     try:
         for segment in Segmenter().run(decoder):
-            bench.update(segment)
+            panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
             _count(asset, segment)
@@ -194,17 +96,21 @@ def _examine(
             if progress is not None:
                 wall = time.perf_counter() - started
                 speed = position / wall if wall > 0 else 0.0
-                progress(Progress(position, asset.declared_duration, speed, len(bench.found)))
+                progress(Progress(position, asset.declared_duration, speed, len(panel.found)))
     except KeyboardInterrupt:
+        interrupted = True
         coverage.problems.append(
             Problem(reason="interrupted", detail="stopped by the user", time=position)
         )
-    bench.finish()
+    panel.finish()
     asset.duration = position
-    result.defects = events.defects(bench.found)
-    result.measurements = bench.measurements
+    result.defects = events.defects(panel.found)
+    result.measurements = panel.measurements
     result.timelines = timeline.result()
-    _conclude(coverage, asset, bench)
+    coverage.problems += panel.problems
+    if not interrupted:
+        coverage.problems += _shortfalls(asset)
+    _conclude(coverage, asset, panel.seconds)
 
 
 def _cover(coverage: Coverage, segment: Segment) -> None:
@@ -237,25 +143,26 @@ def _count(asset: Asset, segment: Segment) -> None:
                 audio.samples += sound.samples.shape[1]
 
 
-def _conclude(coverage: Coverage, asset: Asset, bench: Bench) -> None:
+def _shortfalls(asset: Asset) -> list[Problem]:
+    """What the header promised and a whole reading did not give."""
+    problems = []
     decoded = {track.stream: track.frames for track in asset.video}
     decoded |= {track.stream: track.samples for track in asset.audio}
     tracks: list[VideoTrack | AudioTrack] = [*asset.video, *asset.audio]
     for track in tracks:
         if track.examined and not decoded[track.stream]:
-            coverage.problems.append(
-                Problem(
-                    reason="nothing_decoded",
-                    detail=f"no frame of the {track.codec} stream could be decoded",
-                    stream=track.stream,
-                )
-            )
+            detail = f"no frame of the {track.codec} stream could be decoded"
+            problems.append(Problem(reason="nothing_decoded", detail=detail, stream=track.stream))
     missing = facts.undelivered(asset, asset.duration)
-    if missing > 0 and coverage.examined:
+    if missing > 0 and any(decoded.values()):
         detail = f"the header promises {missing:.2f} s more than could be read and decoded"
-        coverage.problems.append(Problem(reason="truncated", detail=detail, time=asset.duration))
+        problems.append(Problem(reason="truncated", detail=detail, time=asset.duration))
+    return problems
+
+
+def _conclude(coverage: Coverage, asset: Asset, seconds_seen: dict[str, float]) -> None:
     length = max(asset.duration, 1e-9)
-    for name, seconds in bench.seen.items():
+    for name, seconds in seconds_seen.items():
         whole = length * (max(len(asset.audio), 1) if DETECTORS[name].reads == "sound" else 1)
         coverage.detectors[name] = round(min(seconds / whole, 1.0), 4)
     if not coverage.examined:

@@ -59,6 +59,7 @@ class LengthsDetector(StreamDetector):
         self._frame = 1 / facts.NOMINAL_RATE
         self._reach = 0.0
         self._read_error: str | None = None
+        self._ended = False
 
     def update(self, segment: Segment) -> Iterable[Observation]:
         """Take the next segment; nothing is known before the end."""
@@ -74,11 +75,14 @@ class LengthsDetector(StreamDetector):
         for note in segment.notes:
             if note.what == "read_error" and note.reason != "encrypted":
                 self._read_error = note.detail
+            self._ended = self._ended or note.what == "end"
         self._reach = max(self._reach, segment.end)
         return ()
 
     def finish(self) -> Iterator[Observation]:
-        """Compare the streams with each other and with the header."""
+        """Compare the streams with each other and with the header, if the end was reached."""
+        if not self._ended:
+            return
         cut = list(self._truncated())
         yield from cut
         yield from self._empty()

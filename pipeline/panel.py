@@ -1,0 +1,134 @@
+"""The panel: the detectors of one asset at work, made, fed and held apart from each other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from pipeline.detectors import DETECTORS
+from pipeline.detectors.base import (
+    Detector,
+    PictureDetector,
+    SoundDetector,
+    StreamDetector,
+)
+from pipeline.settings import Settings
+from pipeline.types import Asset, Observation, PictureFormat, Problem, Segment, SoundFormat
+
+DetectorT = TypeVar("DetectorT", bound=Detector)
+log = logging.getLogger("vidette")
+
+
+class Panel:
+    """Makes the enabled detectors, shows them every segment, gathers what they find.
+
+    Picture and sound detectors are made for one format of one stream and made anew when it
+    changes. A detector that raises is left out from then on: the others go on, what it had found
+    stays, and `problems` says so.
+
+    Attributes:
+        found: (detector name/version, stream, observation), in the order of finding.
+        measurements: figures of the whole asset. The first stream that gives a figure keeps its
+            name, a further stream's has `_stream_N` appended.
+        seconds: per detector, how many seconds of its streams it has seen.
+        problems: detectors that failed.
+    """
+
+    def __init__(self, settings: Settings, asset: Asset) -> None:
+        self.found: list[tuple[str, int | None, Observation]] = []
+        self.measurements: dict[str, float] = {}
+        self.problems: list[Problem] = []
+        self._settings = settings
+        self._names = settings.enabled()
+        self.seconds: dict[str, float] = dict.fromkeys(self._names, 0.0)
+        self._owners: dict[str, int | None] = {}  # the stream whose figures keep their names
+        self._picture: dict[str, PictureDetector] = {}
+        self._picture_format: PictureFormat | None = None
+        self._sound: dict[int, dict[str, SoundDetector]] = {}
+        self._heard: dict[int, tuple[SoundFormat, float]] = {}  # format and end of the last stretch
+        self._stream = self._make(StreamDetector, asset)  # type: ignore[type-abstract]
+
+    def update(self, segment: Segment) -> None:
+        """Show a segment to every detector."""
+        for name, of_asset in list(self._stream.items()):
+            self._feed(name, None, partial(of_asset.update, segment))
+            self.seconds[name] += segment.end - segment.start
+        picture = segment.picture
+        if picture is not None:
+            if picture.format != self._picture_format:
+                self._end_picture()
+                self._picture_format = picture.format
+                self._picture = self._make(PictureDetector, picture.format)  # type: ignore[type-abstract]
+            shown = float(picture.frames["duration"].sum())
+            for name, of_picture in list(self._picture.items()):
+                stream = picture.format.stream
+                self._feed(name, stream, partial(of_picture.update, picture, segment))
+                self.seconds[name] += shown
+        for sound in segment.sound:
+            stream = sound.format.stream
+            length = sound.samples.shape[1] / sound.format.rate
+            last = self._heard.get(stream)
+            if last is None or last[0] != sound.format or abs(last[1] - sound.time) > 1e-3:
+                kept = self._end_sound(stream, gap=True)
+                made = self._make(SoundDetector, sound.format)  # type: ignore[type-abstract]
+                self._sound[stream] = made | kept
+            self._heard[stream] = (sound.format, sound.time + length)
+            for name, of_sound in list(self._sound[stream].items()):
+                self._feed(name, stream, partial(of_sound.update, sound, segment))
+                self.seconds[name] += length
+
+    def finish(self) -> None:
+        """End of the asset."""
+        self._end_picture()
+        for stream in list(self._sound):
+            self._end_sound(stream)
+        for name, detector in self._stream.items():
+            self._end(name, None, detector)
+
+    def _make(self, base: type[DetectorT], of: object) -> dict[str, DetectorT]:
+        made = {}
+        for name in self._names:
+            detector = DETECTORS[name]
+            if issubclass(detector, base):
+                made[name] = detector(self._settings.of(name), of)  # type: ignore[call-arg]
+        return made
+
+    def _end_picture(self) -> None:
+        if self._picture_format is not None:
+            for name, detector in list(self._picture.items()):
+                self._end(name, self._picture_format.stream, detector)
+        self._picture = {}
+
+    def _end_sound(self, stream: int, gap: bool = False) -> dict[str, SoundDetector]:
+        """End the detectors of a stream; at a gap return those that go on, see SoundDetector."""
+        kept: dict[str, SoundDetector] = {}
+        for name, detector in list(self._sound.pop(stream, {}).items()):
+            if gap and detector.whole_stream:
+                kept[name] = detector
+            else:
+                self._end(name, stream, detector)
+        return kept
+
+    def _end(self, name: str, stream: int | None, detector: Detector) -> None:
+        if name not in self._names:
+            return
+        self._feed(name, stream, detector.finish)
+        for figure, value in detector.measurements().items():
+            owner = self._owners.setdefault(figure, stream)
+            self.measurements[figure if owner == stream else f"{figure}_stream_{stream}"] = value
+
+    def _feed(
+        self, name: str, stream: int | None, ask: Callable[[], Iterable[Observation]]
+    ) -> None:
+        label = f"{name}/{DETECTORS[name].version}"
+        try:
+            self.found += [(label, stream, observation) for observation in ask()]
+        except Exception as error:  # one detector's fault must not cost what the others find
+            log.exception("detector %s failed and is left out from here on", name)
+            self._names.remove(name)
+            for group in (self._stream, self._picture, *self._sound.values()):
+                group.pop(name, None)  # type: ignore[attr-defined]
+            detail = f"the detector {name} failed: {type(error).__name__}: {error}"
+            self.problems.append(Problem(reason="detector_failed", detail=detail, stream=stream))
