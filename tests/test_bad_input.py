@@ -31,7 +31,6 @@ def assert_none(result, *reasons):
     problem = result.coverage.problems[0]
     assert problem.reason in reasons, problem
     assert len(problem.detail) > 10
-    assert result.defects == []
 
 
 def kinds(result):
@@ -172,7 +171,9 @@ def test_tiny_and_odd_pictures(tmp_path, size):
 
 def test_huge_picture_is_refused(tmp_path):
     """A Matroska file whose header claims 16384x16384."""
-    path = media.write(tmp_path / "huge.mkv", media.scene(0.2, 320, 272, cuts=0))
+    path = media.write(
+        tmp_path / "huge.mkv", media.scene(0.2, 320, 272, cuts=0), video_codec="ffv1"
+    )
     data = path.read_bytes()
     for old, new in (
         (b"\xb0\x82\x01\x40", b"\xb0\x82\x40\0"),
