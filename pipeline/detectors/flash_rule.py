@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.measure.changes import find_changes
 from pipeline.types import Float32, Float64, PictureFormat, Region
 
 Mask = npt.NDArray[np.bool_]
+Ways = npt.NDArray[np.int8]
 
 CONCURRENT = 0.07  # seconds within which changes count as concurrent: a flash rises over two frames
 WINDOW = 1.0  # seconds in which changes are counted, in every standard
@@ -158,46 +160,26 @@ def _box(values: Float64, high: int, wide: int) -> Float64:
 
 
 class StepChanges:
-    """Changes of a value of at least `step` between its turning points, per cell.
-
-    After a rise only a fall is looked for, from the highest value since; and the other way round.
-    """
+    """Changes of a value of at least `step` between its turning points, per cell."""
 
     def __init__(self, count: int, step: float, darker_below: float) -> None:
-        self.step, self.darker_below = step, darker_below
+        self._step, self._darker_below = step, darker_below
         self._low = np.full(count, np.inf, np.float32)
         self._high = np.full(count, -np.inf, np.float32)
-        self._turn = np.zeros(count, np.float32)  # value at the last turning point
-        self._direction = np.zeros(count, np.int8)
-        self.size = np.zeros(count, np.float32)  # of the last whole change
+        self._turn = np.zeros(count, np.float32)
+        self._way = np.zeros(count, np.int8)
+        self._size = np.zeros(count, np.float32)
 
-    def can_change(self, values: Float32) -> Mask:
-        """Cells that could change within [T, count] values; the others need no closer look."""
-        high = np.maximum(values.max(axis=0), np.where(self._direction >= 0, self._high, -np.inf))
-        low = np.minimum(values.min(axis=0), np.where(self._direction <= 0, self._low, np.inf))
-        return np.asarray(high - low >= self.step)
-
-    def skip(self, values: Float32, unsettled: Mask) -> None:
-        """Take values in which too few cells change to matter."""
-        np.maximum(self._high, values.max(axis=0), out=self._high)
-        np.minimum(self._low, values.min(axis=0), out=self._low)
-        self._direction[unsettled] = 0
-        self._high[unsettled] = self._low[unsettled] = values[-1, unsettled]
-
-    def add(self, value: Float32) -> tuple[Mask, Mask]:
-        """Take the next frame [count]; returns the cells that rose, and those that fell."""
-        high, low, way = self._high, self._low, self._direction
-        np.maximum(high, value, out=high)
-        np.minimum(low, value, out=low)
-        up = (way <= 0) & (value - low >= self.step) & (low < self.darker_below)
-        down = (way >= 0) & (high - value >= self.step) & (value < self.darker_below) & ~up
-        if up.any():
-            self.size[up] = np.where(way[up] < 0, self._turn[up], value[up]) - low[up]
-            self._turn[up], high[up], way[up] = low[up], value[up], 1
-        if down.any():
-            self.size[down] = high[down] - np.where(way[down] > 0, self._turn[down], value[down])
-            self._turn[down], low[down], way[down] = high[down], value[down], -1
-        return up, down
+    def find(self, values: Float32) -> tuple[Ways, Float32]:
+        """Take the next frames [T, count]; returns where they rose (1) and fell (-1), and the size
+        of the last whole change as of each frame.
+        """
+        changes, sizes = np.empty(values.shape, np.int8), np.empty(values.shape, np.float32)
+        find_changes(
+            np.ascontiguousarray(values, np.float32), self._step, self._darker_below,
+            self._low, self._high, self._turn, self._way, self._size, changes, sizes,
+        )  # fmt: skip
+        return changes, sizes
 
 
 class RedChanges:
@@ -207,12 +189,19 @@ class RedChanges:
         self.ratio, self.distance = ratio, distance
         self._red = np.zeros(count, np.bool_)
         self._turn = np.tile(WHITE, (count, 1))  # furthest colour since the last transition
-        self.size = np.zeros(count, np.float32)
+        self._size = np.zeros(count, np.float32)
 
-    def add(self, rgb: Float32) -> tuple[Mask, Mask]:
-        """Take the next frame, linear RGB [count, 3]; returns the cells that turned to red, and
-        those that left it.
+    def find(self, values: Float32) -> tuple[Ways, Float32]:
+        """Take the next frames, linear RGB [T, count, 3]; returns where they turned to red (1) and
+        left it (-1), and the size of the last whole change as of each frame.
         """
+        changes, sizes = np.empty(values.shape[:2], np.int8), np.empty(values.shape[:2], np.float32)
+        for n, rgb in enumerate(values):
+            changes[n] = self._add(rgb)
+            sizes[n] = self._size
+        return changes, sizes
+
+    def _add(self, rgb: Float32) -> Ways:
         total = rgb.sum(axis=1)
         lit = total > DARKEST_RED
         saturated = lit & (rgb[:, 0] >= self.ratio * total)
@@ -227,9 +216,9 @@ class RedChanges:
         before, now = np.hypot(*(self._turn - RED).T), np.hypot(*(colour - RED).T)
         further = np.where(self._red, now < before, now > before) & (saturated == self._red)
         self._red ^= turned
-        self.size[turned] = away[turned]
+        self._size[turned] = away[turned]
         self._turn[turned | further] = colour[turned | further]
-        return turned & saturated, turned & ~saturated
+        return np.where(turned, np.where(saturated, 1, -1), 0).astype(np.int8)
 
 
 class FlashCounter:
@@ -247,18 +236,33 @@ class FlashCounter:
         self._lead_way = np.full(count, -1, np.int8)
         self._recent = np.full((4, count), -np.inf)  # last changes, whatever their spacing
         self._since = np.full(count, np.inf)  # since when there were two flashes in any second
+        self._first = True
         self._open: Hazard | None = None
         self._done: list[Hazard] = []
 
-    def add(self, time: float, end: float, up: Mask, down: Mask, size: Float32) -> None:
-        """Take the changes that completed in the frame shown from `time` to `end`."""
-        if not (up.any() or down.any()):
-            return
+    def add(self, times: Float64, ends: Float64, changes: Ways, sizes: Float32) -> None:
+        """Take the changes [T, count] of frames shown from `times` to `ends`."""
+        weights = self._cells.weights
+        shares = np.stack([(changes < 0) @ weights, (changes > 0) @ weights])
+        for n in np.flatnonzero(shares.any(axis=0)):
+            time, changed = float(times[n]), changes[n]
+            for way, sign in enumerate((-1, 1)):
+                if shares[way, n]:
+                    mask = changed == sign
+                    self._changed[way, mask] = time
+                    self._changed[1 - way, mask] = -np.inf  # only the latest is concurrent
+                    self._waiting[way] |= mask
+            near = (times > time - CONCURRENT) & (times <= time)
+            # at the head of a segment the frames before are not known here: take no short cut
+            if time - times[0] >= CONCURRENT or self._first:
+                most = shares[:, near].sum(axis=1).max()
+                if most <= self.rule.least_share:
+                    continue
+            self._concur(time, float(ends[n]), sizes[n])
+        self._first = False
+
+    def _concur(self, time: float, end: float, size: Float32) -> None:
         counted = False
-        for way, mask in enumerate((down, up)):
-            self._changed[way, mask] = time
-            self._changed[1 - way, mask] = -np.inf  # only the latest change is concurrent
-            self._waiting[way] |= mask
         recent = self._changed > time - CONCURRENT
         self._waiting &= recent
         for way in (0, 1):

@@ -9,9 +9,9 @@ any one second. Flashes whose leading edges are 360 ms apart or more at 50 Hz (3
 are acceptable whatever their brightness and area. A sequence of more than five seconds may be a
 risk even when it complies; as EA's IRIS does, two flashes in any second are taken to make a
 sequence (reported with low severity). Screen luminance is that of Annex 2: BT.1886 with a peak of
-200 cd/m2. (The UK's Ofcom guidance has the same limits.) BT.1702 does not put saturated red into numbers;
-those of ISO 9241-391 and WCAG 2.2 are used: R/(R+G+B) >= 0.8 in linear light at one end of the
-transition and a distance of more than 0.2 in the CIE 1976 u'v' diagram between its ends.
+200 cd/m2. (The UK's Ofcom guidance has the same limits.) BT.1702 does not put saturated red into
+numbers; those of ISO 9241-391 and WCAG 2.2 are used: R/(R+G+B) >= 0.8 in linear light at one end
+of the transition and more than 0.2 in the CIE 1976 u'v' diagram between its ends.
 
 WCAG 2.0/2.1: a change of 10 % of the largest relative luminance where the darker is below 0.80;
 saturated red as above and a change of (R-G-B) x 320 of more than 20; concurrent area of more than
@@ -129,30 +129,21 @@ class FlashingDetector(PictureDetector):
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
-        times, durations = picture.frames["time"], picture.frames["duration"]
+        times = picture.frames["time"]
+        ends = times + picture.frames["duration"]
         luma = self._cells.pool(picture.luma)
         rgb = None
         red = self._red_near(picture, float(times[0]), float(times[-1]))
         if red or self._wcag:
             cb, cr = self._cells.pool(picture.cb), self._cells.pool(picture.cr)
             rgb = linear_rgb(luma, cb, cr, self.format.height)
-        use_rgb = self._wcag and rgb is not None
-        light = relative_luminance(rgb) if use_rgb and rgb is not None else screen_luminance(luma)
-        unsettled = self._light.can_change(light)
-        if self._cells.share(unsettled) > self._light_count.rule.least_share:
-            for n, time in enumerate(times):
-                up, down = self._light.add(light[n])
-                self._light_count.add(time, time + durations[n], up, down, self._light.size)
-        else:
-            self._light.skip(light, unsettled)
+        light = screen_luminance(luma)
+        if self._wcag and rgb is not None:
+            light = relative_luminance(rgb)
+        self._light_count.add(times, ends, *self._light.find(light))
         if red and rgb is not None:
-            for n, time in enumerate(times):
-                up, down = (
-                    self._red.add(rgb[n])
-                    if isinstance(self._red, RedChanges)
-                    else self._red.add(self._redness(rgb[n]))
-                )
-                self._red_count.add(time, time + durations[n], up, down, self._red.size)
+            value = rgb if isinstance(self._red, RedChanges) else self._redness(rgb)
+            self._red_count.add(times, ends, *self._red.find(value))
         return self._take(float(times[-1]))
 
     def finish(self) -> Iterable[Observation]:
@@ -170,9 +161,9 @@ class FlashingDetector(PictureDetector):
 
     def _redness(self, rgb: Float32) -> Float32:
         """WCAG: (R-G-B) x 320 of a saturated red, 0 of anything else."""
-        total = rgb.sum(axis=1)
-        saturated = rgb[:, 0] >= self.settings.red_ratio * np.maximum(total, 1e-6)
-        value = np.maximum(rgb[:, 0] - rgb[:, 1] - rgb[:, 2], 0) * 320
+        red, green, blue = np.moveaxis(rgb, -1, 0)
+        saturated = red >= self.settings.red_ratio * np.maximum(red + green + blue, 1e-6)
+        value = np.maximum(red - green - blue, 0) * 320
         return np.where(saturated, value, 0).astype(np.float32)
 
     def _take(self, now: float) -> list[Observation]:

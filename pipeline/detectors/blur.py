@@ -1,0 +1,201 @@
+"""Blur: even the sharpest parts of the picture are soft."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline import events
+from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.history import DELAY, History
+from pipeline.detectors.looks import LookRun, LookRuns, end_of
+from pipeline.types import (
+    Kind,
+    Look,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Segment,
+)
+
+CALIBRATED = (
+    "calibrated on 8 clips blurred with Gaussian kernels of 3 to 13 samples and encoded at CRF 20, "
+    "against 91 clean clips"
+)
+LEAST_CONTRAST = 2.5  # code values of mean step: a tile with less says nothing of sharpness
+DARKEST, BRIGHTEST = 20.0, 230.0
+LEAST_TILES = 6
+MOST_TILES = 0.1  # of the picture, those with the most contrast
+SHARPEST = 80  # percentile of their sharpness: some sharp tiles make a picture in focus
+# Frame difference over mean step in these tiles is about the movement in samples a frame; faster
+# movement than this blurs by itself
+FASTEST = 6.0
+CUT = 8.0  # code values: mean change of tile means from frame to frame; blur does not change them
+CUT_NEAR = 0.25  # seconds from a cut within which a change of sharpness belongs to it
+CUTS_KEPT = 4096
+
+
+class BlurSettings(DetectorSettings):
+    """Settings of the blur detector."""
+
+    ratio: float = setting(
+        0.72, "", "sharpness relative to the asset's own sharp state from which it is blurred",
+        CALIBRATED, gt=0, lt=1,
+    )  # fmt: skip
+    soft: float = setting(
+        0.55, "", "sharpness (0.8 / sigma of an edge in samples) that is soft in any asset",
+        CALIBRATED, gt=0,
+    )  # fmt: skip
+    soft_shot: float = setting(
+        0.65, "", "sharpness from which a drop that begins or ends with a cut is a blur, and not "
+        "a softer shot", CALIBRATED, gt=0,
+    )  # fmt: skip
+    min_duration: float = setting(
+        0.5, "s", "shortest blur reported", "calibrated: shorter ones are moves and focus pulls"
+    )
+    min_soft_duration: float = setting(
+        2.0, "s", "shortest soft interval reported where nothing sharper is known", CALIBRATED
+    )
+
+
+class BlurDetector(PictureDetector):
+    """Follows the softness of the sharpest edges, five times a second.
+
+    Sharpness is the ratio of second to first differences in the tiles with the most contrast. It
+    does not change with contrast (fades, fog), and one sharp subject before a soft background is
+    enough. A drop against the asset's own sharp state is a blur, within a shot; between shots only a
+    large one is. An asset that is soft all through
+    (scaled up, say) gives one finding of low severity and confidence: it may be meant. Judged ten
+    seconds late. Ends are right within 0.1 s.
+    """
+
+    name = "blur"
+    kinds = (Kind.BLUR,)
+    summary = "The whole picture is soft or out of focus"
+    Settings = BlurSettings
+
+    def __init__(self, settings: BlurSettings, picture_format: PictureFormat) -> None:
+        super().__init__(settings, picture_format)
+        frame = 1 / picture_format.frame_rate
+        self._drops = LookRuns(settings.min_duration, 0.45, frame)
+        self._softs = LookRuns(settings.min_soft_duration, 1.0, frame)
+        self._known = History(0.0, 4.0)
+        self._waiting: deque[tuple[float, float | None]] = deque()
+        self._cuts: deque[float] = deque(maxlen=CUTS_KEPT)
+        self._before: np.ndarray | None = None
+        self._end = 0.0
+
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        found: list[Observation] = []
+        self._end = end_of(picture)
+        self._find_cuts(picture)
+        for look in picture.looks:
+            value = sharpness(look, picture.luma[look.frame], picture.motion[look.frame])
+            if value is not None:
+                self._known.add(value)
+            self._waiting.append((look.time, value))
+        while self._waiting and self._waiting[0][0] < self._end - DELAY:
+            found += self._judge(*self._waiting.popleft())
+        return found
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        found: list[Observation] = []
+        while self._waiting:
+            found += self._judge(*self._waiting.popleft())
+        found += self._dropped(self._drops.finish(self._end))
+        return found + [self._observe_soft(run) for run in self._softs.finish(self._end)]
+
+    def _judge(self, time: float, value: float | None) -> list[Observation]:
+        usual = self._known.quantile(0.8)
+        known = value is not None
+        sharp = value if value is not None else 0.0
+        dropped = known and sharp <= self.settings.ratio * usual
+        soft = known and not dropped and sharp <= self.settings.soft
+        evidence = {"sharpness": sharp, "usual_sharpness": usual}
+        return self._dropped(self._drops.add(time, dropped, -sharp, evidence)) + [
+            self._observe_soft(run) for run in self._softs.add(time, soft, -sharp, evidence)
+        ]
+
+    def _dropped(self, runs: list[LookRun]) -> list[Observation]:
+        # a drop that lasts is the asset's own softness, seen after a title with sharp letters
+        return [
+            self._observe(run)
+            for run in runs
+            if run.end - run.start <= self._end / 2
+            and (-run.mean_value <= self.settings.soft_shot or not self._at_cut(run))
+        ]
+
+    def _find_cuts(self, picture: PictureStatistics) -> None:
+        luma = picture.luma[:, ::2, ::2]
+        first = luma[:1] if self._before is None else self._before
+        change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
+        self._cuts.extend(picture.frames["time"][change > CUT].tolist())
+        self._before = luma[-1:].copy()
+
+    def _at_cut(self, run: LookRun) -> bool:
+        return any(
+            abs(cut - run.start) <= CUT_NEAR or abs(cut - run.end) <= CUT_NEAR for cut in self._cuts
+        )
+
+    def _observe(self, run: LookRun) -> Observation:
+        sharp, usual = -run.mean_value, max(run.evidence["usual_sharpness"], 1e-6)
+        ratio, length = sharp / usual, run.end - run.start
+        return Observation(
+            Kind.BLUR,
+            run.start,
+            run.end,
+            severity=events.ladder(ratio, 0.8, 0.68, 0.6, 0.5),
+            confidence=float(np.clip(0.4 + 2.0 * (self.settings.ratio - ratio), 0.3, 0.9)),
+            summary=(
+                f"the sharpest edges are {1 / max(ratio, 1e-6):.1f} times as wide as usual in this "
+                f"asset (sharpness {sharp:.2f} against {usual:.2f}) for {length:.1f} s"
+            ),
+            evidence={
+                "sharpness": sharp,
+                "usual_sharpness": usual,
+                "edge_sigma_px": 0.8 / max(sharp, 0.05),
+                "duration_s": length,
+            },
+            peak=run.peak,
+        )
+
+    def _observe_soft(self, run: LookRun) -> Observation:
+        sharp, length = -run.mean_value, run.end - run.start
+        sigma = 0.8 / max(sharp, 0.05)
+        return Observation(
+            Kind.BLUR,
+            run.start,
+            run.end,
+            severity=min(events.ladder(sharp, 0.55, 0.4, 0.3, 0.2), 0.5),
+            confidence=0.35,
+            summary=(
+                f"soft: the sharpest edges are as wide as if blurred by {sigma:.1f} pixels, for "
+                f"{length:.1f} s; nothing in this asset is much sharper"
+            ),
+            evidence={"sharpness": sharp, "edge_sigma_px": sigma, "duration_s": length},
+            peak=run.peak,
+        )
+
+
+def sharpness(look: Look, luma: np.ndarray, motion: np.ndarray) -> float | None:
+    """Sharpness of the sharpest tiles with contrast; None where nothing can be said."""
+    # independent noise adds in quadrature: 1.13 sigma to first, 1.95 sigma to second differences
+    sigma = float(np.partition(look.noise.ravel(), look.noise.size // 10)[look.noise.size // 10])
+    fine = np.sqrt(np.maximum(look.fine**2 - (1.13 * sigma) ** 2, 0))
+    curve = np.sqrt(np.maximum(look.curve**2 - (1.95 * sigma) ** 2, 0))
+    usable = (luma > DARKEST) & (luma < BRIGHTEST) & (fine > LEAST_CONTRAST)
+    count = int(usable.sum())
+    if count < LEAST_TILES:
+        return None
+    steps, curves, moved = fine[usable], curve[usable], motion[usable]
+    most = max(LEAST_TILES, int(MOST_TILES * fine.size))
+    if count > most:
+        chosen = np.argpartition(steps, -most)[-most:]
+        steps, curves, moved = steps[chosen], curves[chosen], moved[chosen]
+    if float(moved.mean()) > FASTEST * float(steps.mean()):
+        return None
+    return float(np.percentile(curves / steps, SHARPEST))
