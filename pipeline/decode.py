@@ -6,14 +6,12 @@ error becomes a Note and decoding goes on.
 
 Damage shows in four ways, and no codec shows all of them: the demuxer flags a packet, the decoder
 flags a frame, decoding raises, or FFmpeg logs an error (HEVC does nothing else). Log lines are
-counted, not read; they carry no stream, so they are counted only while one Decoder runs in the
-process.
+counted, not read, and only while one asset is decoded in the process.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,11 +19,11 @@ from typing import Any, cast
 import av
 import av.container
 import av.error
-import av.logging
 
 from pipeline import facts
 from pipeline.clock import Cadence, Clock
 from pipeline.errors import SourceError
+from pipeline.ffmpeg_log import ErrorCount
 from pipeline.samples import Samples
 from pipeline.types import Asset, Float32, FrameFlag, Note, Problem, VideoTrack
 
@@ -87,7 +85,7 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
-        with _ErrorLog() as log:
+        with ErrorCount() as log:
             try:
                 yield from self._run(log)
             finally:
@@ -96,7 +94,7 @@ class Decoder:
                 for state in (*self._video, *self._sound):
                     state.stream.codec_context.flush_buffers()
 
-    def _run(self, log: _ErrorLog) -> Iterator[Decoded]:
+    def _run(self, log: ErrorCount) -> Iterator[Decoded]:
         states: dict[int, _Stream] = {s.index: s for s in (*self._video, *self._sound)}
         streams = [s.stream for s in states.values()]
         reach_problems: list[tuple[str, str]] = getattr(self.container.io_open, "problems", [])
@@ -193,7 +191,7 @@ class _Stream:
         self.tick = float(stream.time_base) if stream.time_base else _MPEG_TICK
         self._begun = self._flushed = self._encrypted = False
 
-    def packet(self, packet: av.Packet[Any], log: _ErrorLog) -> Iterator[Decoded]:
+    def packet(self, packet: av.Packet[Any], log: ErrorCount) -> Iterator[Decoded]:
         if packet.size == 0:
             self._flushed = True
         elif not self._begun:
@@ -211,14 +209,14 @@ class _Stream:
             yield self._error("decode_error", raw, "FFmpeg logged demuxer errors", "log", lines)
         yield from self._decode(packet, raw, log)
 
-    def finish(self, log: _ErrorLog) -> Iterator[Decoded]:
+    def finish(self, log: ErrorCount) -> Iterator[Decoded]:
         """Get what the decoder still holds after reading has failed."""
         if not self._flushed:
             self._flushed = True
             yield from self._decode(None, None, log)
 
     def _decode(
-        self, packet: av.Packet[Any] | None, raw: float | None, log: _ErrorLog
+        self, packet: av.Packet[Any] | None, raw: float | None, log: ErrorCount
     ) -> Iterator[Decoded]:
         try:
             frames = self.stream.decode(packet)
@@ -259,7 +257,7 @@ class _Picture(_Stream):
         self._dts_faults = 0
         self._last_pts = self._last_dts = -(2**63)
 
-    def finish(self, log: _ErrorLog) -> Iterator[Decoded]:
+    def finish(self, log: ErrorCount) -> Iterator[Decoded]:
         yield from super().finish(log)
         yield from self._cadence.finish()
 
@@ -294,14 +292,15 @@ class _Picture(_Stream):
     def _stamp(self, frame: av.VideoFrame) -> int | None:
         """PTS, or DTS where that is in order more often (FFmpeg's best effort timestamp)."""
         pts, dts = frame.pts, frame.dts
+        repeated = dts is not None and dts <= self._last_dts
         if dts is not None:
-            self._dts_faults += dts <= self._last_dts
+            self._dts_faults += repeated
             self._last_dts = dts
         if pts is not None:
             self._pts_faults += pts <= self._last_pts
             self._last_pts = pts
-        if pts is None or (dts is not None and self._pts_faults > self._dts_faults):
-            return dts
+        if pts is None or self._pts_faults > self._dts_faults:
+            return None if repeated else dts
         return pts
 
     def _duration(self, frame: av.VideoFrame) -> float:
@@ -364,36 +363,6 @@ class _Sound(_Stream):
             samples = samples[:, round(placed.late * rate) :]
         if samples.shape[1]:
             yield DecodedSound(self.index, placed.time, rate, layout.name, samples)
-
-
-class _ErrorLog:
-    """Counts what FFmpeg logs as errors, while this is the only one of its kind.
-
-    At level PANIC nothing is formatted or stored but the number of errors, so that other messages
-    cost nothing.
-    """
-
-    _lock = threading.Lock()
-    _open = 0
-
-    def __enter__(self) -> _ErrorLog:
-        with _ErrorLog._lock:
-            _ErrorLog._open += 1
-            av.logging.set_level(av.logging.PANIC)
-        self._seen = av.logging.get_last_error()[0]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with _ErrorLog._lock:
-            _ErrorLog._open -= 1
-            if not _ErrorLog._open:
-                av.logging.set_level(None)
-
-    def take(self) -> int:
-        """Errors since the last call; 0 while another asset is decoded in this process."""
-        count: int = av.logging.get_last_error()[0]
-        new, self._seen = count - self._seen, count
-        return new if _ErrorLog._open == 1 else 0
 
 
 def _asset(container: av.container.InputContainer) -> Asset:

@@ -26,6 +26,7 @@ import av.container
 import av.error
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline import ffmpeg_log
 from pipeline.errors import SourceError
 from pipeline.reach import Patient, Reach, list_remote
 from pipeline.uri import STANDARD_INPUT, local_path, scheme_of, shown
@@ -234,25 +235,34 @@ def _demux(
     options |= {"http_persistent": "0", "http_multiple": "0"} | (extra or {})
     if protocols is not None:
         options["protocol_whitelist"] = protocols
+    with ffmpeg_log.messages() as said:
+        try:
+            container = av.open(
+                file,
+                mode="r",
+                options=options,
+                metadata_errors="replace",
+                buffer_size=1 << 17,
+                timeout=(limits.open_timeout, limits.read_timeout),
+                io_open=reach,
+            )
+        except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
+            _raise_refusal(reach)
+            raise _explain(error, uri, limits) from error
     try:
-        container = av.open(
-            file,
-            mode="r",
-            options=options,
-            metadata_errors="replace",
-            buffer_size=1 << 17,
-            timeout=(limits.open_timeout, limits.read_timeout),
-            io_open=reach,
-        )
-    except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
         _raise_refusal(reach)
-        raise _explain(error, uri, limits) from error
-    try:
-        _raise_refusal(reach)
+        _raise_size(container, [text for _, _, text in said], limits)
     except SourceError:
         container.close()
         raise
     return container
+
+
+def _raise_size(container: av.container.InputContainer, said: list[str], limits: Limits) -> None:
+    """A size over the limit is dropped by FFmpeg while it probes, and only its log tells."""
+    large = next((text.strip() for text in said if text.startswith("Picture size")), None)
+    if large is not None and not container.streams.audio:
+        raise SourceError("frame_too_large", f"{large} (limits.max_pixels {limits.max_pixels})")
 
 
 def _raise_refusal(reach: Reach | None) -> None:
