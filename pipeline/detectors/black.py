@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.detectors.arrival import shown
+from pipeline.detectors.arrival import sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
 from pipeline.types import Float32, Kind, Observation, PictureFormat, PictureStatistics, Segment
@@ -150,17 +150,17 @@ class BlackDetector(PictureDetector):
         count = np.count_nonzero(dark)
         if count < settings.min_share * dark.size:
             return 0.0, 0.0, dark
-        values = luma[dark].astype(np.float64)
-        level = float(np.median(values))
+        some = sampled(luma[None])[0]
+        level = float(some[len(some) // 2])
         black = np.abs(luma - level) <= 3
         if level > settings.max_level or np.count_nonzero(black) < settings.min_share * black.size:
             return 0.0, 0.0, dark
-        chosen, texture = luma[black].astype(np.float64), float(detail[black].mean())
+        spread, texture = float(luma[black].std()), float(detail[black].mean())
         # noise is the same everywhere; structure is not
         black &= detail <= 1.5 + 1.7 * texture
         share = float(np.count_nonzero(black)) / black.size
         rest = ~black
-        if chosen.std() > settings.max_spread or texture > 14 or share < settings.min_share:
+        if spread > settings.max_spread or texture > 14 or share < settings.min_share:
             return 0.0, 0.0, rest
         if share < 1:
             graphics = rest & (np.abs(luma - level) > 1)

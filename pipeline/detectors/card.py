@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.detectors.arrival import shown
+from pipeline.detectors.arrival import sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
 from pipeline.types import (
@@ -193,12 +193,10 @@ class CardDetector(PictureDetector):
             holds[n] = (
                 (level > BLACK_LEVEL or color > GREY)
                 and np.count_nonzero(alike) >= PLAIN_SHARE * alike.size
-                and luma[alike].std() <= PLAIN_SPREAD
-                and cb[alike].std() <= PLAIN_SPREAD
-                and cr[alike].std() <= PLAIN_SPREAD
+                and all(float(one[alike].std()) <= PLAIN_SPREAD for one in (luma, cb, cr))
             )
             if holds[n]:
-                self._color = (float(level), float(blue), float(red))
+                self._color = (level, blue, red)
         return holds
 
     def _bars(self, picture: PictureStatistics) -> np.ndarray:
@@ -232,9 +230,13 @@ class CardDetector(PictureDetector):
         # the first frame of a slate differs from the programme before it
         holds[:-1] |= holds[1:]
         holds &= frames["detail"] <= 30
+        if not holds.any():
+            return holds
+        some = sampled(picture.luma)
+        levels = some[:, some.shape[1] // 2]
+        holds &= (np.abs(some - levels[:, None]) <= 2).mean(axis=1) >= 0.9 * SLATE_SHARE
         for n in np.flatnonzero(holds):
-            luma = picture.luma[n]
-            alike = np.abs(luma - np.median(luma)) <= 2
+            alike = np.abs(picture.luma[n] - levels[n]) <= 2
             alike &= picture.detail[n] <= PLAIN_DETAIL
             text = picture.detail[n] > 10
             share = np.count_nonzero(alike) / alike.size

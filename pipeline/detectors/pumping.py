@@ -229,8 +229,8 @@ def _extent(times: Float64, mean: Float64, frequency: float, step: float) -> tup
     """The stretch around its strongest in which the beat keeps half its strength."""
     carrier = mean * np.exp(-2j * np.pi * frequency * times)
     length = max(1, round(1 / (frequency * step)))
-    padded = np.pad(carrier, (length // 2, length - 1 - length // 2), mode="edge")
-    envelope = np.abs(np.convolve(padded, np.ones(length) / length, mode="valid"))
+    inner = np.abs(np.convolve(carrier, np.ones(length) / length, mode="valid"))
+    envelope = np.pad(inner, (length // 2, length - 1 - length // 2), mode="edge")
     weak = envelope < 0.5 * np.quantile(envelope, 0.9)
     top = int(np.argmax(envelope))
     before, after = np.flatnonzero(weak[:top]), np.flatnonzero(weak[top:])
