@@ -104,6 +104,87 @@ def _join(a: Run, b: Run) -> Run:
     )
 
 
+@dataclass
+class Spell:
+    """A run of rows judged yes. `total` [K] sums the values of its yes rows."""
+
+    start: float
+    end: float
+    rows: int
+    total: npt.NDArray[np.float64]
+    peak: float  # time of the largest first value
+    peak_value: float
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean values of the yes rows, [K]."""
+        return self.total / self.rows
+
+
+class Verdicts:
+    """Turns rows judged yes, no or unknown into intervals.
+
+    Unlike in `Runs`, a row of which nothing can be said (a pause, a masked tone) neither ends a
+    spell nor counts towards it: a spell goes on until a row says no. It begins and ends with a yes.
+    """
+
+    def __init__(self, min_duration: float = 0.0, max_gap: float = 0.0) -> None:
+        self.min_duration = min_duration  # seconds of yes rows
+        self.max_gap = max_gap  # seconds of no rows, one after the other, that are bridged
+        self._open: Spell | None = None
+        self._duration = 0.0
+        self._against = 0.0
+
+    def feed(
+        self,
+        times: npt.NDArray[np.float64],
+        duration: float,
+        yes: npt.NDArray[np.bool_],
+        no: npt.NDArray[np.bool_],
+        values: npt.NDArray[np.float64],
+    ) -> list[Spell]:
+        """Take rows in time order; returns the spells that ended.
+
+        Args:
+            times: [T] seconds, increasing.
+            duration: seconds, of every row.
+            yes: [T] the condition holds.
+            no: [T] it does not hold; where neither is set, nothing is known.
+            values: [T, K] what was measured.
+        """
+        ended: list[Spell] = []
+        self._duration = duration
+        for index in np.flatnonzero(yes | no):
+            time = float(times[index])
+            if yes[index]:
+                self._extend(time, values[index])
+            elif self._open is not None:
+                self._against += duration
+                if self._against > self.max_gap + 1e-6:
+                    ended += self.finish()
+        return ended
+
+    def finish(self) -> list[Spell]:
+        """End of stream: the open spell, if it is long enough."""
+        spell, self._open, self._against = self._open, None, 0.0
+        if spell is None or spell.rows * self._duration < self.min_duration - 1e-6:
+            return []
+        return [spell]
+
+    def _extend(self, time: float, values: npt.NDArray[np.float64]) -> None:
+        self._against = 0.0
+        spell, value = self._open, float(values[0])
+        if spell is None:
+            end = time + self._duration
+            self._open = Spell(time, end, 1, values.astype(np.float64), time, value)
+            return
+        spell.end = time + self._duration
+        spell.rows += 1
+        spell.total = spell.total + values
+        if value > spell.peak_value:
+            spell.peak, spell.peak_value = time, value
+
+
 def ladder(
     value: float, very_subtle: float, subtle: float, noticeable: float, very: float
 ) -> float:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pipeline.detectors.banding import BandingDetector
+from pipeline.detectors.bandwidth import BandwidthDetector
 from pipeline.detectors.base import Detector
 from pipeline.detectors.black import BlackDetector
+from pipeline.detectors.blockiness import BlockinessDetector
+from pipeline.detectors.blur import BlurDetector
 from pipeline.detectors.borders import BordersDetector
 from pipeline.detectors.card import CardDetector
 from pipeline.detectors.decode_error import DecodeErrorDetector
 from pipeline.detectors.flashing import FlashingDetector
 from pipeline.detectors.format_change import FormatChangeDetector
 from pipeline.detectors.freeze import FreezeDetector
+from pipeline.detectors.hiss import HissDetector
+from pipeline.detectors.hum import HumDetector
 from pipeline.detectors.lengths import LengthsDetector
 from pipeline.detectors.levels import IllegalLevelsDetector
+from pipeline.detectors.noise import NoiseDetector
+from pipeline.detectors.phase import PhaseDetector
 from pipeline.detectors.pumping import PumpingDetector
+from pipeline.detectors.test_tone import TestToneDetector
 from pipeline.detectors.timing import TimingDetector
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -24,9 +33,18 @@ DETECTORS: dict[str, type[Detector]] = {
         FreezeDetector,
         CardDetector,
         BordersDetector,
+        BandingDetector,
+        BlockinessDetector,
+        BlurDetector,
+        NoiseDetector,
         FlashingDetector,
         IllegalLevelsDetector,
         # sound
+        BandwidthDetector,
+        HissDetector,
+        HumDetector,
+        PhaseDetector,
+        TestToneDetector,
         # stream
         TimingDetector,
         DecodeErrorDetector,

@@ -1,0 +1,223 @@
+"""Bandwidth loss: high frequencies cut off, by a wrong sample rate, a telephone line or a codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
+from pipeline.events import ladder
+from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+
+CELL = 0.1  # seconds, what spectra are averaged over at first
+WINDOW = 10  # cells in which a cut must show
+EDGE = 20  # cells kept of both ends of a spell, to place the ends
+BAND = 250.0  # Hz, about: bands narrow enough for the steepness, wide enough for speech
+BELOW = 4  # bands below a cut that must have sound
+SLOPE = 0.125  # of the cut-off: what the fall itself may take; the slack of common resamplers
+FULL_DROP = 12.0  # dB: with less than this at any frequency, sound is not cut
+EMPTY = 12.0  # dB over the usual level above the cut: a cell that is not cut
+MAX_WANDER = 0.1  # standard deviation of the cut, as a share of it: a filter stays where it is
+AUDIBLE = 1e-9  # power in a band (-90 dBFS), at the top: the sound is not cut
+
+
+class BandwidthSettings(DetectorSettings):
+    """Settings of the bandwidth detector."""
+
+    max_cutoff: float = setting(
+        12_000.0, "Hz", "highest cut that is reported", "quality.md A14: cut below 12 kHz"
+    )
+    min_cutoff: float = setting(
+        2000.0, "Hz", "lowest cut that is looked for", "telephone band, ITU-T G.712: 3.4 kHz"
+    )
+    max_share: float = setting(
+        0.75, "", "highest cut as a share of half the sample rate", "PLACEHOLDER", gt=0, lt=1
+    )
+    min_drop: float = setting(
+        30.0, "dB", "least fall from 1 kHz below the cut to all above it", "PLACEHOLDER"
+    )
+    min_level: float = setting(
+        -85.0, "dBFS", "least level in each band of 250 Hz below the cut", "PLACEHOLDER"
+    )
+    min_duration: float = setting(
+        3.0, "s", "shortest loss", "a telephone voice in a film is shorter or not alone", ge=1
+    )
+    max_gap: float = setting(0.3, "s", "longest moment of full bandwidth in it", "a click", ge=0)
+
+
+@dataclass
+class _Spell:
+    start: float
+    end: float
+    rows: int
+    drop: float  # sums over the rows
+    cutoff: float
+    square: float
+    first: list[Float64]  # the first cells
+    last: Float64  # the last cells, [EDGE, B]
+    against: int = 0  # windows of full bandwidth since the last that is cut
+
+    def ends(self, cutoff: float, width: float, step: float) -> tuple[float, float]:
+        """Start and end, without cells at either end that have more above the cut than usual."""
+        edge = _over(round(cutoff / width))
+        first = 10 * np.log10(np.maximum([cell[edge:].max() for cell in self.first], 1e-15))
+        last = 10 * np.log10(np.maximum(self.last[:, edge:].max(axis=1), 1e-15))
+        usual = np.median(np.concatenate([first, last])) + EMPTY
+        late = np.flatnonzero(first[:WINDOW] > usual)
+        early = np.flatnonzero(last[-WINDOW:] > usual)
+        start = self.start + (late[-1] + 1) * step if len(late) else self.start
+        end = self.end - (WINDOW - early[0]) * step if len(early) else self.end
+        return float(start), float(end)
+
+
+def _over(cut: Any) -> Any:  # noqa: ANN401 - a band or an array of them
+    """The first band that a cut at the beginning of band `cut` leaves empty."""
+    return cut + np.maximum(2, np.ceil(SLOPE * cut).astype(int))
+
+
+class BandwidthDetector(SoundDetector):
+    """Looks for a steep fall with nothing above it, in the mean spectrum of each second.
+
+    Quiet and dull passages, in which the bands below a possible cut are empty too, are not judged.
+    Both ends are exact to 0.1 s while there is broadband sound, and to 1 s otherwise. A loss that
+    began or ended in the asset is more certain than an asset that is band-limited throughout.
+    """
+
+    name = "bandwidth"
+    kinds = (Kind.BANDWIDTH_LOSS,)
+    summary = "High frequencies are cut off steeply"
+    Settings = BandwidthSettings
+
+    def __init__(self, settings: BandwidthSettings, sound_format: SoundFormat) -> None:
+        super().__init__(settings, sound_format)
+        self._waiting: Float64 | None = None  # spectra of the cell that is not full yet
+        self._cells: Float64 | None = None  # the last cells, [up to EDGE, B] mean power
+        self._spell: _Spell | None = None
+        self._width = self._step = 0.0  # of a band in Hz, of a cell in seconds
+        self._full = 0  # windows of full bandwidth so far
+
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:  # noqa: ARG002
+        """As in SoundDetector."""
+        spectra, rules = sound.spectra, self.settings
+        merged = max(1, round(BAND / spectra.frequencies[1]))
+        bands = len(spectra.frequencies) // merged
+        width = self._width = float(merged * spectra.frequencies[1])
+        lowest = max(BELOW, round(rules.min_cutoff / width))
+        highest = min(rules.max_cutoff, rules.max_share * self.format.rate / 2) / width
+        highest = min(round(highest), int((bands - 2) / (1 + SLOPE)) - 1)
+        if highest < lowest:
+            return []
+        power = spectra.power[:, : bands * merged].astype(np.float64)
+        power = power.reshape(len(power), bands, merged).sum(axis=2)
+        time = spectra.time + (spectra.window - spectra.hop) / 2
+        if self._waiting is not None:
+            power = np.concatenate([self._waiting, power])
+            time -= len(self._waiting) * spectra.hop
+        size = max(1, round(CELL / spectra.hop))
+        count = len(power) // size
+        self._waiting = power[count * size :]
+        if not count:
+            return []
+        cells = power[: count * size].reshape(count, size, bands).mean(axis=1)
+        old = 0 if self._cells is None else len(self._cells)
+        if self._cells is not None:
+            cells = np.concatenate([self._cells, cells])
+        step = self._step = size * spectra.hop
+        time -= old * step
+        self._cells = cells[-EDGE:]
+        return self._judge(cells, old, time, lowest, highest)
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        return self._conclude(after=False)
+
+    def _judge(
+        self, cells: Float64, old: int, time: float, lowest: int, highest: int
+    ) -> list[Observation]:
+        """Judge the windows that end in each cell from `old` on; `time` is of the first cell."""
+        rules, step = self.settings, self._step
+        sums = np.cumsum(np.pad(cells, ((1, 0), (0, 0))), axis=0)
+        ends = np.arange(max(old, WINDOW - 1), len(cells))
+        means = np.maximum((sums[ends + 1] - sums[ends + 1 - WINDOW]) / WINDOW, 1e-15)
+        level = 10 * np.log10(means)
+        above = np.maximum.accumulate(level[:, ::-1], axis=1)[:, ::-1]
+        cuts = np.arange(lowest, highest + 1)
+        below = np.min([level[:, cuts - k] for k in range(1, BELOW + 1)], axis=0)
+        drop = below - above[:, _over(cuts)]
+        drop[below < rules.min_level] = 0
+        best = drop.argmax(axis=1)
+        rows = np.arange(len(ends))
+        most = drop[rows, best]
+        cutoff = cuts[best] * self._width
+        yes = most >= rules.min_drop
+        full = (most < FULL_DROP) & (means[:, _over(highest) :].max(axis=1) > AUDIBLE)
+        found: list[Observation] = []
+        for row in np.flatnonzero(yes | full):
+            end = int(ends[row])
+            if yes[row]:
+                self._extend(
+                    cells[max(0, end + 1 - EDGE) : end + 1],
+                    time + (end + 1) * step,
+                    float(most[row]),
+                    float(cutoff[row]),
+                )
+                continue
+            self._full += 1
+            if self._spell is not None:
+                self._spell.against += 1
+                if self._spell.against * step > rules.max_gap + 1e-6 + WINDOW * step:
+                    found += self._conclude(after=True)
+        return found
+
+    def _extend(self, cells: Float64, end: float, drop: float, cutoff: float) -> None:
+        spell = self._spell
+        if spell is None:
+            spell = self._spell = _Spell(
+                end - WINDOW * self._step, end, 0, 0.0, 0.0, 0.0, list(cells[-WINDOW:]), cells
+            )
+        elif len(spell.first) < EDGE:
+            spell.first.append(cells[-1])
+        spell.end, spell.last, spell.against = end, cells, 0
+        spell.rows += 1
+        spell.drop += drop
+        spell.cutoff += cutoff
+        spell.square += cutoff**2
+
+    def _conclude(self, after: bool) -> list[Observation]:
+        """End the spell; `after`: sound of full bandwidth followed."""
+        spell, self._spell = self._spell, None
+        before = self._full > (spell.against if spell else 0)
+        if spell is None:
+            return []
+        cutoff = spell.cutoff / spell.rows
+        if np.sqrt(max(spell.square / spell.rows - cutoff**2, 0.0)) > MAX_WANDER * cutoff:
+            return []
+        start, end = spell.ends(cutoff, self._width, self._step)
+        if end - start < self.settings.min_duration - CELL:
+            return []
+        sudden = before or after
+        drop = spell.drop / spell.rows
+        share = cutoff / (self.format.rate / 2)
+        sure = np.interp(drop, [self.settings.min_drop, 50], [0.65, 0.95])
+        return [
+            Observation(
+                kind=Kind.BANDWIDTH_LOSS,
+                start=start,
+                end=end,
+                severity=ladder(cutoff, 12_000, 8000, 5500, 3600),
+                confidence=float(sure * (1 if sudden else 0.75)),
+                summary=f"nothing above {cutoff / 1000:.1f} kHz, {drop:.0f} dB below what lies "
+                f"under it, for {end - start:.1f} s"
+                + (", full bandwidth elsewhere" if sudden else ", never more"),
+                evidence={
+                    "cutoff_hz": cutoff,
+                    "drop_db": drop,
+                    "share_of_nyquist": share,
+                    "full_bandwidth_elsewhere": float(sudden),
+                    "duration_s": end - start,
+                },
+            )
+        ]
