@@ -24,7 +24,7 @@ NOMINAL_RATE = 25.0  # frames per second where a stream does not say
 # Containers whose header states the length; the others are estimated from bit rate or file size.
 _STATES_LENGTH = (
     *("mov", "matroska", "avi", "flv", "mxf", "hls"),
-    *("wav", "flac", "w64", "aiff", "caf"),
+    *("flac", "aiff", "caf"),  # of WAV and MP3 FFmpeg estimates it from what is there
 )
 # Less may be missing of a good file: declared lengths count priming, edits and rounding.
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.01
