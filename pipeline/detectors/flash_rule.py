@@ -107,12 +107,17 @@ class Cells:
     def pool(self, maps: Float32) -> Float32:
         """Tile maps [T, tile rows, tile columns] to cells [T, count]."""
         if self.factor > 1:
-            rows = np.arange(0, maps.shape[1], self.factor)
-            columns = np.arange(0, maps.shape[2], self.factor)
-            sums = np.add.reduceat(np.add.reduceat(maps, rows, axis=1), columns, axis=2)
-            high = np.minimum(self.factor, maps.shape[1] - rows)
-            wide = np.minimum(self.factor, maps.shape[2] - columns)
-            maps = np.asarray(sums / np.outer(high, wide), np.float32)
+            more = (
+                (0, 0),
+                (0, self.rows * self.factor - maps.shape[1]),
+                (0, self.columns * self.factor - maps.shape[2]),
+            )
+            whole = np.pad(maps, more, mode="edge") if more[1][1] or more[2][1] else maps
+            total = np.zeros((len(maps), self.rows, self.columns), np.float32)
+            for y in range(self.factor):
+                for x in range(self.factor):
+                    total += whole[:, y :: self.factor, x :: self.factor]
+            maps = total / np.float32(self.factor**2)
         return np.ascontiguousarray(maps, dtype=np.float32).reshape(len(maps), -1)
 
     def share(self, mask: Mask) -> float:

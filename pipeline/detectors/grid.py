@@ -8,7 +8,7 @@ alone makes one line in five do so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 
@@ -25,9 +25,11 @@ PERIODS = tuple(
 NATIVE = (4, 8, 16)
 BESIDE = np.array([-3, -2, 2, 3])  # samples from a line
 FEWEST_LINES = 6  # in each direction
-SURE_SHARE = 0.6  # of the lines must stand out; chance is 0.2
-FINER = 0.7  # share of the strength of a coarse grid from which its finer grid is preferred
-DRAWN = 1.9  # mean gradient of drawn blocks over what is left of it in the profiles
+SURE_SHARE = 0.65  # of the lines must stand out; chance is 0.2
+SURE_SCALED = 0.85  # likewise of a scaled grid, which more patterns resemble
+FINER = 0.3  # of the largest strength and less than the largest share: as good as the best
+LESS_SHARE = 0.25
+DRAWN = 0.003  # mean step beside the lines of drawn blocks over that on them; coded ones: 0.004 up
 LARGEST_STEP = 14.0  # code values: no codec makes larger mean steps; checkerboards and pixels do
 
 
@@ -72,11 +74,6 @@ def find_grid(look: Look) -> Grid | None:
     ratio = across.period / down.period
     if not 0.49 < ratio < 2.01 or max(across.step, down.step) > LARGEST_STEP:
         return None
-    # Flat blocks with hard edges are drawn, not coded: their steps are cut off at 32 in the
-    # profiles, and coded ones hardly ever are
-    uncut = float(look.fine.mean()) * across.period
-    if min(across.ratio, down.ratio) > 20 and uncut > DRAWN * across.step:
-        return None
     return Grid(across, down)
 
 
@@ -90,22 +87,38 @@ def find_line(profile: Float32) -> Line | None:
     far = np.maximum(profile[:-6], profile[6:])
     wins = np.zeros(size, np.float32)
     wins[3:-3] = inner > np.maximum(near, far)
-    best: Line | None = None
+    lines = []
+    folds: dict[int, Float32] = {}
     for period in PERIODS:
-        if best is not None and period not in NATIVE:
-            break
         if size < FEWEST_LINES * period + 6:
             continue
-        phase, share = _best_phase(wins, period)
-        if share < SURE_SHARE:
+        cycle = 48 if period.denominator == 1 else 32
+        if cycle not in folds:
+            whole = size // cycle * cycle
+            if not whole:
+                continue
+            folds[cycle] = wins[:whole].reshape(-1, cycle).mean(axis=0)
+        shares = folds[cycle][_phases(cycle, period)].mean(axis=1)
+        phase = int(np.argmax(shares))
+        share = float(shares[phase])
+        if share < (SURE_SHARE if period in NATIVE else SURE_SCALED):
             continue
         at = _lines(size, period, phase)
         step = float(np.median(profile[at]))
-        beside = float(np.median(profile[at[:, None] + BESIDE].mean(axis=1)))
-        line = Line(float(period), float(phase), share, step - beside, step / max(beside, 0.02))
-        if step > beside and (best is None or line.strength > best.strength / FINER):
-            best = line
-    return best
+        around = profile[at[:, None] + BESIDE]
+        beside = float(np.median(around.mean(axis=1)))
+        if step > beside and around.mean() > DRAWN * profile[at].mean():
+            ratio = step / max(beside, 0.02)
+            lines.append(Line(float(period), float(phase), share, step - beside, ratio))
+    if not lines:
+        return None
+    # a grid shows at its multiples too, best where both fall on whole samples: the finest is meant
+    strongest = max(lines, key=lambda line: line.strength)
+    share = max(line.share for line in lines) - LESS_SHARE
+    least = FINER * strongest.strength
+    good = [line for line in lines if line.share >= share and line.strength >= least]
+    finest = min(good or lines, key=lambda line: line.period)
+    return replace(finest, step=strongest.step, ratio=strongest.ratio)
 
 
 @cache
@@ -117,8 +130,8 @@ def _lines(size: int, period: Fraction, phase: int) -> npt.NDArray[np.intp]:
     return np.asarray(at[(at >= 3) & (at < size - 3)])
 
 
-def _best_phase(wins: Float32, period: Fraction) -> tuple[int, float]:
-    """The phase at which most lines stand out, and their share."""
-    shares = [float(wins[_lines(len(wins), period, n)].mean()) for n in range(-int(-period // 1))]
-    best = int(np.argmax(shares))
-    return best, shares[best]
+@cache
+def _phases(cycle: int, period: Fraction) -> npt.NDArray[np.intp]:
+    """Places in a cycle of the lines of a grid, for each of its phases [phase, line]."""
+    at = np.floor(np.arange(int(cycle / period)) * float(period) + 0.5).astype(np.intp)
+    return np.asarray((np.arange(-int(-period // 1))[:, None] + at) % cycle)

@@ -1,0 +1,137 @@
+"""Blockiness: ladders of real encoders, scaled grids, and regular patterns that are no grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.findings import assert_interval, examine, of_kind, only_one
+from tests.media import Frames, bunny, scene, write
+
+CLEAN = scene(2.0, cuts=0, speed=1.0)
+
+
+def decoded(path: Path, width: int | None = None, height: int | None = None) -> Frames:
+    """The frames of a file, perhaps scaled (bilinear, as a set-top box does)."""
+    with av.open(str(path)) as container:
+        return [
+            f.reformat(width or f.width, height or f.height, "rgb24", interpolation="BILINEAR")
+            .to_ndarray()
+            for f in container.decode(video=0)
+        ]  # fmt: skip
+
+
+def x264(path: Path, frames: Frames, qp: int, *, deblock: bool = False) -> Path:
+    options = {"preset": "veryfast", "qp": str(qp)}
+    if not deblock:
+        options["x264-params"] = "no-deblock=1"
+    return write(path, frames, video_options=options)
+
+
+def mpeg2(path: Path, frames: Frames, bits: int) -> Path:
+    options = {"b": str(bits), "maxrate": str(bits), "bufsize": str(bits)}
+    return write(path, frames, video_codec="mpeg2video", video_options=options)
+
+
+def test_ladder_of_x264(tmp_path: Path) -> None:
+    severities = []
+    for qp in (37, 42, 47):
+        result = examine(x264(tmp_path / "a.mp4", CLEAN, qp), "blockiness")
+        defect = only_one(result, "blockiness")
+        assert defect.evidence["period_px"] in (4, 8, 16)
+        assert defect.evidence["phase_px"] % 4 == 0
+        severities.append(defect.severity)
+    assert severities == sorted(severities)
+    assert severities[-1] >= 0.75
+
+
+def test_mpeg2_and_mjpeg(tmp_path: Path) -> None:
+    mpeg = only_one(examine(mpeg2(tmp_path / "a.mpg", CLEAN, 150_000), "blockiness"), "blockiness")
+    options = {"qmin": "20", "qmax": "20"}
+    path = write(
+        tmp_path / "b.mkv", CLEAN, video_codec="mjpeg", pixel_format="yuvj420p",
+        video_options=options,
+    )  # fmt: skip
+    mjpeg = only_one(examine(path, "blockiness"), "blockiness")
+    for defect in (mpeg, mjpeg):
+        assert defect.evidence["period_px"] == 8
+        assert defect.evidence["strength"] > 0.5
+
+
+def test_a_stretch_of_bad_coding(tmp_path: Path) -> None:
+    clean = scene(6.0, cuts=0, speed=1.0)
+    bad = decoded(x264(tmp_path / "a.mp4", clean[50:100], 44))
+    path = write(tmp_path / "b.mp4", clean[:50] + bad + clean[100:])
+    assert_interval(only_one(examine(path, "blockiness"), "blockiness"), 2.0, 4.0, within=0.2)
+
+
+@pytest.mark.parametrize(("scale", "period"), [(4 / 3, 32 / 3), (1.5, 12.0)])
+def test_a_scaled_grid_keeps_its_period(tmp_path: Path, scale: float, period: float) -> None:
+    path = write(
+        tmp_path / "a.mkv", CLEAN, video_codec="mjpeg", pixel_format="yuvj420p",
+        video_options={"qmin": "24", "qmax": "24"},
+    )  # fmt: skip
+    frames = decoded(path, round(480 * scale), round(270 * scale / 2) * 2)
+    result = examine(write(tmp_path / "b.mp4", frames), "blockiness")
+    assert only_one(result, "blockiness").evidence["period_px"] == pytest.approx(period, abs=0.01)
+
+
+def patterns() -> dict[str, Frames]:
+    """Regular patterns over and in a moving scene."""
+    base = scene(2.0, cuts=0)
+    yy, xx = np.mgrid[:270, :480]
+    rng = np.random.default_rng(1)
+
+    def over(mask: np.ndarray, level: int) -> Frames:
+        return [np.where(mask[..., None], level, f).astype(np.uint8) for f in base]
+
+    checker = np.where((xx // 16 + yy // 16) % 2, 60, 180)[..., None].repeat(3, 2)
+    bricks = (yy % 24 < 2) | ((xx + 24 * (yy // 24 % 2)) % 48 < 2)
+    windows = (xx % 32 > 8) & (xx % 32 < 24) & (yy % 40 > 10) & (yy % 40 < 30)
+    sprite = rng.integers(30, 225, (34, 60, 3)).astype(np.uint8)
+    pixels = [np.roll(sprite, n // 5, 1).repeat(8, 0).repeat(8, 1)[:270] for n in range(50)]
+    mosaic = []
+    for f in base:
+        small = f[80:160:8, 200:280:8].repeat(8, 0).repeat(8, 1)
+        g = f.copy()
+        g[80:160, 200:280] = small
+        mosaic.append(g)
+    letters = (rng.random((270, 480)) < 0.5) & (yy % 16 < 10) & (xx % 8 < 6)
+    weave = [f.copy() for f in base]
+    for n in range(1, len(weave)):
+        weave[n][1::2] = base[n - 1][1::2]
+    box = [f.copy() for f in base]
+    for f in box:
+        f[:32], f[-32:] = 16, 16
+    fade = [
+        (a * (1 - n / 50) + b * (n / 50)).astype(np.uint8)
+        for n, (a, b) in enumerate(zip(base, scene(2.0, cuts=0, seed=5), strict=True))
+    ]
+    return {
+        "checkerboard": [checker.astype(np.uint8)] * 50,
+        "bricks": over(bricks, 170),
+        "windows": over(windows, 40),
+        "pixel art": pixels,
+        "mosaic over a face": mosaic,
+        "text": over(letters, 220),
+        "interlace": weave,
+        "letterbox": box,
+        "crossfade": fade,
+    }
+
+
+def test_patterns_are_no_grid(tmp_path: Path) -> None:
+    for name, frames in patterns().items():
+        result = examine(write(tmp_path / "a.mp4", frames), "blockiness")
+        assert not result.defects, (name, result.defects[0].summary)
+
+
+@pytest.mark.parametrize("crf", [18, 23])
+def test_clean(tmp_path: Path, crf: int) -> None:
+    options = {"preset": "veryfast", "crf": str(crf)}
+    path = write(tmp_path / "a.mp4", scene(3), video_options=options)
+    assert not of_kind(examine(path, "blockiness"), "blockiness")
+    assert not examine(bunny(), "blockiness").defects
