@@ -23,7 +23,7 @@ class DecodeErrorSettings(DetectorSettings):
         2,
         "",
         "error lines that FFmpeg must log where nothing else shows damage",
-        "single lines come from clean files too (47 real clips: none logged any)",
+        "112 real clips log none; a single line is weak evidence all the same",
         ge=1,
     )
 

@@ -20,7 +20,7 @@ class LengthsSettings(DetectorSettings):
         0.15,
         "s",
         "and at least this much: encoders cut audio to whole frames",
-        "calibrated on 14 real clips with sound: audio ends up to 0.12 s before the picture",
+        "calibrated on 78 real clips with sound: it ends up to 0.122 s before the picture",
         ge=0,
     )
     long_seconds: float = setting(
@@ -30,7 +30,7 @@ class LengthsSettings(DetectorSettings):
         0.2,
         "s",
         "largest difference of the starts of picture and sound",
-        "calibrated on 14 real clips with sound: at most 0.08 s",
+        "calibrated on 78 real clips with sound: at most 0.032 s",
         ge=0,
     )
     missing_seconds: float = setting(
