@@ -10,7 +10,10 @@ from pipeline.detectors.blockiness import BlockinessDetector
 from pipeline.detectors.blur import BlurDetector
 from pipeline.detectors.borders import BordersDetector
 from pipeline.detectors.card import CardDetector
+from pipeline.detectors.dc_offset import DcOffsetDetector
+from pipeline.detectors.dead_channel import DeadChannelDetector
 from pipeline.detectors.decode_error import DecodeErrorDetector
+from pipeline.detectors.dropout import DropoutDetector
 from pipeline.detectors.flashing import FlashingDetector
 from pipeline.detectors.format_change import FormatChangeDetector
 from pipeline.detectors.freeze import FreezeDetector
@@ -18,9 +21,11 @@ from pipeline.detectors.hiss import HissDetector
 from pipeline.detectors.hum import HumDetector
 from pipeline.detectors.lengths import LengthsDetector
 from pipeline.detectors.levels import IllegalLevelsDetector
+from pipeline.detectors.loudness import LoudnessDetector
 from pipeline.detectors.noise import NoiseDetector
 from pipeline.detectors.phase import PhaseDetector
 from pipeline.detectors.pumping import PumpingDetector
+from pipeline.detectors.silence import SilenceDetector
 from pipeline.detectors.test_tone import TestToneDetector
 from pipeline.detectors.timing import TimingDetector
 
@@ -40,6 +45,11 @@ DETECTORS: dict[str, type[Detector]] = {
         FlashingDetector,
         IllegalLevelsDetector,
         # sound
+        SilenceDetector,
+        LoudnessDetector,
+        DropoutDetector,
+        DcOffsetDetector,
+        DeadChannelDetector,
         BandwidthDetector,
         HissDetector,
         HumDetector,

@@ -108,17 +108,21 @@ def _oversampled_peak(
     """Largest magnitude between the samples of each wanted block; `samples` has taps-1 more."""
     channels, blocks = peak.shape
     phases, length = taps.shape
+    sums = np.empty(block, np.float32)
     for channel in range(channels):
         for m in range(blocks):
             if not wanted[m]:
                 continue
+            first = m * block
             largest = np.float32(0)
-            for position in range(m * block, m * block + block):
-                for phase in range(phases):
-                    total = np.float32(0)
-                    for tap in range(length):
-                        total += taps[phase, tap] * samples[channel, position + tap]
-                    largest = max(largest, abs(total))
+            for phase in range(phases):
+                sums[:] = 0
+                for tap in range(length):
+                    weight = taps[phase, tap]
+                    for n in range(block):
+                        sums[n] += weight * samples[channel, first + tap + n]
+                for n in range(block):
+                    largest = max(largest, abs(sums[n]))
             peak[channel, m] = largest
 
 

@@ -1,0 +1,281 @@
+"""Dropouts: holes in the sound of a few milliseconds to a second, with hard edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
+from pipeline.events import ladder
+from pipeline.types import (
+    Float32,
+    Float64,
+    Kind,
+    Observation,
+    Segment,
+    SoundFormat,
+    SoundStatistics,
+)
+
+CELL = 0.001  # seconds; the grid on which edges are found
+BESIDE = 8  # cells just before and after a hole whose level it is compared with
+EDGE = 4  # cells within which the level must fall or rise (AAC rings for 2 to 3 ms)
+CLEAN = 3  # cells after an edge that must be quiet
+CONTEXT = 2.0  # seconds of sound before and after a hole that tell the programme's own floor
+BELOW_FLOOR = 3.0  # dB by which a hole is quieter than the programme itself gets
+# dB by which a hole must be deeper than asked for where a codec does not excuse it, that is at
+# lengths other than those that AAC fills with what is beside them; or above the programme's floor
+DEEPER = 6.0
+BLURRED = 0.0085, 0.03  # seconds
+DIGITAL = -90.0  # dBFS; a programme that has digital silence everywhere may have it here
+FLOOR_SHARE = 3.0  # percent of a programme that is as quiet as its floor
+LOWEST = -45.0  # dBFS; a hole in sound quieter than this is hardly heard
+AMPLITUDE = 10.0, 15.0  # dB under the level beside it where a hole begins and ends
+# holes that take up so much of the sound, of such a length, are how this music is made
+MANNER_SHARE, MANNER_COUNT, MANNER_LENGTH = 0.12, 4, 0.03
+TOGETHER = 0.1  # seconds between holes that are one event, in whatever channels
+
+
+class DropoutSettings(DetectorSettings):
+    """Settings of the dropout detector."""
+
+    min_duration: float = setting(
+        0.005, "s", "shortest hole", "quality.md A2; Essentia GapsDetector takes 10 ms", ge=0.003
+    )
+    max_duration: float = setting(
+        1.0,
+        "s",
+        "longest hole; what is longer is silence",
+        "where the silence detector begins; Essentia GapsDetector goes to 3.5 s",
+        ge=0.01,
+        le=4,
+    )
+    depth: float = setting(
+        20.0,
+        "dB",
+        "how far the level falls at both edges of a hole",
+        "calibrated on 43 minutes of music, speech and effects, with holes coded to AAC",
+        ge=10,
+    )
+
+
+@dataclass(frozen=True)
+class _Hole:
+    """One hole in one channel."""
+
+    start: float
+    end: float
+    channel: int
+    depth: float  # dB, of the shallower edge
+    level: float  # dBFS inside
+
+
+class _Event:
+    """Holes close to each other, in any channels."""
+
+    def __init__(self, hole: _Hole) -> None:
+        self.start, self.end = hole.start, hole.end
+        self.channels = {hole.channel}
+        self.depth, self.level = hole.depth, hole.level
+        self.count = 1
+        self.missing = hole.end - hole.start  # seconds
+
+    def add(self, hole: _Hole) -> None:
+        """Take the next hole, which starts no earlier than those before."""
+        if hole.start >= self.end:
+            self.count += 1
+        self.missing += max(hole.end - max(hole.start, self.end), 0.0)
+        self.end = max(self.end, hole.end)
+        self.channels.add(hole.channel)
+        self.depth = max(self.depth, hole.depth)
+        self.level = min(self.level, hole.level)
+
+
+class DropoutDetector(SoundDetector):
+    """Holes with hard edges, in one channel or in all, found on a grid of a millisecond.
+
+    A hole is quieter than the programme gets by itself. That tells it from the closure of a stop
+    consonant, a staccato or a gated synthesiser, whose gaps come again and again.
+    """
+
+    name = "dropout"
+    kinds = (Kind.DROPOUT,)
+    summary = "Sound is missing for an instant: a hole with hard edges, from 5 ms"
+    Settings = DropoutSettings
+
+    settings: DropoutSettings
+
+    def __init__(self, settings: DropoutSettings, sound_format: SoundFormat) -> None:
+        super().__init__(settings, sound_format)
+        self._samples = max(1, round(sound_format.rate * CELL))  # in a cell
+        self._cell = self._samples / sound_format.rate
+        self._rest: Float32 = np.zeros((sound_format.channels, 0), np.float32)
+        self._power: Float64 = np.zeros((sound_format.channels, 0))  # per cell
+        self._first = 0.0  # time of the first cell kept
+        self._searched = 0  # cells whose falls have been looked at
+        self._candidates: list[_Hole] = []
+        self._decided = -np.inf  # candidates that end before have been judged
+        self._open: _Event | None = None
+
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in SoundDetector."""
+        if not self._power.shape[1]:
+            self._first = sound.time
+        samples = np.concatenate([self._rest, sound.samples], axis=1)
+        count = samples.shape[1] // self._samples
+        used = count * self._samples
+        self._rest = samples[:, used:].copy()
+        cells = samples[:, :used].reshape(samples.shape[0], count, self._samples)
+        power = np.einsum("cns,cns->cn", cells, cells) / np.float32(self._samples)
+        self._power = np.concatenate([self._power, np.maximum(power, 1e-14)], axis=1)
+        return self._look(everything=False)
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        return [*self._look(everything=True), *self._emit()]
+
+    def _look(self, everything: bool) -> list[Observation]:
+        longest = round(self.settings.max_duration / self._cell)
+        context = round(CONTEXT / self._cell)
+        size = self._power.shape[1]
+        # falls whose whole hole has arrived, and the sound just after it
+        stop = size - EDGE - CLEAN - (0 if everything else longest + BESIDE)
+        if stop > max(self._searched, BESIDE):
+            for channel, power in enumerate(self._power):
+                self._search(channel, power, max(self._searched, BESIDE), stop, longest)
+            self._searched = stop
+        first = self._first
+        arrived = size - max(context, longest) - longest - BESIDE
+        decided = np.inf if everything else first + arrived * self._cell
+        found = self._decide(decided)
+        old = min(self._searched - BESIDE, arrived - context - longest)
+        if old > 0:
+            self._power = self._power[:, old:]
+            self._searched -= old
+            self._first = first + old * self._cell
+        return found
+
+    def _search(self, channel: int, power: Float64, start: int, stop: int, longest: int) -> None:
+        """Candidates that begin in cells start to stop: where the level falls, and comes back."""
+        depth = self.settings.depth
+        total = np.concatenate([[0.0], np.cumsum(power[: stop + longest + BESIDE + 1])])
+        index = np.arange(start, stop)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            before = 10 * np.log10(
+                np.maximum((total[index] - total[index - BESIDE]) / BESIDE, 1e-14)
+            )
+        level = 10 * np.log10(power)
+        quiet = sliding_window_view(level[start + EDGE : stop + EDGE + CLEAN - 1], CLEAN)
+        falls = (before > LOWEST) & (before - quiet.max(axis=1) >= depth)
+        falls &= level[index - 1] > before - AMPLITUDE[0] - 2
+        done = -1
+        for cell in index[falls]:
+            if cell <= done:
+                continue
+            beside = before[cell - start]
+            first = int(cell)
+            while level[first] > beside - AMPLITUDE[0]:  # ends within EDGE cells
+                first += 1
+            back = np.flatnonzero(level[first : first + longest] > beside - AMPLITUDE[1])
+            if not len(back):
+                done = first + CLEAN
+                continue
+            done = last = first + int(back[0])
+            after = power[last : last + BESIDE]
+            if last - first < CLEAN:
+                continue
+            trim = min(EDGE - 1, (last - first) // 3)
+            inside = 10 * np.log10(power[first + trim : last - trim].mean())
+            edges = beside - inside, 10 * np.log10(after.mean()) - inside
+            length = (last - first) * self._cell
+            blurred = BLURRED[0] <= length < BLURRED[1]
+            needed = depth if blurred else depth + DEEPER
+            if min(edges) < needed or not self._long_enough(length):
+                continue
+            begin = self._first + first * self._cell
+            self._candidates.append(
+                _Hole(begin, begin + length, channel, float(min(edges)), float(inside))
+            )
+
+    def _long_enough(self, length: float) -> bool:
+        shortest, longest = self.settings.min_duration, self.settings.max_duration
+        return shortest - 1.5 * self._cell <= length < longest  # edges are found to a cell
+
+    def _decide(self, until: float) -> list[Observation]:
+        """Judge the candidates that have all their context."""
+        found: list[Observation] = []
+        self._candidates.sort(key=lambda hole: hole.start)
+        for hole in self._candidates:
+            if self._decided < hole.end < until and self._stands_out(hole):
+                last = self._open
+                if last is not None and hole.start - last.end <= TOGETHER:
+                    last.add(hole)
+                else:
+                    found += self._emit()
+                    self._open = _Event(hole)
+        self._decided = max(self._decided, until)
+        keep = until - 2 * CONTEXT
+        self._candidates = [hole for hole in self._candidates if hole.end >= keep]
+        return found
+
+    def _stands_out(self, hole: _Hole) -> bool:
+        """Not a gap of a kind that this programme has all the time."""
+        near = [
+            one
+            for one in self._candidates
+            if one.channel == hole.channel and abs(one.start - hole.start) <= CONTEXT
+        ]
+        lengths = [one.end - one.start for one in near]
+        manner = len(near) >= MANNER_COUNT and float(np.median(lengths)) >= MANNER_LENGTH
+        if manner and sum(lengths) > MANNER_SHARE * 2 * CONTEXT:
+            return False
+        power = self._power[hole.channel]
+        start = max(round((hole.start - CONTEXT - self._first) / self._cell), 0)
+        stop = round((hole.end + CONTEXT - self._first) / self._cell)
+        alive = np.ones(len(power), bool)
+        for one in near:
+            first = round((one.start - self._first) / self._cell)
+            last = round((one.end - self._first) / self._cell)
+            alive[max(first - 1, 0) : max(last + 1, 0)] = False
+        around = power[start:stop][alive[start:stop]]
+        around = around[: len(around) // CLEAN * CLEAN].reshape(-1, CLEAN).max(axis=1)
+        if not len(around):
+            return True
+        floor = 10 * np.log10(np.percentile(around, FLOOR_SHARE))
+        if hole.level < floor - BELOW_FLOOR:
+            return True
+        deep = hole.depth >= self.settings.depth + DEEPER and hole.end - hole.start >= BLURRED[0]
+        return deep and hole.level > DIGITAL
+
+    def _emit(self) -> list[Observation]:
+        event, self._open = self._open, None
+        if event is None:
+            return []
+        length, channels = event.end - event.start, len(event.channels)
+        where = "" if channels == self.format.channels else f" in {channels} channel"
+        where += "s" if where and channels > 1 else ""
+        if event.count > 1:
+            summary = f"{event.count} holes within {1e3 * length:.0f} ms{where}"
+        else:
+            summary = f"a hole of {1e3 * length:.0f} ms{where}"
+        return [
+            Observation(
+                kind=Kind.DROPOUT,
+                start=event.start,
+                end=event.end,
+                # 10 ms: Essentia; a lost packet of speech is 20 ms; concealment hides up to 60 ms
+                severity=ladder(event.missing, 0.01, 0.03, 0.1, 0.3),
+                confidence=float(np.interp(event.depth, [self.settings.depth, 50.0], [0.65, 0.98])),
+                summary=f"{summary}, {event.depth:.0f} dB deep, with hard edges",
+                evidence={
+                    "duration_s": length,
+                    "depth_db": event.depth,
+                    "level_dbfs": event.level,
+                    "holes": event.count,
+                    "channels": channels,
+                },
+            )
+        ]

@@ -1,0 +1,184 @@
+"""Level jump: the loudness steps up or down and stays there, as between programme and advert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
+from pipeline.events import ladder
+from pipeline.measure.loudness import MOMENTARY, channel_weights, lufs
+from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+
+QUIETEST = -50.0  # LUFS; what is below belongs to the silence detector
+LARGEST = 25.0  # LU; likewise
+GATE = 10.0  # LU under the mean of a side: pauses do not count (BS.1770-5)
+LIVELY = 0.6  # share of a side that must be above its gate
+APART = 1.0  # LU between what the louder side is mostly above and the quieter side mostly below
+SETTLED = 3.0  # LU by which the halves of a side may differ, in shares of the step at most a half
+FINE = 0.05  # seconds; the grid on which the step is placed
+RETURN = 120.0  # seconds within which the level may come back
+
+
+class LevelJumpSettings(DetectorSettings):
+    """Settings of the level jump detector."""
+
+    min_step: float = setting(
+        6.0, "LU", "smallest step", "quality.md A13: 4 to 6 LU within a second", ge=2
+    )
+    context: float = setting(
+        4.0, "s", "sound compared on either side", "calibrated on music and speech", ge=2, le=20
+    )
+
+
+class LevelJumpDetector(SoundDetector):
+    """A step of loudness that neither the seconds before nor those after explain.
+
+    Both sides must be settled, and nearly all of the louder one above nearly all of the quieter.
+    One defect reaches from a step to the step back; or over the comparison, where none comes.
+    """
+
+    name = "level_jump"
+    kinds = (Kind.LEVEL_JUMP,)
+    summary = "Loudness steps up or down and stays there, like an advert against the programme"
+    Settings = LevelJumpSettings
+
+    settings: LevelJumpSettings
+
+    def __init__(self, settings: LevelJumpSettings, sound_format: SoundFormat) -> None:
+        super().__init__(settings, sound_format)
+        self._weights = channel_weights(sound_format)
+        self._block = sound_format.block / sound_format.rate
+        self._energy: Float64 = np.zeros(0)  # weighted sum over channels, per block
+        self._time = 0.0  # of the first block kept
+        self._judged = 0
+        self._open: Observation | None = None
+
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in SoundDetector."""
+        if not len(self._energy):
+            self._time = sound.time
+        summed = self._weights @ sound.weighted.astype(np.float64)
+        self._energy = np.concatenate([self._energy, summed])
+        side = round(self.settings.context / self._block)
+        found = self._search(side)
+        old = self._judged - side - round(1.0 / self._block)
+        if old > 0:
+            self._energy = self._energy[old:]
+            self._judged -= old
+            self._time += old * self._block
+        return found
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        last, self._open = self._open, None
+        return [last] if last is not None else []
+
+    def _search(self, side: int) -> list[Observation]:
+        """Judge every tenth of a second that has its context."""
+        total = np.concatenate([[0.0], np.cumsum(self._energy)])
+        hop = max(1, round(0.1 / self._block))
+        found: list[Observation] = []
+        at = max(self._judged, side)
+        while at + side <= len(self._energy):
+            self._judged = at + hop
+            before = (total[at] - total[at - side]) / side
+            after = (total[at + side] - total[at]) / side
+            rough = float(lufs(np.array(after)) - lufs(np.array(before)))
+            if abs(rough) >= 0.75 * self.settings.min_step:
+                place = self._place(at, side)
+                step = self._step(place, side)
+                if step is not None:
+                    found += self._report(place, *step)
+                    self._judged = place + side
+            at = self._judged
+            if at < side:
+                break
+        return found
+
+    def _place(self, at: int, side: int) -> int:
+        """The block at which levels divide best into two, near `at`."""
+        cell = max(1, round(FINE / self._block))
+        first = max(at - side, 0)
+        count = (min(at + side, len(self._energy)) - first) // cell
+        level = self._energy[first : first + count * cell].reshape(count, cell).mean(axis=1)
+        level = np.maximum(lufs(level), QUIETEST - 10)
+        total = np.cumsum(level)
+        n = np.arange(1, count)
+        left, right = total[:-1] / n, (total[-1] - total[:-1]) / (count - n)
+        gain = (left - right) ** 2 * n * (count - n)
+        gain[: count // 8] = 0
+        gain[-(count // 8) :] = 0
+        return int(first + (int(np.argmax(gain)) + 1) * cell)
+
+    def _step(self, place: int, side: int) -> tuple[float, float, float] | None:
+        """Loudness before and after, and how far apart the two sides are; None: no clean step."""
+        if place < side or place + side > len(self._energy):
+            return None
+        sides = self._energy[place - side : place], self._energy[place : place + side]
+        levels = [_momentary(part, round(MOMENTARY / self._block)) for part in sides]
+        gated = []
+        for level in levels:
+            loud = level[level > _mean(level) - GATE]
+            if len(loud) < LIVELY * len(level):
+                return None
+            gated.append(loud)
+        before, after = _mean(gated[0]), _mean(gated[1])
+        step = after - before
+        if not self.settings.min_step <= abs(step) <= LARGEST or min(before, after) < QUIETEST:
+            return None
+        louder, quieter = (gated[1], gated[0]) if step > 0 else (gated[0], gated[1])
+        apart = float(np.percentile(louder, 20) - np.percentile(quieter, 90))
+        if apart < APART:
+            return None
+        for level in gated:  # neither side is on its way
+            half = len(level) // 2
+            if abs(_mean(level[half:]) - _mean(level[:half])) > min(SETTLED, abs(step) / 2):
+                return None
+        return before, after, apart
+
+    def _report(self, place: int, before: float, after: float, apart: float) -> list[Observation]:
+        time, step = self._time + place * self._block, after - before
+        last, self._open = self._open, None
+        if last is not None:
+            back = last.evidence["step_lu"] * step < 0
+            similar = abs(last.evidence["step_lu"] + step) < 0.4 * abs(step)
+            if back and similar and time - last.start < RETURN:
+                return [
+                    Observation(
+                        kind=last.kind,
+                        start=last.start,
+                        end=time,
+                        peak=last.start,
+                        severity=last.severity,
+                        confidence=min(last.confidence + 0.1, 0.95),
+                        summary=f"{last.summary}, and back after {time - last.start:.1f} s",
+                        evidence=last.evidence,
+                    )
+                ]
+        self._open = Observation(
+            kind=Kind.LEVEL_JUMP,
+            start=time,
+            end=time + self.settings.context,
+            peak=time,
+            severity=ladder(abs(step), 6.0, 9.0, 12.0, 18.0),
+            confidence=float(np.interp(apart, [APART, 6.0], [0.55, 0.85])),
+            summary=(
+                f"{abs(step):.1f} LU {'louder' if step > 0 else 'quieter'} from one moment to the "
+                f"next: {before:.1f} LUFS before, {after:.1f} after"
+            ),
+            evidence={"step_lu": step, "before_lufs": before, "after_lufs": after},
+        )
+        return [last] if last is not None else []
+
+
+def _momentary(energy: Float64, window: int) -> Float64:
+    """Momentary loudness that stays within the part, LUFS."""
+    total = np.concatenate([[0.0], np.cumsum(energy)])
+    return lufs((total[window:] - total[:-window]) / window)
+
+
+def _mean(level: Float64) -> float:
+    """Loudness of the mean power of levels in LUFS."""
+    return float(10 * np.log10(np.mean(10 ** (level / 10))))
