@@ -1,4 +1,4 @@
-"""What several picture detectors ask: how long a frame is shown, how it arrives, its plain level."""
+"""What detectors ask of a frame: how long it is shown, how it arrives, its plain level."""
 
 from __future__ import annotations
 

@@ -176,13 +176,17 @@ class CardDetector(PictureDetector):
 
     def _solid(self, picture: PictureStatistics) -> np.ndarray:
         """Which frames are one plain colour, not black; bool [T]."""
-        frames = picture.frames
-        holds: np.ndarray = frames["detail"] <= PLAIN_DETAIL + 0.5
+        holds: np.ndarray = picture.frames["detail"] <= PLAIN_DETAIL + 0.5
+        if not holds.any():
+            return holds
+        some = sampled(picture.luma)
+        levels = some[:, some.shape[1] // 2]
+        holds &= (np.abs(some - levels[:, None]) <= 4).mean(axis=1) >= 0.95 * PLAIN_SHARE
+        tint = np.maximum(np.abs(picture.frames["cb"] - 128), np.abs(picture.frames["cr"] - 128))
+        holds &= (levels > BLACK_LEVEL) | (tint > 0.9 * GREY)
         for n in np.flatnonzero(holds):
-            luma, cb, cr = (
-                np.asarray(plane[n], np.float64) for plane in (picture.luma, picture.cb, picture.cr)
-            )
-            level, blue, red = np.median(luma), np.median(cb), np.median(cr)
+            luma, cb, cr = picture.luma[n], picture.cb[n], picture.cr[n]
+            level, blue, red = float(levels[n]), float(cb.mean()), float(cr.mean())
             color = max(abs(blue - 128), abs(red - 128))
             alike = (
                 (np.abs(luma - level) <= 4)

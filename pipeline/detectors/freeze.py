@@ -180,9 +180,11 @@ class FreezeDetector(PictureDetector):
         changes = np.empty_like(luma)
         np.subtract(luma[0], luma[0] if self._last is None else self._last, out=changes[0])
         np.subtract(luma[1:], luma[:-1], out=changes[1:])
-        steps = np.abs(changes, out=changes).mean(axis=(1, 2))
+        np.abs(changes, out=changes)
+        # a ticker must not count: the outer rows are judged apart
+        steps = changes[:, self._centre].mean(axis=(1, 2))
         times, durations = picture.frames["time"], shown(picture.frames)
-        motion = picture.frames["motion"]
+        motion = picture.motion[:, self._centre].mean(axis=(1, 2))
         found = []
         for n, time in enumerate(times):
             # a key frame differs, and the next frame does not: grain differs every time
@@ -282,7 +284,7 @@ class FreezeDetector(PictureDetector):
         if still.quiet < QUIET_SHARE * (still.frames - 1) or _plain(still.anchor):
             return None
         tolerance = settings.tolerance + settings.noise_tolerance * still.noise
-        before = _look_back(still, tolerance)
+        before = _look_back(still, tolerance, self._centre)
         duration = end - before.stop
         if duration < settings.min_duration - 1e-6:
             return None
@@ -336,12 +338,12 @@ class FreezeDetector(PictureDetector):
         return confidence
 
 
-def _look_back(still: _Still, tolerance: float) -> _Before:
+def _look_back(still: _Still, tolerance: float, centre: slice) -> _Before:
     """What came before a stillness, and when the picture stopped.
 
     An encoder takes some frames to settle on a picture that stopped: they count as still.
     """
-    times, maps = still.past_times, still.past
+    times, maps = still.past_times, [one[centre] for one in still.past]
     changes = [np.abs(b - a) for a, b in itertools.pairwise(maps)]
     steps = [float(change.mean()) for change in changes]  # steps[n]: to maps[n + 1]
     first = len(maps) - 1  # the frame that is repeated
@@ -354,7 +356,7 @@ def _look_back(still: _Still, tolerance: float) -> _Before:
     stop = times[first + 1] if first + 1 < len(times) else still.second
     if first < 3:
         return _Before(stop, none=True)
-    away = [np.abs(one - still.anchor) for one in maps[:first]]
+    away = [np.abs(one - still.anchor[centre]) for one in maps[:first]]
     excess = np.array([float(np.maximum(one - tolerance, 0).mean()) for one in away])
     mean = float(excess.mean())
     arrival = list(zip(maps[: first + 1], times, strict=False))
