@@ -80,7 +80,7 @@ class _Event:
 
 
 class ClickDetector(SoundDetector):
-    """Impulses in the error of linear prediction, order 12, that come from nowhere and leave nothing.
+    """Impulses in the error of linear prediction that come from nowhere and leave nothing.
 
     Only frames with an outlier in their second difference are predicted, which is few of them.
     """

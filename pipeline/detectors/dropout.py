@@ -229,12 +229,13 @@ class DropoutDetector(SoundDetector):
             if one.channel == hole.channel and abs(one.start - hole.start) <= CONTEXT
         ]
         lengths = [one.end - one.start for one in near]
-        manner = len(near) >= MANNER_COUNT and float(np.median(lengths)) >= MANNER_LENGTH
-        if manner and sum(lengths) > MANNER_SHARE * 2 * CONTEXT:
-            return False
         power = self._power[hole.channel]
         start = max(round((hole.start - CONTEXT - self._first) / self._cell), 0)
         stop = round((hole.end + CONTEXT - self._first) / self._cell)
+        manner = len(near) >= MANNER_COUNT and float(np.median(lengths)) >= MANNER_LENGTH
+        context = (min(stop, len(power)) - start) * self._cell
+        if manner and sum(lengths) > MANNER_SHARE * context:
+            return False
         alive = np.ones(len(power), bool)
         for one in near:
             first = round((one.start - self._first) / self._cell)

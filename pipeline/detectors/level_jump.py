@@ -25,7 +25,7 @@ class LevelJumpSettings(DetectorSettings):
     """Settings of the level jump detector."""
 
     min_step: float = setting(
-        6.0, "LU", "smallest step", "quality.md A13: 4 to 6 LU within a second", ge=2
+        7.0, "LU", "smallest step", "quality.md A13: 4 to 6 LU; calibrated against music", ge=2
     )
     context: float = setting(
         4.0, "s", "sound compared on either side", "calibrated on music and speech", ge=2, le=20
@@ -162,8 +162,8 @@ class LevelJumpDetector(SoundDetector):
             start=time,
             end=time + self.settings.context,
             peak=time,
-            severity=ladder(abs(step), 6.0, 9.0, 12.0, 18.0),
-            confidence=float(np.interp(apart, [APART, 6.0], [0.55, 0.85])),
+            severity=ladder(abs(step), 7.0, 9.0, 12.0, 18.0),
+            confidence=float(np.interp(apart, [APART, 6.0], [0.45, 0.75])),
             summary=(
                 f"{abs(step):.1f} LU {'louder' if step > 0 else 'quieter'} from one moment to the "
                 f"next: {before:.1f} LUFS before, {after:.1f} after"

@@ -209,11 +209,7 @@ class SilenceDetector(SoundDetector):
             needed = SHORTEST_WHOLE
         elif cut and below and level < max(floor - FAR, DIGITAL):
             needed = self.settings.min_duration
-        elif (
-            level < DIGITAL
-            or (cut and below)
-            or (cut and level > floor + FOREIGN and quiet.spread < STEADY)
-        ):
+        elif level < DIGITAL or (cut and (below or other)):
             needed = self.settings.min_foreign
         else:
             needed = self.settings.min_pause

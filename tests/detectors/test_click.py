@@ -1,0 +1,64 @@
+"""Clicks: impulses of 1 to 20 samples; drums, plosives and onsets are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import media
+from tests.detectors.sounds import AAC, RATE, chiptune, drums, noise, save
+from tests.findings import examine, of_kind, only_one
+
+
+def clicked(*times, width=2, height=0.4):
+    sound = media.programme(6.0)
+    for n, time in enumerate(times):
+        at = round(time * RATE)
+        shape = np.sin(np.pi * (np.arange(width) + 0.5) / width)
+        if width > 4:
+            shape *= np.sin(2 * np.pi * np.arange(width) / 4 + 0.5)
+        sound[:, at : at + width] += height * (-1) ** n * shape
+    return np.clip(sound, -1, 1)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 12])
+def test_a_click(tmp_path, width):
+    defect = only_one(examine(save(tmp_path, clicked(3.21, width=width)), "click"), "click")
+    assert abs(defect.start - 3.21) < 0.005
+    assert abs(defect.end - 3.21) < 0.005
+
+
+def test_a_click_after_aac(tmp_path):
+    defect = only_one(examine(save(tmp_path, clicked(3.21), AAC), "click"), "click")
+    assert abs(defect.start - 3.21) < 0.01
+
+
+def test_crackle_is_one_event_and_higher_is_worse(tmp_path):
+    crackle = only_one(
+        examine(save(tmp_path, clicked(3.1, 3.2, 3.32, 3.4, height=0.5)), "click"), "click"
+    )
+    assert crackle.evidence["impulses"] >= 2
+    soft = only_one(examine(save(tmp_path, clicked(3.21, height=0.2)), "click"), "click")
+    assert crackle.severity > soft.severity
+
+
+def plosives():
+    """Bursts out of closures, followed by voice."""
+    t = np.arange(6 * RATE) / RATE
+    phase = t % 0.5
+    burst = noise(-12, 6)[0] * (phase > 0.1) * np.exp(-np.maximum(phase - 0.1, 0) / 0.004)
+    onset = np.clip((phase - 0.11) / 0.02, 0, 1) * (phase < 0.4)
+    voice = 0.3 * np.sign(np.sin(2 * np.pi * 120 * t)) * onset
+    return np.repeat((burst + np.convolve(voice, np.hanning(24) / 12, "same"))[None], 2, 0)
+
+
+@pytest.mark.parametrize("sound", [drums, plosives, chiptune])
+def test_hard_negatives(tmp_path, sound):
+    quiet = np.asarray(sound()) + noise(-65, 8)[:, : sound().shape[1]]
+    assert of_kind(examine(save(tmp_path, quiet), "click"), "click") == []
+
+
+def test_clean_media(tmp_path, clean_programme):
+    assert examine(save(tmp_path, clean_programme), "click").defects == []
+    assert examine(save(tmp_path, clean_programme, AAC), "click").defects == []
+    assert examine(media.bunny(), "click").defects == []

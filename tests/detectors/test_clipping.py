@@ -1,0 +1,78 @@
+"""Clipping: flat tops at full scale and below, coded ones where clipping is heavy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import media
+from tests.detectors.sounds import AAC, RATE, chiptune, drums, save, tone
+from tests.findings import examine, of_kind
+
+
+def clipped(gain_db, scale=1.0, start=3.0, end=6.0):
+    sound = media.programme(9.0)
+    part = slice(round(start * RATE), round(end * RATE))
+    loud = sound[:, part] * 2 * 10 ** (gain_db / 20)
+    sound[:, part] = np.clip(loud, -1, 1) * scale
+    return sound
+
+
+def within(found):
+    return found and found[0].start > 2.8 and found[-1].end < 6.2
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("gain", [9, 15])
+def test_flat_tops(tmp_path, gain, scale):
+    found = of_kind(examine(save(tmp_path, clipped(gain, scale)), "clipping"), "clipping")
+    assert within(found)
+    assert found[0].evidence["flat_tops_per_s"] > 3
+
+
+def test_after_aac(tmp_path):
+    """The stated limit: 12 dB and more; lighter clipping often hides in the coding noise."""
+    found = of_kind(examine(save(tmp_path, clipped(15, 0.7), AAC), "clipping"), "clipping")
+    assert within(found)
+
+
+def test_more_is_worse(tmp_path):
+    light, heavy = (
+        max(d.severity for d in examine(save(tmp_path, clipped(gain)), "clipping").defects)
+        for gain in (9, 20)
+    )
+    assert heavy > light
+
+
+def limited():
+    """Loud and limited, not clipped: a slow gain holds the peaks at one height."""
+    sound = media.programme(8.0)
+    size = 240
+    peaks = np.abs(sound).max(axis=0).reshape(-1, size).max(axis=1)
+    peaks = np.max([np.roll(peaks, shift) for shift in range(-3, 4)], axis=0)
+    peaks = np.convolve(np.pad(peaks, 8, mode="edge"), np.hanning(9) / 4, "same")[8:-8]
+    gain = 0.9 / np.maximum(
+        np.interp(np.arange(sound.shape[1]) / size, range(len(peaks)), peaks), 0.1
+    )
+    return np.clip(sound * gain, -0.999, 0.999)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        drums,
+        chiptune,
+        limited,
+        lambda: tone(-0.1, 5, 50),
+        lambda: tone(-0.1, 5, 997),
+        lambda: media.programme(8.0) * 0.01,
+    ],
+    ids=["drums", "chiptune", "limited", "sine50", "sine997", "quiet"],
+)
+def test_hard_negatives(tmp_path, sound):
+    assert examine(save(tmp_path, sound()), "clipping").defects == []
+
+
+def test_clean_media(tmp_path, clean_programme):
+    assert examine(save(tmp_path, clean_programme, AAC), "clipping").defects == []
+    assert examine(media.bunny(), "clipping").defects == []
