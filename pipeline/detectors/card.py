@@ -56,7 +56,7 @@ class CardSettings(DetectorSettings):
         0.5,
         "s",
         "shortest plain colour; fades through white are shorter",
-        "as for black; calibrated: a 12-frame fade through white is plain for under 0.2 s",
+        "proposed, as for black; a test fade of 12+4+12 frames is plain white for 0.24 s",
         ge=0,
     )
     min_bars_duration: float = setting(

@@ -22,8 +22,8 @@ from pipeline.types import (
     Segment,
 )
 
-# All calibrated on 10 real clips with a freeze of 1 s, encoded by x264 at crf 18 to 30, with grain
-# of sigma 0 to 10 added after the freeze.
+# Chosen by hand while looking at 10 real clips with a freeze of 1 s, encoded by x264 at crf 18 to
+# 30, with grain of sigma 0 to 10 added after the freeze; not swept.
 HISTORY = 0.9  # seconds before a stillness that tell whether there was motion, a cut or a fade
 HISTORY_FRAMES = 64  # bounds memory at high rates
 EDGE = 0.22  # tickers and clocks lie in the outer parts of the height
@@ -85,7 +85,7 @@ class FreezeSettings(DetectorSettings):
         0.006,
         "",
         "share of tiles that may leave the tolerance in a repeated picture",
-        "calibrated on the same clips",
+        "proposed; enough on the same clips",
         ge=0,
         lt=1,
     )
@@ -100,8 +100,8 @@ class FreezeSettings(DetectorSettings):
     motion_share: float = setting(
         0.015,
         "",
-        "share of tiles that moved in the 0.6 s before a freeze; less is a scene that rests",
-        "calibrated on the same clips and on talking heads (GRID)",
+        "share of tiles that moved in the 0.9 s before a freeze; less is a scene that rests",
+        "proposed; checked on the same clips and on talking heads (GRID)",
         ge=0,
         le=1,
     )

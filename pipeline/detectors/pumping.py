@@ -51,7 +51,7 @@ class PumpingSettings(DetectorSettings):
         0.65,
         "",
         "share of the picture that rises and falls in step, by about as much",
-        "calibrated on pumped test scenes (0.75 and more) and 47 real clips (no alarm)",
+        "proposed; no alarm on 119 real clips, 0.94 and more on those pumped clips that are found",
         gt=0,
         le=1,
     )
@@ -59,7 +59,7 @@ class PumpingSettings(DetectorSettings):
         0.75,
         "",
         "share of the common fluctuation at this frequency and its harmonics",
-        "calibrated likewise",
+        "proposed; no alarm on 119 real clips, though busy pumped clips reach only 0.6",
         gt=0,
         le=1,
     )
