@@ -28,7 +28,7 @@ class BlackSettings(DetectorSettings):
         "s",
         "shortest black; ordinary fades through black are shorter, and a few black frames are a "
         "glitch",
-        "proposed; FFmpeg blackdetect alarms at 2 s; a test fade of 12+4+12 frames is black for 0.24 s",
+        "proposed; FFmpeg blackdetect alarms at 2 s; a fade of 12+4+12 frames is black for 0.24 s",
         ge=0,
     )
     max_level: float = setting(
