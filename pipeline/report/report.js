@@ -225,7 +225,7 @@
     return merged.map((m) => ({ type: "rect", layer: "below", yref: "paper", y0, y1, x0: m.x0, x1: m.x1, fillcolor: colour["s" + m.step], opacity: 0.2, line: { width: 0 } }));
   }
   function drawSeries(colour, width, visible) {
-    const tall = 128, gap = 26, foot = 34;
+    const tall = 114, gap = 26, foot = 34;
     const height = charts.length * tall + foot + 4;
     const inner = charts.length * tall;
     const left = narrow() ? 46 : view.laneMargin;

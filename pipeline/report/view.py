@@ -218,7 +218,7 @@ def _card(
         "severity": defect.severity,
         "severity_word": word,
         "class": severity_class(word),
-        "confidence": defect.confidence,
+        "certainty": words.certainty(defect.confidence),
         "summary": defect.summary[:1].upper() + defect.summary[1:],
         "detector": defect.detector,
         "where": _stream_name(defect.stream, inspection),

@@ -171,11 +171,14 @@ _REASONS = {
 }
 
 _UNITS = (
-    # suffix of a name, as the field writes it; longest match first
+    # suffix of a name -> unit; the first that fits
     ("_lufs", "LUFS"),
     ("_dbfs", "dBFS"),
     ("_dbtp", "dBTP"),
     ("_code_values", "code values"),
+    ("_code_value", "code values"),
+    ("_per_s", "per second"),
+    ("_px", "px"),
     ("_hz", "Hz"),
     ("_khz", "kHz"),
     ("_lu", "LU"),
@@ -220,6 +223,12 @@ def seconds_words(seconds: float) -> str:
     return f"{whole // 3600} h {whole // 60 % 60} min"
 
 
+def certainty(confidence: float) -> str:
+    """A confidence in words; nothing is ever 100 % sure."""
+    percent = round(confidence * 100)
+    return f"{percent} % sure" if percent < 100 else "over 99 % sure"
+
+
 def reason(identifier: str) -> str:
     """A `Problem.reason` as a sentence."""
     return _REASONS.get(identifier, identifier.replace("_", " ").capitalize())
@@ -247,7 +256,7 @@ def measured(name: str, value: float) -> tuple[str, str]:
     Returns:
         ("Share of picture", "34.0 %") for ("share_of_picture", 0.34).
     """
-    if name.startswith("share_of_") or name.endswith("_share"):
+    if name.startswith("share_") or name.endswith("_share"):
         return _label(name), f"{value * 100:.1f} %"
     for suffix, unit in _UNITS:
         if name.endswith(suffix):
