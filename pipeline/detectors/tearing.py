@@ -1,0 +1,226 @@
+"""Tearing: a frame of which one part, from some row on, is from another time.
+
+At the tear two times meet: one row differs from the row above it far more than its neighbours do,
+in this frame only. And the motion on one side is not the motion on the other: against the frame
+before and the frame after, the torn part stands still, or moves by several steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline import events
+from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.types import (
+    Float32,
+    Float64,
+    Kind,
+    Observation,
+    PictureFormat,
+    PictureStatistics,
+    Region,
+    Segment,
+)
+
+BEFORE, AFTER = 4, 5  # frames around a frame that make its context
+EDGE = 8  # rows at the top and bottom of the picture where no tear is looked for
+LOW_RATE = 15.0  # frames a second below which motion is too uneven from frame to frame
+STANDS = 1.8  # log ratio of motion on both sides from which one of them stands still
+APART = 0.28  # the same, from which both sides move by different steps
+# The more the row stands out (share of the step), the less the log ratio must exceed what it varies
+# by in the frames around; where every other frame is torn it varies as much as at the tear.
+WANDER = ((0.5, 0.0), (0.38, 1.5), (0.3, 3.0))
+CUT = 6.0  # motion of a frame against the frames around from which it is a cut
+DIRECTED = 0.7  # share of a change of luma that has one sign: light, not content
+FLOOR = 0.1  # code values of motion that are nothing
+
+
+class TearingSettings(DetectorSettings):
+    """Settings of the tearing detector."""
+
+    min_step: float = setting(
+        0.8,
+        "code values",
+        "mean difference across the tear, beyond that of the rows and frames around, where one "
+        "side of the tear stands still",
+        "calibrated on 119 clips and on tears put into eight of them",
+        gt=0,
+    )
+    min_clear_step: float = setting(
+        2.5, "code values", "the same, where both sides move", "calibrated likewise", gt=0
+    )
+    min_share: float = setting(
+        0.15,
+        "",
+        "the difference beyond that around, as a share of all difference across the tear",
+        "calibrated likewise; 0.3 and more where both sides move",
+        gt=0,
+        lt=1,
+    )
+    min_motion: float = setting(
+        1.0, "code values", "motion on both sides in the frames around", "calibrated likewise", gt=0
+    )
+
+
+class TearingDetector(PictureDetector):
+    """Looks for a row that stands out, in one frame, and compares the motion on both its sides."""
+
+    name = "tearing"
+    kinds = (Kind.TEARING,)
+    summary = "Parts of two frames in one, split at a row, while the picture moves"
+    Settings = TearingSettings
+
+    def __init__(self, settings: TearingSettings, picture_format: PictureFormat) -> None:
+        super().__init__(settings, picture_format)
+        self.settings: TearingSettings = settings
+        rows = picture_format.tiles[0]
+        self._works = (
+            picture_format.height >= 4 * EDGE
+            and rows >= 6
+            and picture_format.frame_rate >= LOW_RATE
+        )
+        self._profiles = np.zeros((0, picture_format.height), np.float32)
+        self._motion = np.zeros((0, rows), np.float32)  # mean of each tile row
+        self._luma = np.zeros((0, rows), np.float32)
+        self._times = np.zeros((0, 2))  # start and end of each frame
+        self._judged = 1
+
+    def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        if not self._works:
+            return []
+        starts = picture.frames["time"]
+        times = np.stack((starts, starts + picture.frames["duration"]), axis=1)
+        self._profiles = np.concatenate((self._profiles, picture.rows))
+        self._motion = np.concatenate((self._motion, picture.motion.mean(axis=2)))
+        self._luma = np.concatenate((self._luma, picture.luma.mean(axis=2)))
+        self._times = np.concatenate((self._times, times))
+        found = self._judge(len(self._times) - AFTER)
+        surplus = max(self._judged - BEFORE - 1, 0)
+        self._profiles, self._motion = self._profiles[surplus:], self._motion[surplus:]
+        self._luma, self._times = self._luma[surplus:], self._times[surplus:]
+        self._judged -= surplus
+        return found
+
+    def finish(self) -> Iterable[Observation]:
+        """As in Detector."""
+        return self._judge(len(self._times) - 1) if self._works else []
+
+    def _judge(self, stop: int) -> list[Observation]:
+        if stop <= self._judged:
+            return []
+        first = self._judged
+        # one frame more on each side: the path of a moving edge is followed over three
+        excess = _excess(self._profiles[first - 1 : stop + 1])
+        rows = excess.argmax(axis=1)
+        steps = excess[np.arange(len(rows)), rows]
+        found = []
+        for index in np.flatnonzero(steps[1:-1] > self.settings.min_step) + 1:
+            if self._glides(rows, steps, int(index)):
+                continue
+            seen = self._check(first - 1 + int(index), int(rows[index]), float(steps[index]))
+            if seen is not None:
+                found.append(seen)
+        self._judged = stop
+        return found
+
+    def _glides(self, rows: np.ndarray, steps: np.ndarray, index: int) -> bool:
+        """Whether the row is one station of an edge on its way: a wipe, rolling credits."""
+        before, here, after = (int(rows[at]) for at in (index - 1, index, index + 1))
+        alike = min(steps[index - 1], steps[index + 1]) > 0.4 * steps[index]
+        return bool(alike and abs(before - 2 * here + after) <= 3)
+
+    def _check(self, index: int, row: int, step: float) -> Observation | None:
+        """Whether the motion above and below `row` of frame `index` is of different times."""
+        settings, motion = self.settings, self._motion
+        tile = row // PictureFormat.TILE
+        reach = max(motion.shape[1] // 4, 2)
+        above = slice(max(tile - reach, 0), tile)
+        below = slice(tile + 1, tile + 1 + reach)
+        usual = [
+            at
+            for at in range(index - BEFORE + 1, index + AFTER)
+            if 0 < at < len(motion) and at not in (index, index + 1)
+        ]
+        if tile < 1 or tile + 1 >= motion.shape[1] or len(usual) < 3:
+            return None
+        up = motion[:, above].mean(axis=1) + FLOOR
+        down = motion[:, below].mean(axis=1) + FLOOR
+        if min(float(np.median(up[usual])), float(np.median(down[usual]))) < settings.min_motion:
+            return None
+        whole = motion.mean(axis=1) + FLOOR
+        at = [index, index + 1]
+        if whole[at].max() > CUT * np.median(whole[usual]):
+            return None
+        tilt = np.log(down / up)
+        base = float(np.median(tilt[usual]))
+        apart = float(np.abs(tilt[at] - base).max())
+        wander = float(np.abs(tilt[usual] - base).max())
+        share = step / max(float(self._profiles[index, row]), 1e-6)
+        clear = step >= settings.min_clear_step and apart > APART
+        needed = next((needed for least, needed in WANDER if share >= least), np.inf)
+        stands = apart >= STANDS and share >= settings.min_share and apart > 3 * wander
+        if not stands and not (clear and apart > needed * wander):
+            return None
+        if self._lit(index, above) or self._lit(index, below):
+            return None
+        changes = [
+            float(np.abs(np.log(side[at] / np.median(side[usual]))).max()) for side in (up, down)
+        ]
+        height = self.format.height
+        lower = changes[1] >= changes[0]
+        start, end = (float(value) for value in self._times[index])
+        return Observation(
+            Kind.TEARING,
+            start=start,
+            end=end,
+            severity=events.ladder(step, 1, 3, 6, 12),
+            confidence=float(
+                np.clip(0.4 + 0.3 * min(apart / STANDS, 1) + 0.3 * min(share / 0.5, 1), 0.3, 0.95)
+            ),
+            summary=(
+                f"row {row} is off the row above it by {step:.1f} code values more than in the "
+                f"frames around, and the motion {'below' if lower else 'above'} it is of another "
+                "time"
+            ),
+            evidence={
+                "row": float(row),
+                "step_code_values": step,
+                "step_share": share,
+                "motion_log_ratio": apart,
+            },
+            peak=start,
+            region=Region(
+                left=0,
+                top=row / height if lower else 0,
+                right=1,
+                bottom=1 if lower else row / height,
+            ),
+        )
+
+    def _lit(self, index: int, rows: slice) -> bool:
+        """Whether these tile rows only became brighter or darker for a frame: a flash."""
+        luma = self._luma[:, rows]
+        after = luma[min(index + 1, len(luma) - 1)]
+        step = luma[index] - (luma[index - 1] + after) / 2
+        moved = self._motion[index : index + 2, rows].mean(axis=1).max()
+        return bool(abs(float(step.mean())) > DIRECTED * float(moved) + FLOOR)
+
+
+def _excess(profiles: Float32) -> Float64:
+    """How far each row stands out from the rows and the frames around, [T, H].
+
+    The first and the last frame have no neighbour on one side, and count with the other.
+    """
+    near = np.zeros_like(profiles)
+    beside = np.maximum(profiles[:, 1:-3], profiles[:, 3:-1])
+    np.maximum(beside, np.maximum(profiles[:, :-4], profiles[:, 4:]), out=near[:, 2:-2])
+    wide = profiles.copy()
+    wide[:, 2:-2] = np.maximum(beside, profiles[:, 2:-2])
+    near[1:] = np.maximum(near[1:], wide[:-1])
+    near[:-1] = np.maximum(near[:-1], wide[1:])
+    excess = (profiles - near).astype(np.float64)
+    excess[:, :EDGE] = excess[:, -EDGE:] = 0
+    return excess

@@ -1,0 +1,126 @@
+"""Repeated and missing frames, against rhythms that are meant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import media
+from tests.findings import assert_interval, examine, of_kind, only_one
+
+FRAMES = media.scene(6, cuts=0, speed=3, seed=4)
+
+
+def _examined(tmp_path, frames, **options):
+    return examine(media.write(tmp_path / "a.mp4", frames, **options), "cadence")
+
+
+def test_one_repeat_a_second(tmp_path):
+    frames = []
+    for n, frame in enumerate(FRAMES[:144]):  # 24 pictures in 25 frames
+        frames += [frame] * (2 if n % 24 == 12 else 1)
+    defect = only_one(_examined(tmp_path, frames), "repeated_frames")
+    assert_interval(defect, 13 / 25, (13 + 5 * 25 + 1) / 25)
+    assert defect.evidence["holds_per_s"] == pytest.approx(1, abs=0.05)
+
+
+def test_24_in_30_is_worse_than_24_in_25(tmp_path):
+    severities = []
+    for every in (24, 4):
+        frames = []
+        for n, frame in enumerate(FRAMES[:120]):
+            frames += [frame] * (2 if n % every == 2 else 1)
+        severities.append(only_one(_examined(tmp_path, frames), "repeated_frames").severity)
+    assert severities[0] < severities[1]
+
+
+def test_single_hold_within_motion(tmp_path):
+    frames = FRAMES[:60] + [FRAMES[60]] * 5 + FRAMES[65:120]
+    defect = only_one(_examined(tmp_path, frames), "repeated_frames")
+    assert_interval(defect, 61 / 25, 65 / 25, within=0.041)
+
+
+def test_repeats_under_grain(tmp_path):
+    frames = media.scene(4, cuts=0, speed=3, seed=5, grain=0)
+    frames = [frames[n - (n % 12 == 6)] for n in range(100)]
+    rng = np.random.default_rng(1)
+    grain = [rng.normal(0, 4, (*frames[0].shape[:2], 1)) for _ in range(7)]
+    frames = [np.clip(f + grain[n % 7], 0, 255).astype(np.uint8) for n, f in enumerate(frames)]
+    defect = only_one(_examined(tmp_path, frames), "repeated_frames")
+    assert_interval(defect, 6 / 25, 91 / 25, within=0.5)
+
+
+@pytest.mark.parametrize("rate", [25, 50])
+def test_dropped_frames_ladder(tmp_path, rate):
+    severities = []
+    frames = media.scene(6 * 25 / rate, cuts=0, speed=3, seed=4, rate=rate)
+    for missing in (4, 8, 16):
+        kept = frames[:60] + frames[60 + missing : 130]
+        defect = only_one(_examined(tmp_path, kept, rate=rate), "dropped_frames")
+        assert_interval(defect, 60 / rate, 61 / rate)
+        severities.append(defect.severity)
+    assert severities == sorted(severities)
+    assert severities[0] < severities[-1]
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_few_dropped_frames(tmp_path, missing):
+    defect = only_one(
+        _examined(tmp_path, FRAMES[:60] + FRAMES[60 + missing : 120]), "dropped_frames"
+    )
+    assert_interval(defect, 60 / 25, 61 / 25)
+
+
+def test_real_clip_is_24_in_25():
+    """Big Buck Bunny was made at 24 pictures a second; this copy repeats one every second."""
+    found = examine(media.bunny(), "cadence").defects
+    assert [defect.kind for defect in found] == ["repeated_frames"]
+    assert found[0].start == pytest.approx(0.28, abs=0.02)
+    assert found[0].evidence["holds_per_s"] == pytest.approx(1, abs=0.05)
+
+
+def _rhythm(holds):
+    frames, n = [], 0
+    while len(frames) < 110:
+        frames += [FRAMES[n]] * holds[n % len(holds)]
+        n += 1
+    return frames
+
+
+NEGATIVES = {
+    "clean": lambda: media.scene(5, cuts=3, speed=3),
+    "on twos": lambda: _rhythm([2]),
+    "on threes": lambda: _rhythm([3]),
+    "twelve in 25": lambda: _rhythm([2] * 11 + [3]),
+    "3:2 pulldown": lambda: _rhythm([3, 2]),
+    "still card": lambda: [FRAMES[0]] * 60 + FRAMES[:50],
+    "action starts and stops": lambda: (
+        [FRAMES[0]] * 30 + FRAMES[:30] + [FRAMES[29]] * 25 + FRAMES[30:60]
+    ),
+    "slow pan": lambda: media.scene(4, cuts=0, speed=0.1),
+    "fade": lambda: [
+        (f * min(1, n / 30, (99 - n) / 30)).astype(np.uint8) for n, f in enumerate(FRAMES[:100])
+    ],
+    "camera flash": lambda: [
+        np.clip(f * (2.0 if n == 50 else 1.4 if n == 51 else 1), 0, 255).astype(np.uint8)
+        for n, f in enumerate(FRAMES[:100])
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVES)
+def test_rhythm_and_cuts_are_no_defect(tmp_path, name):
+    assert _examined(tmp_path, NEGATIVES[name]()).defects == []
+
+
+def test_variable_frame_rate(tmp_path):
+    """A recording that leaves frames out and says so: the picture moves as far as time does."""
+    kept = [n for n in range(110) if n % 7 not in (3, 4) or n < 20]
+    path = media.write(tmp_path / "a.mkv", [FRAMES[n] for n in kept], times=[n / 25 for n in kept])
+    assert of_kind(examine(path, "cadence"), "dropped_frames") == []
+
+
+def test_tiny_pictures_and_short_streams(tmp_path):
+    for size, count in (((16, 16), 40), ((2, 2), 3), ((64, 48), 1)):
+        frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
+        assert _examined(tmp_path, frames).defects == []

@@ -1,0 +1,142 @@
+"""Fields of two times woven into progressive frames, against stripes and interlaced streams."""
+
+from __future__ import annotations
+
+import itertools
+
+import av
+import numpy as np
+import pytest
+
+from tests import media
+from tests.findings import assert_interval, examine, only_one
+
+FRAMES = media.scene(4, cuts=0, speed=4, seed=4)
+
+
+def _woven(frames):
+    """Every other line from the next frame."""
+    out = []
+    for frame, later in itertools.pairwise(frames):
+        picture = frame.copy()
+        picture[1::2] = later[1::2]
+        out.append(picture)
+    return out
+
+
+WOVEN = _woven(FRAMES)
+
+
+def _examined(tmp_path, frames, **options):
+    return examine(media.write(tmp_path / "a.mp4", frames, **options), "combing")
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_woven_fields(tmp_path, codec):
+    options = {"libx265": {"x265-params": "log-level=none"}, "mpeg2video": {"qmax": "6"}}
+    defect = only_one(
+        _examined(
+            tmp_path,
+            FRAMES[:25] + WOVEN[25:75] + FRAMES[75:],
+            video_codec=codec,
+            video_options=options.get(codec),
+        ),
+        "combing",
+    )
+    assert_interval(defect, 1, 3)
+    assert defect.evidence["share_of_frames"] > 0.9
+    assert defect.confidence > 0.8
+
+
+def test_pulldown_left_in(tmp_path):
+    """Two frames in five are woven."""
+    frames = [WOVEN[n] if n % 5 in (2, 3) else FRAMES[n] for n in range(95)]
+    defect = only_one(_examined(tmp_path, frames), "combing")
+    assert_interval(defect, 2 / 25, 94 / 25)
+    assert defect.evidence["share_of_frames"] == pytest.approx(0.4, abs=0.05)
+
+
+def test_less_motion_is_less_severe(tmp_path):
+    severities = []
+    for speed in (0.0, 4.0):
+        frames = media.scene(2.4, cuts=0, speed=speed, seed=4)
+        severities.append(only_one(_examined(tmp_path, _woven(frames)), "combing").severity)
+    assert severities[0] < severities[1]
+
+
+def test_region(tmp_path):
+    """An insert on a still picture: only the insert is woven."""
+    frames = []
+    for woven in WOVEN[:60]:
+        picture = FRAMES[0].copy()
+        picture[64:192, 240:432] = woven[64:192, 240:432]
+        frames.append(picture)
+    region = only_one(_examined(tmp_path, frames), "combing").region
+    assert region is not None
+    assert region.left == pytest.approx(240 / 480, abs=0.05)
+    assert region.top == pytest.approx(64 / 270, abs=0.05)
+
+
+def test_interlaced_stream_may_comb(tmp_path):
+    """Interlaced coding declares two times in a frame."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        options = {"preset": "ultrafast", "x264-params": "tff=1"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.height, stream.width = 256, 480
+        for n, picture in enumerate(WOVEN):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:256]), "rgb24")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts = n
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert examine(path, "combing").defects == []
+
+
+def _blinds(moving):
+    """Lines of one row, light and dark in turn, behind an object that moves; or moving."""
+    out = []
+    for n, frame in enumerate(FRAMES):
+        picture = frame.copy()
+        left = 40 + 3 * n if moving else 40
+        picture[40:230:2, left : left + 120] = 200
+        picture[41:230:2, left : left + 120] = 60
+        out.append(picture)
+    return out
+
+
+def _letters():
+    """Thin lines and letters that roll upwards."""
+    sheet = np.full((900, 480, 3), 20, np.uint8)
+    rng = np.random.default_rng(2)
+    for y in range(20, 880, 14):
+        for x in range(60, 420, 9):
+            height = int(rng.integers(1, 9))
+            sheet[y : y + height, x : x + int(rng.integers(1, 7))] = 225
+    return [sheet[2 * n : 2 * n + 270] for n in range(100)]
+
+
+NEGATIVES = {
+    "clean": lambda: media.scene(4, cuts=3, speed=6),
+    "grain": lambda: media.scene(3, cuts=0, grain=12),
+    "static blinds": lambda: _blinds(moving=False),
+    "striped cloth that moves": lambda: _blinds(moving=True),
+    "rolling credits": _letters,
+    "still woven frame": lambda: [WOVEN[10]] * 60,
+    "cuts": lambda: media.scene(3, cuts=20),
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVES)
+def test_progressive_pictures(tmp_path, name):
+    assert _examined(tmp_path, NEGATIVES[name]()).defects == []
+
+
+def test_real_clip():
+    assert examine(media.bunny(), "combing").defects == []
+
+
+def test_tiny_pictures_and_short_streams(tmp_path):
+    for size, count in (((16, 16), 30), ((2, 2), 3), ((64, 48), 1)):
+        frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
+        assert _examined(tmp_path, frames).defects == []

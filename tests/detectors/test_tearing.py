@@ -1,0 +1,125 @@
+"""Frames put together from two times, against edges that belong to the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import media
+from tests.findings import assert_interval, examine, of_kind, only_one
+
+FRAMES = media.scene(3, cuts=0, speed=8, seed=4)
+AT = 36
+
+
+def _examined(tmp_path, frames):
+    return examine(media.write(tmp_path / "a.mp4", frames), "tearing")
+
+
+def _torn(frames, at, row, by):
+    frames = list(frames)
+    frames[at] = np.concatenate((frames[at][:row], frames[at + by][row:]))
+    return frames
+
+
+@pytest.mark.parametrize("by", [1, 2, 4, -1, -3])
+@pytest.mark.parametrize("row", [71, 150, 203])
+def test_torn_frame(tmp_path, by, row):
+    defect = only_one(_examined(tmp_path, _torn(FRAMES, AT, row, by)), "tearing")
+    assert_interval(defect, AT / 25, (AT + 1) / 25, within=0.001)
+    assert abs(defect.evidence["row"] - row) <= 1
+
+
+def test_wider_tear_is_worse(tmp_path):
+    severities = [
+        only_one(_examined(tmp_path, _torn(FRAMES, AT, 150, by)), "tearing").severity
+        for by in (1, 3)
+    ]
+    assert severities[0] < severities[1]
+
+
+def test_many_tears(tmp_path):
+    """A capture without vertical synchronisation."""
+    frames = FRAMES
+    for at in range(15, 65, 10):
+        frames = _torn(frames, at, 60 + at * 2, 1)
+    found = of_kind(_examined(tmp_path, frames), "tearing")
+    assert [round(defect.start * 25) for defect in found] == [15, 25, 35, 45, 55]
+
+
+def _lower_third(frames):
+    out = []
+    for n, frame in enumerate(frames):
+        picture = frame.copy()
+        if n >= 30:
+            picture[200:250, 40:440] = (20, 30, 90)
+        out.append(picture)
+    return out
+
+
+def _ticker(frames):
+    rng = np.random.default_rng(3)
+    strip = rng.choice([20, 230], (30, 900, 1)).repeat(3, axis=2).astype(np.uint8)
+    return [
+        np.concatenate((frame[:230], strip[:, 3 * n : 3 * n + 480], frame[260:]))
+        for n, frame in enumerate(frames)
+    ]
+
+
+OTHER = media.scene(3, cuts=0, speed=8, seed=8)
+
+
+def _wipe():
+    return [
+        np.concatenate((OTHER[n][: (n - 20) * 7], frame[(n - 20) * 7 :]))
+        if 20 < n < 58
+        else (frame if n <= 20 else OTHER[n])
+        for n, frame in enumerate(FRAMES)
+    ]
+
+
+def _band_of_flash():
+    frames = list(FRAMES)
+    picture = frames[AT].astype(float)
+    picture[130:] = picture[130:] * 1.5 + 30
+    frames[AT] = np.clip(picture, 0, 255).astype(np.uint8)
+    return frames
+
+
+def _split_screen():
+    """Two halves, of which the lower is cut to another scene."""
+    return [
+        np.concatenate((FRAMES[n][:135], (OTHER if n > 30 else FRAMES[::-1])[n][:135]))
+        for n in range(len(FRAMES))
+    ]
+
+
+NEGATIVES = {
+    "clean pan": lambda: FRAMES,
+    "cuts": lambda: media.scene(3, cuts=6, speed=8),
+    "letterbox": lambda: [np.concatenate((f[:30] * 0, f[30:240], f[240:] * 0)) for f in FRAMES],
+    "lower third appears": lambda: _lower_third(FRAMES),
+    "ticker": lambda: _ticker(FRAMES),
+    "wipe": _wipe,
+    "flash in a rolling shutter": _band_of_flash,
+    "split screen": _split_screen,
+    "scan lines": lambda: [
+        (f * (0.7 + 0.3 * (np.arange(270) % 4 > 1))[:, None, None]).astype(np.uint8) for f in FRAMES
+    ],
+    "still": lambda: [FRAMES[0]] * 50,
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVES)
+def test_edges_of_the_picture(tmp_path, name):
+    assert _examined(tmp_path, NEGATIVES[name]()).defects == []
+
+
+def test_real_clip():
+    assert examine(media.bunny(), "tearing").defects == []
+
+
+def test_tiny_pictures_and_short_streams(tmp_path):
+    for size, count in (((16, 16), 30), ((2, 2), 3), ((64, 48), 1)):
+        frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
+        assert _examined(tmp_path, frames).defects == []
