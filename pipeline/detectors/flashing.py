@@ -91,7 +91,10 @@ WCAG_DARKER = 0.8
 WCAG_RED_STEP = 20.0  # of (R-G-B) x 320
 WCAG_FIELD = 1 / 3  # 10 degrees: 341x256 of 1024x768 pixels, WCAG 2.x
 LARGEST_GRID = 64  # cells across; larger pictures pool their tiles
-CHROMA_OF_RED = 150.0  # Cr below this is no saturated red in any matrix: nothing to compute
+# A red of which G+B are at most a quarter (linear light, gamma 2.4) has, in BT.601 and BT.709, at
+# the least Cr-128 = 89/219 of Y-16; the margin allows for the mean over a tile.
+RED_PER_LUMA = 70 / 219
+CHROMA_OF_RED = 132.0  # and Cr above grey at all
 
 
 class FlashingDetector(PictureDetector):
@@ -154,8 +157,11 @@ class FlashingDetector(PictureDetector):
         """Whether enough of the picture was red now or within the last seconds."""
         if not self.format.chroma:
             return False
-        reddest = self._cells.pool(picture.cr.max(axis=0, keepdims=True))[0]
-        if self._cells.share(reddest > CHROMA_OF_RED) > self._red_count.rule.least_share:
+        # per cell, over the segment: far from red in every matrix means nothing to compute
+        excess = self._cells.pool(picture.cr) - 128
+        excess -= RED_PER_LUMA * (self._cells.pool(picture.luma) - 16)
+        reddest = excess.max(axis=0)
+        if self._cells.share(reddest > CHROMA_OF_RED - 128) > self._red_count.rule.least_share:
             self._red_seen = last
         return first - self._red_seen < 2.0
 
