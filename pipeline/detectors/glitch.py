@@ -120,6 +120,7 @@ class GlitchDetector(PictureDetector):
         self._limit: Float32 | None = None
         self._last_motion: Float32 | None = None
         self._next = 1  # index in _frames of the next frame to judge
+        self._pulses: deque[int] = deque(maxlen=AROUND)  # tiles that pulse, in the last frames
         self._until = -np.inf  # end of the last glitch
         self._events: list[_Event] = []
         self._strobe = -np.inf  # start of the last flash of a strobe
@@ -176,6 +177,8 @@ class GlitchDetector(PictureDetector):
         """Whether a glitch begins with frame `first`."""
         frames = self._frames
         rise = frames[first].rise
+        restless = sorted(self._pulses)[len(self._pulses) // 2] if len(self._pulses) > 6 else 0
+        self._pulses.append(0)
         for length in range(1, LONGEST + 1):
             stop = first + length
             if stop >= len(frames) or frames[stop].time - frames[first].time > LONGEST_TIME:
@@ -183,7 +186,9 @@ class GlitchDetector(PictureDetector):
             fall = frames[stop].fall
             if rise is None or fall is None:
                 continue
-            if np.count_nonzero(rise & fall) < self.settings.min_share * rise.size / 2:
+            pulse = int(np.count_nonzero(rise & fall))
+            self._pulses[-1] = max(self._pulses[-1], pulse)
+            if pulse < max(self.settings.min_share * rise.size / 2, restless):
                 continue
             event = self._blank(first, stop) or self._foreign(first, stop)
             if event is not None:

@@ -109,7 +109,7 @@ class SmearDetector(PictureDetector):
             for fill in self._fills
         ]
         few = self.settings.min_share / 2 * luma[0].size
-        beyond = _beyond(cb, cr).any(axis=(1, 2))
+        beyond = np.count_nonzero(_beyond(cb, cr), axis=(1, 2))
         found: list[Observation] = []
         for n in range(len(luma)):
             if self._open is not None and self._before is not None:
