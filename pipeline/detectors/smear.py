@@ -40,6 +40,9 @@ ALONE = 0.8  # share of these among all that are about as bright; walls and fog 
 STAY = 0.15  # share of the area that stays near the fill while the damage lasts
 LEAVE = 0.5  # share of what was near the fill that leaves at once at the next key frame
 DRAWN = 0.12  # share of the area on which something was drawn; on a grey card there is less
+CLEAN = 0.99  # share of the area that stays near the fill where nothing but faint outlines is drawn
+LETTERS = 0.8  # share without drawing at the end above which letters ran over a card
+UNTOUCHED = 0.05  # share without drawing at the end; a fade in from grey leaves no tile as it was
 FAINT = 0.03  # the same, where nothing has left the fill: letters on a card would
 BEYOND = 16.0  # Cb and Cr both below this, or above 255 less this: no RGB colour is there
 
@@ -187,8 +190,12 @@ class SmearDetector(PictureDetector):
             smear.motion += float(picture.motion[n][smear.area].mean())
 
     def _report(self, smear: _Smear, at_end: bool) -> list[Observation]:
-        needed = FAINT if smear.stayed > 0.95 else DRAWN
+        needed = FAINT if smear.stayed > CLEAN else DRAWN
         if min(smear.drawn, 1 - smear.exact) < needed or smear.motion == 0:
+            return []
+        if smear.stayed <= CLEAN and smear.exact > LETTERS:
+            return []
+        if not smear.abrupt and smear.exact < UNTOUCHED:
             return []
         confidence = 0.5 + 0.4 * min(smear.drawn / 0.5, 1) - 0.15 * (not smear.abrupt)
         return [self._observe(smear, confidence - 0.2 * at_end)]

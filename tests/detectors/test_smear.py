@@ -142,6 +142,13 @@ NEGATIVES = {
         (CARD * (1 - min(n / 40, 1)) + f * min(n / 40, 1)).astype(np.uint8)
         for n, f in enumerate(FRAMES)
     ],
+    "fade from grey into a cut": lambda: (
+        [
+            (CARD * (1 - min(n / 40, 1)) + f * min(n / 40, 1)).astype(np.uint8)
+            for n, f in enumerate(FRAMES[:50])
+        ]
+        + [f[::-1, ::-1] for f in FRAMES[:25]]
+    ),
     "grey screen": lambda: FRAMES[:20] + _screen((130, 130, 130)) + FRAMES[60:],
     "green screen": lambda: FRAMES[:20] + _screen((0, 177, 64)) + FRAMES[60:],
     "pink graphics": lambda: FRAMES[:20] + _screen((255, 105, 180)) + FRAMES[60:],
