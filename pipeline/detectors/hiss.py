@@ -19,7 +19,8 @@ HISTORY = 300  # cells kept, to find when a hiss began
 LOWEST, HIGHEST = 1000.0, 16_000.0  # Hz; below lie rumble and air conditioning
 BANDS_PER_OCTAVE = 2  # a band of noise then varies by less than 0.6 dB from cell to cell
 BELOW = 3.0  # dB under the floor in two bands: five standard deviations, the hiss is not there
-PROGRAMME = 3.0  # dB over the floor: a cell has programme
+PROGRAMME = 1.5  # dB over the floor, mean of the bands: a cell has programme
+CONTRAST = 0.3  # share of the power in cells with programme: noise alone may be rain or applause
 STEADY = 1.5  # dB by which the floor of a window may be off that of the hiss
 
 
@@ -29,18 +30,18 @@ class HissSettings(DetectorSettings):
     max_snr: float = setting(
         30.0, "dB", "highest ratio of programme to hiss", "quality.md A6: SNR below 30 dB"
     )
+    min_snr: float = setting(
+        6.0,
+        "dB",
+        "lowest ratio; with less, the noise is the programme",
+        "calibrated on noise with 3 dB of modulation, alone: 4 dB",
+    )
     min_level: float = setting(
         -65.0, "dBFS", "weakest hiss (RMS, 1 to 16 kHz)", "inaudible below, at usual volume"
     )
     min_duration: float = setting(2.0, "s", "shortest hiss", "also the window of the floor", ge=1)
-    min_contrast: float = setting(
-        6.0,
-        "dB",
-        "least height of the programme over the floor, 1 to 16 kHz",
-        "without it rain, applause and dense music cannot be told from hiss",
-    )
     max_spread: float = setting(
-        0.9,
+        0.8,
         "dB",
         "largest spread of the quietest quarter of 2 s",
         "calibrated on 49 min of music, speech and film: noise 0.2 to 0.9, the rest 0.9 up",
@@ -55,7 +56,7 @@ class HissSettings(DetectorSettings):
         6.5, "dB", "steepest fall of the floor per octave", "white 0, pink 3, brown 6"
     )
     min_steady: float = setting(
-        0.3, "", "least share of the time in which the floor is seen unchanged", "speech: 0.5 up"
+        0.4, "", "least share of the time in which the floor is seen unchanged", "speech: 0.5 up"
     )
 
 
@@ -64,7 +65,7 @@ class _Hiss:
     start: float
     end: float
     floor: Float64  # dB, by band
-    sums: Float64  # cells with programme, their power, measurements, those that agree
+    sums: Float64  # cells, power, power of programme; measurements, those that agree
 
 
 class HissDetector(SoundDetector):
@@ -90,7 +91,7 @@ class HissDetector(SoundDetector):
         self._cells = 0
         self._width: Float64 = np.zeros(0)  # of each band, dB over one bin
 
-    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:  # noqa: ARG002
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
         spectra = sound.spectra
         power = spectra.power.astype(np.float64)
@@ -131,53 +132,58 @@ class HissDetector(SoundDetector):
                 found = self._conclude()
             else:
                 hiss.end = start + length
-                if _loud(level, hiss.floor):
-                    hiss.sums[:2] += 1, total
+                hiss.sums[:3] += 1, total, total * _loud(level, hiss.floor)
         if self._cells % EVERY == 0 and len(self._history) >= WINDOW:
-            self._measure(start + length)
+            found += self._measure(start + length)
         return found
 
-    def _measure(self, end: float) -> None:
+    def _measure(self, end: float) -> list[Observation]:
         """Measure the floor of the last window: it opens a hiss, or agrees with the one open."""
         rules, recent = self.settings, list(self._history)
         ordered = np.sort(np.array([cell[2] for cell in recent[-WINDOW:]]), axis=0)
         floor = ordered[: WINDOW // 4].mean(axis=0)
+        spread = float((ordered[WINDOW // 4] - ordered[1]).mean())
         hiss = self._hiss
         if hiss is not None:
-            agrees = np.abs(floor - hiss.floor).mean() <= STEADY
-            hiss.sums[2:] += 1, agrees
-            return
+            even = spread <= rules.max_spread
+            agrees = even and np.abs(floor - hiss.floor).mean() <= STEADY
+            hiss.sums[3:] += 1, agrees
+            if (floor - hiss.floor).mean() < BELOW:
+                return []
         octaves = np.arange(len(floor)) / BANDS_PER_OCTAVE
         density = floor - self._width
         slope, offset = np.polyfit(octaves, density, 1)
         together = 10 * np.log10((10 ** (floor / 10)).sum())
         if (
-            (ordered[WINDOW // 4] - ordered[1]).mean() > rules.max_spread
+            spread > rules.max_spread
             or np.abs(density - slope * octaves - offset).max() > rules.max_roughness
             or abs(slope) > rules.max_slope
             or together < rules.min_level
         ):
-            return
-        hiss = _Hiss(recent[0][0], end, floor, np.array([0.0, 0.0, 1.0, 1.0]))
+            return []
+        made = _Hiss(end, end, floor, np.array([0.0, 0.0, 0.0, 1.0, 1.0]))
         for start, total, level in reversed(recent):
             if _missing(level, floor):
                 break
-            hiss.start = start
-            if _loud(level, floor):
-                hiss.sums[:2] += 1, total
-        self._hiss = hiss
+            made.start = start
+            made.sums[:3] += 1, total, total * _loud(level, floor)
+        if hiss is not None:  # the noise has become louder
+            hiss.end = made.start
+        found = self._conclude()
+        self._hiss = made
+        return found
 
     def _conclude(self) -> list[Observation]:
         hiss, self._hiss = self._hiss, None
         rules = self.settings
         if hiss is None or hiss.end - hiss.start < rules.min_duration:
             return []
-        loud, power, measured, agreed = hiss.sums
-        if loud == 0 or agreed < rules.min_steady * measured:
+        cells, power, programme, measured, agreed = hiss.sums
+        if programme < CONTRAST * power or agreed < rules.min_steady * measured:
             return []
         level = 10 * float(np.log10((10 ** (hiss.floor / 10)).sum()))
-        snr = 10 * float(np.log10(power / loud)) - level
-        if not rules.min_contrast <= snr <= rules.max_snr:
+        snr = 10 * float(np.log10(power / cells)) - level
+        if not rules.min_snr <= snr <= rules.max_snr:
             return []
         seconds = hiss.end - hiss.start
         sure = np.interp(snr, [rules.max_snr - 10, rules.max_snr], [0.9, 0.6])

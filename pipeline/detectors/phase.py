@@ -51,10 +51,15 @@ class PhaseSettings(DetectorSettings):
         0.5, "dB", "largest difference of level of identical channels", "less than is heard"
     )
     false_stereo_share: float = setting(
-        0.98, "", "share of the sound that must be identical", "calibrated on", gt=0, le=1
+        0.98,
+        "",
+        "least share of the sound that is identical",
+        "nearly all of the asset",
+        gt=0,
+        le=1,
     )
     false_stereo_duration: float = setting(
-        5.0, "s", "least sound from which an asset is judged", "calibrated on"
+        5.0, "s", "least sound from which an asset is judged", "less shows one take"
     )
 
 
@@ -78,9 +83,11 @@ class PhaseDetector(SoundDetector):
     count, but not alone. What it lies below `max_correlation` adds up as evidence, what it lies
     above takes away (CUSUM, Page 1954); pauses do neither. So inverted mono is found after
     `min_duration`, wide stereo later, and both ends are exact to a cell where the sound shows it.
-    Music as wide as a correlation of 0.5 cannot be told from its inversion. Identical channels are reported once, over the whole asset, and with a
-    low severity: mono that is delivered as stereo is usual for speech. A sound that is dual mono in
-    part is a choice of the programme and not reported.
+    Music as wide as a correlation of 0.5 cannot be told from its inversion.
+
+    Identical channels are reported once, over the whole asset, and with a low severity: mono that
+    is delivered as stereo is usual for speech. Sound that is dual mono in part is a choice of the
+    programme and not reported. Codecs that replace noise (PNS in AAC) can make mono differ.
     """
 
     name = "phase"
@@ -97,7 +104,7 @@ class PhaseDetector(SoundDetector):
         self._cells = np.zeros(2)  # of the front pair: with sound, and identical
         self._sums = np.zeros(3)  # of the front pair: left, right, cross power of all cells
 
-    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:  # noqa: ARG002
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
         spectra = sound.spectra
         if not spectra.pairs:
@@ -167,8 +174,8 @@ class PhaseDetector(SoundDetector):
         limit = 10 ** (self.settings.false_stereo_level / 10)
         level = np.maximum(left, right) <= limit * np.minimum(left, right)
         same = level & (both >= self.settings.false_stereo_correlation * np.sqrt(left * right))
-        self._cells += [len(left), np.count_nonzero(same)]
-        self._sums += [left.sum(), right.sum(), both.sum()]
+        self._cells += np.array([len(left), np.count_nonzero(same)])
+        self._sums += np.array([left.sum(), right.sum(), both.sum()])
         self._first = float(times[0]) if self._first is None else self._first
         self._last = float(times[-1]) + duration
 
@@ -215,7 +222,8 @@ class PhaseDetector(SoundDetector):
     @property
     def _enough(self) -> float:
         """Evidence of identical channels in opposite phase over the least duration."""
-        return (1 + self.settings.max_correlation) * self.settings.min_duration * 0.98
+        rules = self.settings
+        return float((1 + rules.max_correlation) * rules.min_duration * 0.98)
 
     def _conclude(self, index: int) -> list[Observation]:
         spell, self._spells[index] = self._spells[index], _Spell()
@@ -230,7 +238,9 @@ class PhaseDetector(SoundDetector):
                 end=spell.end,
                 severity=ladder(loss, 3, 6, 10, 15),
                 confidence=float(
-                    np.interp(correlation, [-0.95, -0.8, self.settings.max_correlation], [1, 0.85, 0.5])
+                    np.interp(
+                        correlation, [-0.95, -0.8, self.settings.max_correlation], [1, 0.85, 0.5]
+                    )
                     * np.interp(seconds, [2, 6], [0.85, 0.98])
                 ),
                 summary=f"{NAMES[index]} channels of opposite phase for {seconds:.1f} s "

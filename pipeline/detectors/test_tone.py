@@ -34,10 +34,18 @@ class TestToneSettings(DetectorSettings):
         120.0, "Hz", "lowest tone; what lies below is left to hum", "line-up tones are 400 Hz up"
     )
     min_purity: float = setting(
-        0.98, "", "share of the power that lies in one line", "PLACEHOLDER", gt=0, lt=1
+        0.98,
+        "",
+        "share of the power that lies in one line",
+        "calibrated on tone through AAC (0.999); 49 min of music, speech and film: no alarm at 0.9",
+        gt=0,
+        lt=1,
     )
     max_drift: float = setting(
-        0.003, "", "largest change of frequency within a tone", "vibrato is 0.01 up, a semitone 0.06"
+        0.003,
+        "",
+        "largest change of frequency within a tone",
+        "vibrato is 0.01 up, a semitone 0.06",
     )
     max_level_change: float = setting(
         1.0, "dB", "largest change of level within a tone", "struck and plucked notes decay faster"
@@ -75,7 +83,7 @@ class TestToneDetector(SoundDetector):
     _tone: _Tone | None = None
     _hop = 0.0
 
-    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:  # noqa: ARG002
+    def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
         spectra, rules = sound.spectra, self.settings
         self._hop = spectra.hop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import av
 import numpy as np
 import scipy.fft
@@ -44,7 +46,7 @@ class SpectrumMeter:
         self._hop = self._size // 2
         window = np.hanning(self._size + 1)[:-1]
         self._window = (window / np.sqrt((window**2).sum() * self._size / 2)).astype(np.float32)
-        self._frequencies = np.fft.rfftfreq(self._size, 1 / rate)
+        self._frequencies = np.arange(self._size // 2 + 1, dtype=np.float64) * (rate / self._size)
         self._bands = np.maximum(np.searchsorted(self._frequencies, CROSS_BANDS), 1)
         self._pairs = channel_pairs(sound_format)
         self._rest = np.zeros((sound_format.channels, 0), dtype=np.float32)
@@ -83,5 +85,5 @@ class SpectrumMeter:
 
     def _sums(self, values: Float32) -> Float32:
         edges = [*self._bands, values.shape[1]]
-        sums = [values[:, low:high].sum(axis=1) for low, high in zip(edges, edges[1:], strict=False)]
+        sums = [values[:, low:high].sum(axis=1) for low, high in pairwise(edges)]
         return np.stack(sums, axis=1)
