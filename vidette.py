@@ -70,17 +70,28 @@ def inspect(
 def _inspect(
     uri: str, settings: Settings, report: Path | None, progress: ProgressCallback | None
 ) -> Inspection:
+    from pipeline.errors import SourceError
+    from pipeline.inspect import failed
     from pipeline.inspect import inspect as inspect_asset
     from pipeline.source import spooled
 
-    with spooled(uri, settings.limits) as place:
-        result = inspect_asset(place, settings, progress)
-        result.uri = uri
+    place = None
+    try:
+        with spooled(uri, settings.limits) as place:
+            result = inspect_asset(place, settings, progress, name=uri)
+            if report is not None:
+                _write_report(result, report, place, settings)
+    except SourceError as error:  # standard input did not come, or too much of it
+        result = failed(uri, settings, error)
         if report is not None:
-            from pipeline.report import write_report
-
-            write_report(result, report, place, settings.limits)
+            _write_report(result, report, place, settings)
     return result
+
+
+def _write_report(result: Inspection, report: Path, place: str | None, settings: Settings) -> None:
+    from pipeline.report import write_report
+
+    write_report(result, report, place, settings.limits)
 
 
 def _settings(
@@ -375,22 +386,17 @@ class _Bar:
         self._task = bar.add_task(label, total=None, position="", speed="", found="")
 
     def __call__(self, now: InspectionProgress) -> None:
+        from pipeline import words
+
         total = None if now.duration is None else max(now.duration, now.position)
         self._bar.update(
             self._task,
             total=total,
             completed=now.position,
-            position=timecode(now.position),
+            position=words.timecode(now.position),
             speed=f"{now.speed:.1f}× real time",
             found=f"{now.defects} found" if now.defects else "",
         )
-
-
-def timecode(seconds: float) -> str:
-    """Seconds as h:mm:ss.mmm."""
-    sign, milliseconds = ("-" if seconds < 0 else ""), round(abs(seconds) * 1000)
-    whole, thousandths = divmod(milliseconds, 1000)
-    return f"{sign}{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}.{thousandths:03}"
 
 
 def _print(result: Inspection, output_format: Format, sink: IO[str]) -> None:
@@ -408,11 +414,13 @@ def _table(result: Inspection, sink: IO[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from pipeline import words
+
     console = Console(file=sink, highlight=False, width=None if sink.isatty() else 160)
     console.print(Text(result.uri, style="bold"), soft_wrap=True)
     console.print(Text(_facts(result)), soft_wrap=True)
     for problem in result.coverage.problems:
-        at = "" if problem.time is None else f" at {timecode(problem.time)}"
+        at = "" if problem.time is None else f" at {words.timecode(problem.time)}"
         line = f"Not examined{at}: {problem.detail} ({problem.reason})"
         console.print(Text(line, style="yellow"), soft_wrap=True)
     if result.defects:
@@ -420,9 +428,9 @@ def _table(result: Inspection, sink: IO[str]) -> None:
         for defect in result.defects:
             table.add_row(
                 defect.kind,
-                timecode(defect.start),
-                timecode(defect.end),
-                Text(f"{defect.severity:.2f} {severity_word(defect.severity)}"),
+                words.timecode(defect.start),
+                words.timecode(defect.end),
+                Text(f"{defect.severity:.2f} {words.severity_word(defect.severity)}"),
                 f"{defect.confidence:.2f}",
                 Text(defect.summary),
             )
@@ -434,15 +442,11 @@ def _table(result: Inspection, sink: IO[str]) -> None:
     console.print()
 
 
-def severity_word(severity: float) -> str:
-    """The step of the four-step ladder that a severity lies nearest to."""
-    steps = ("very subtle", "subtle", "noticeable", "very noticeable")
-    return steps[min(max(round(severity * 4) - 1, 0), 3)]
-
-
 def _facts(result: Inspection) -> str:
+    from pipeline import words
+
     asset, coverage = result.asset, result.coverage
-    parts = [f"{asset.container or 'not opened'}, {timecode(asset.duration)}"]
+    parts = [f"{asset.container or 'not opened'}, {words.timecode(asset.duration)}"]
     for video in asset.video:
         rate = f" {video.frame_rate:.5g} fps" if video.frame_rate else ""
         parts.append(f"{video.codec} {video.width}x{video.height}{rate}")

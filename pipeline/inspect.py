@@ -46,22 +46,23 @@ MAX_PROBLEMS = 100  # more of them say nothing new
 
 
 def inspect(
-    uri: str, settings: Settings | None = None, progress: ProgressCallback | None = None
+    uri: str,
+    settings: Settings | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    name: str | None = None,
 ) -> Inspection:
     """Inspect one asset from beginning to end.
 
     Never raises for what is wrong with the asset: a source that cannot be opened, or only in part,
     gives an Inspection whose `coverage` says so. KeyboardInterrupt ends the inspection early; the
-    result is then marked partial (problem `interrupted`).
+    result is then marked partial (problem `interrupted`). The result calls the asset `name` where
+    that is not its URI (a temporary copy of standard input).
     """
     settings = settings or load()
     started = time.perf_counter()
     cpu = time.process_time()
-    result = Inspection(
-        uri=uri,
-        settings={name: settings.of(name).model_dump() for name in settings.enabled()},
-        versions=_versions(),
-    )
+    result = _blank(uri if name is None else name, settings)
     try:
         with open_source(uri, settings.limits) as container:
             _examine(container, settings, result, progress, started)
@@ -70,6 +71,22 @@ def inspect(
     result.timings["wall"] = time.perf_counter() - started
     result.timings["cpu"] = time.process_time() - cpu
     return result
+
+
+def failed(uri: str, settings: Settings, error: SourceError) -> Inspection:
+    """The result for an asset that could not even be fetched to be opened."""
+    result = _blank(uri, settings)
+    result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))
+    return result
+
+
+def _blank(uri: str, settings: Settings) -> Inspection:
+    return Inspection(
+        # names of files are bytes; what is not text in them is written as an escape
+        uri=uri.encode("utf-8", "backslashreplace").decode(),
+        settings={name: settings.of(name).model_dump() for name in settings.enabled()},
+        versions=_versions(),
+    )
 
 
 def _examine(

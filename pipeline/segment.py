@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from av.video.reformatter import ColorRange
+
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
 from pipeline.measure.frame import PictureMeter
 from pipeline.measure.sound import SoundMeter
@@ -24,7 +26,8 @@ def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
         width=frame.width,
         height=frame.height,
         frame_rate=decoded.rate,
-        full_range=frame.format.name.startswith("yuvj") or frame.color_range == 2,
+        full_range=not frame.format.is_rgb  # swscale makes limited range of RGB
+        and (frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG),
         bit_depth=frame.format.components[0].bits,
         interlaced=interlaced,
         chroma=not frame.format.name.startswith("gray"),

@@ -162,6 +162,20 @@ def test_usage_errors_give_status_64_and_name_the_cause(arguments, words):
     assert "Traceback" not in done.stderr
 
 
+def test_names_that_are_not_text_and_input_that_never_comes(tmp_path, clean):
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.mp4"))
+    odd.write_bytes(clean.read_bytes())
+    done = spawn("inspect", odd, "--only", "black", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["uri"].endswith("caf\\udce9.mp4")
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as stdin:
+        done = spawn("inspect", "-", "--set", "limits.open_timeout=0.5", "-f", "json", stdin=stdin)
+    os.close(writer)
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["coverage"]["state"] == "none"
+
+
 def test_a_glob_that_matches_nothing_gives_status_2(tmp_path):
     done = run("inspect", tmp_path / "*.mp4")
     assert done.returncode == 2

@@ -54,7 +54,13 @@ def test_a_gap_in_time_ends_a_run():
 
 def test_ladder_rises_and_falls():
     assert [ladder(v, 1, 2, 4, 8) for v in (0, 1, 2, 3, 4, 8, 99)] == [
-        0.05, 0.25, 0.5, 0.625, 0.75, 1.0, 1.0,
+        0.05,
+        0.25,
+        0.5,
+        0.625,
+        0.75,
+        1.0,
+        1.0,
     ]
     assert ladder(10, 40, 30, 20, 10) == 1.0
     assert ladder(35, 40, 30, 20, 10) == pytest.approx(0.375)

@@ -15,8 +15,9 @@ import av
 import numpy as np
 import pytest
 
+from pipeline import words
 from pipeline.detectors import DETECTORS
-from pipeline.report import EvidenceOptions, pictures, render, sounds, words, write_report
+from pipeline.report import EvidenceOptions, pictures, render, sounds, write_report
 from pipeline.report import evidence as evidence_of
 from pipeline.report.pictures import Deadline, EvidenceError, frames_at
 from pipeline.source import Limits

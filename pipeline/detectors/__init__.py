@@ -11,9 +11,9 @@ from pipeline.detectors.blur import BlurDetector
 from pipeline.detectors.borders import BordersDetector
 from pipeline.detectors.cadence import CadenceDetector
 from pipeline.detectors.card import CardDetector
-from pipeline.detectors.combing import CombingDetector
 from pipeline.detectors.click import ClickDetector
 from pipeline.detectors.clipping import ClippingDetector
+from pipeline.detectors.combing import CombingDetector
 from pipeline.detectors.dc_offset import DcOffsetDetector
 from pipeline.detectors.dead_channel import DeadChannelDetector
 from pipeline.detectors.decode_error import DecodeErrorDetector

@@ -209,7 +209,8 @@ class BandwidthDetector(SoundDetector):
         if spell is None:
             return []
         cutoff = spell.cutoff / spell.rows
-        if np.sqrt(max(spell.square / spell.rows - cutoff**2, 0.0)) > MAX_WANDER * cutoff:
+        wander = np.sqrt(max(spell.square / spell.rows - cutoff**2, 0.0))
+        if wander > MAX_WANDER * cutoff or cutoff > self.settings.max_cutoff:
             return []
         start, end = spell.ends(cutoff, self._width, self._step)
         if end - start < self.settings.min_duration - CELL:

@@ -33,7 +33,7 @@ LONGEST = 3  # frames; research, V8: one to three foreign or damaged frames
 AROUND = 12  # frames on each side in which the same must not happen all the time
 HOT = 8.0  # code values of motion in a tile, and
 PULSE = 1.4  # its ratio to that of the frames around, that make the tile worth a look
-UNIFORM = 3.0  # mean detail of a frame of one colour
+UNIFORM = 3.0  # mean detail, and deviation of the tile means, of a frame of one colour
 EDGES_STAY = 0.45  # correlation of detail maps from which the scene is still there in the flash
 TONES_STAY = 0.75  # correlation of luma maps, likewise: what was bright is brightest still
 ADDED = 0.9  # share of the changed tiles that became brighter in a flash
@@ -379,7 +379,9 @@ def _light(
     share = float(cluster.mean())
     if 1 - ADDED < brighter < ADDED:
         return "content"
-    blank = float(frame.detail[cluster].mean()) < UNIFORM < float(before.detail[cluster].mean())
+    # tile means, not detail: a coder leaves traces of the frame before on a frame of one colour
+    spread, usual = float(frame.luma[cluster].std()), float(before.luma[cluster].std())
+    blank = spread < UNIFORM and usual > 2 * spread
     if blank and share > 0.5:
         return "blank"
     was, now = before.luma[part].ravel(), frame.luma[part].ravel()

@@ -22,7 +22,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from pydantic_core import PydanticSerializationError
 
-from pipeline.report import view, words
+from pipeline import words
+from pipeline.report import view
 from pipeline.report.evidence import (
     WAVE_HEIGHT,
     WAVE_WIDTH,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import av.container
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline import words
 from pipeline.errors import SourceError
-from pipeline.report import pictures, sounds, words
+from pipeline.report import pictures, sounds
 from pipeline.report.pictures import Deadline, EvidenceError
 from pipeline.source import Limits, open_source
 from pipeline.types import Defect, Inspection, Kind, Region

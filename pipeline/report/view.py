@@ -7,8 +7,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pipeline import words
 from pipeline.detectors import DETECTORS
-from pipeline.report import words
 from pipeline.report.evidence import WAVE_WIDTH, Evidence
 from pipeline.types import Coverage, Defect, Inspection, Kind, Problem
 
