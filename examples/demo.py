@@ -117,6 +117,9 @@ def main() -> None:
     count = 4 * len(pictures)
     pictures = (pictures * 4)[:count]
     length = round(count / RATE * SAMPLE_RATE)
+    fade = SAMPLE_RATE // 50  # joints without a click
+    sound[:, :fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+    sound[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     sound = np.tile(sound, 5)[:, :length].copy()
     done = damage(pictures, sound)
     write(asset, pictures, sound)

@@ -378,8 +378,8 @@ class SoundStatistics:
 
     `energy`, `peak` and `mean` are float32 [C, M]: mean square, largest magnitude and mean of the
     samples (full scale 1.0) in each block; `weighted` the mean square after K-weighting.
-    `momentary` and `short_term` [M] are the loudness in LUFS of the 400 ms and 3 s that end with each block,
-    nan where the stream is younger than that; see pipeline/measure/loudness.py.
+    `momentary` and `short_term` [M] are the loudness in LUFS of the 400 ms and 3 s that end with
+    each block, nan where the stream is younger than that; see pipeline/measure/loudness.py.
     """
 
     format: SoundFormat
