@@ -38,7 +38,7 @@ class BandwidthSettings(DetectorSettings):
         0.75,
         "",
         "highest cut as a share of half the sample rate",
-        "resamplers and codecs cut at 0.85 up by design",
+        "chosen: well below where resamplers cut by design (0.9 up)",
         gt=0,
         lt=1,
     )
@@ -46,7 +46,7 @@ class BandwidthSettings(DetectorSettings):
         30.0,
         "dB",
         "least fall from 1 kHz below the cut to all above it",
-        "calibrated on 49 min of music, speech and film; resampling from 8 and 16 kHz: 34 up",
+        "calibrated on music through FFmpeg's resampler at 8 and 16 kHz: nine in ten 54 up",
     )
     min_level: float = setting(
         -85.0,

@@ -34,7 +34,7 @@ class HissSettings(DetectorSettings):
         6.0,
         "dB",
         "lowest ratio; with less, the noise is the programme",
-        "calibrated on noise with 3 dB of modulation, alone: 4 dB",
+        "calibrated on synthetic noise with 3 dB of modulation, alone: 3 to 4 dB",
     )
     min_level: float = setting(
         -65.0, "dBFS", "weakest hiss (RMS, 1 to 16 kHz)", "inaudible below, at usual volume"
@@ -44,13 +44,13 @@ class HissSettings(DetectorSettings):
         0.8,
         "dB",
         "largest spread of the quietest quarter of 2 s",
-        "calibrated on 49 min of music, speech and film: noise 0.2 to 0.9, the rest 0.9 up",
+        "calibrated on 49 min of sound: 7 % of its windows below, with noise at 10 dB 71 %",
     )
     max_roughness: float = setting(
         1.5,
         "dB",
         "largest deviation of the floor's bands from a straight slope",
-        "calibrated likewise: noise 0.1 to 1.3, the rest 1.5 up",
+        "calibrated likewise: 5 % of its windows below, with noise at 10 dB 61 %",
     )
     max_slope: float = setting(
         6.5, "dB", "steepest fall of the floor per octave", "white 0, pink 3, brown 6"
