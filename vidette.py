@@ -90,8 +90,13 @@ def _inspect(
 
 def _write_report(result: Inspection, report: Path, place: str | None, settings: Settings) -> None:
     from pipeline.report import write_report
+    from pipeline.types import Problem
 
-    write_report(result, report, place, settings.limits)
+    try:
+        write_report(result, report, place, settings.limits)
+    except KeyboardInterrupt:  # what was found is still printed
+        detail = "stopped by the user before the report was written"
+        result.coverage.problems.append(Problem(reason="interrupted", detail=detail))
 
 
 def _settings(

@@ -35,7 +35,7 @@ VIDEO_FILTERS = (
     "signalstats=stat=tout+vrep+brng"
 )
 CHEAP_FILTERS = "blackdetect,freezedetect,idet,scdet"
-AUDIO_FILTERS = "silencedetect,ebur128=peak=true,aphasemeter,astats"
+AUDIO_FILTERS = "silencedetect,ebur128=peak=true,aphasemeter=video=0:phasing=1,astats"
 
 # Runs in a process of its own and prints what it cost: {cpu, wall, rss_mib, ...}.
 MEASURED = """
@@ -153,7 +153,8 @@ def bench(path: Path, rounds: int, threads: int) -> dict[str, Any]:
         for name, cpu in peers.items():
             if cpu is not None:
                 ratios.setdefault(name, []).append(cpu / decode["cpu"])
-        print(f"  round {n + 1}: " + ", ".join(f"{k} {v[-1]:.2f}" for k, v in ratios.items()))
+        said = ", ".join(f"{name} {ratio[-1]:.2f}" for name, ratio in ratios.items())
+        print(f"  round {n + 1}: {said}", flush=True)
     ours = rows[-1]["vidette"]
     frames, seconds = ours["frames"], ours["seconds"]
     decode_cpu = statistics.median(row["decode"]["cpu"] for row in rows)
@@ -179,23 +180,21 @@ def bench(path: Path, rounds: int, threads: int) -> dict[str, Any]:
 
 def loop(path: Path, target: Path, times: int) -> None:
     """The clip `times` over by copying packets, to see memory on a long asset."""
-    with av.open(str(target), "w") as out:
-        streams: dict[int, Any] = {}
+    with av.open(str(path)) as first, av.open(str(target), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in first.streams}
         offset = 0.0
         for _ in range(times):
             with av.open(str(path)) as container:
                 length = (container.duration or 0) / av.time_base
                 for packet in container.demux():
-                    if packet.dts is None or packet.time_base is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
-                    if packet.stream.index not in streams:
-                        streams[packet.stream.index] = out.add_stream_from_template(packet.stream)
                     shift = round(offset / packet.time_base)
-                    packet.pts = None if packet.pts is None else packet.pts + shift
+                    packet.pts += shift
                     packet.dts += shift
                     packet.stream = streams[packet.stream.index]
                     out.mux(packet)
-            offset += length
+            offset += length + 0.5  # no packet of a copy comes before the last of the one before
 
 
 def table(results: dict[str, Any]) -> str:
@@ -287,7 +286,7 @@ def main() -> None:
             print(name, flush=True)
             results["clips"][name] = bench(path, chosen.rounds, chosen.threads)
         first = next(iter(clips.values()))
-        long = Path(folder) / "long.mp4"
+        long = Path(folder) / "long.mkv"
         loop(first, long, 10)
         measured = measure(INSPECT, str(long), str(chosen.threads))
         results["long"] = {

@@ -43,6 +43,7 @@ class Progress:
 
 ProgressCallback = Callable[[Progress], None]
 MAX_PROBLEMS = 100  # more of them say nothing new
+_INTERRUPTED = Problem(reason="interrupted", detail="stopped by the user")
 
 
 def inspect(
@@ -68,6 +69,8 @@ def inspect(
             _examine(container, settings, result, progress, started)
     except SourceError as error:
         result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))
+    except KeyboardInterrupt:  # before there was anything to examine, or once more after that
+        result.coverage.problems.append(_INTERRUPTED)
     result.timings["wall"] = time.perf_counter() - started
     result.timings["cpu"] = time.process_time() - cpu
     return result
@@ -116,9 +119,7 @@ def _examine(
                 progress(Progress(position, asset.declared_duration, speed, len(panel.found)))
     except KeyboardInterrupt:
         interrupted = True
-        coverage.problems.append(
-            Problem(reason="interrupted", detail="stopped by the user", time=position)
-        )
+        coverage.problems.append(_INTERRUPTED.model_copy(update={"time": position}))
     panel.finish()
     asset.duration = position
     result.defects = events.defects(panel.found)

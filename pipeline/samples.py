@@ -63,10 +63,10 @@ def _packed(frame: av.AudioFrame, channels: int) -> Float32:
 
 def _scaled(values: np.ndarray, full: float, offset: float) -> Float32:
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
+        if not (values.size and values.max() <= LARGEST and values.min() >= -LARGEST):  # nor nan
             values = np.nan_to_num(values, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
-        clipped: Float32 = np.clip(values, -LARGEST, LARGEST).astype(np.float32, copy=False)
-        return clipped
+            values = np.clip(values, -LARGEST, LARGEST)
+        return values.astype(np.float32, copy=False)
     samples: Float32 = values.astype(np.float32)
     if offset:
         samples -= np.float32(offset)

@@ -157,13 +157,18 @@ class FlashingDetector(PictureDetector):
         """Whether enough of the picture was red now or within the last seconds."""
         if not self.format.chroma:
             return False
-        # per cell, over the segment: far from red in every matrix means nothing to compute
-        excess = self._cells.pool(picture.cr) - 128
-        excess -= RED_PER_LUMA * (self._cells.pool(picture.luma) - 16)
-        reddest = excess.max(axis=0)
-        if self._cells.share(reddest > CHROMA_OF_RED - 128) > self._red_count.rule.least_share:
-            self._red_seen = last
+        # far from red in every matrix means nothing to compute: first by a bound over the segment
+        bound = picture.cr.max(axis=0) - RED_PER_LUMA * (picture.luma.min(axis=0) - 16)
+        if self._red_share(bound[None]) > self._red_count.rule.least_share:
+            excess = picture.cr - RED_PER_LUMA * (picture.luma - 16)
+            if self._red_share(excess) > self._red_count.rule.least_share:
+                self._red_seen = last
         return first - self._red_seen < 2.0
+
+    def _red_share(self, excess: Float32) -> float:
+        """Share of the picture whose Cr, less what its luma allows a dull red, is ever a red's."""
+        reddest = self._cells.pool(excess).max(axis=0)
+        return self._cells.share(reddest > CHROMA_OF_RED)
 
     def _redness(self, rgb: Float32) -> Float32:
         """WCAG: (R-G-B) x 320 of a saturated red, 0 of anything else."""

@@ -257,11 +257,12 @@ class GlitchDetector(PictureDetector):
         if difference > allowed:
             return None
         score = float(outside[cluster].sum())
-        if self._around(first, stop, score) > OFTEN:
+        recurring = self._around(first, stop, score)
+        if recurring > OFTEN:
             return None
         middle = frames[(first + stop - 1) // 2]
         kind = _light(before, middle, after, part, cluster)
-        if kind is None:
+        if kind is None or (kind == "darker" and recurring):  # the dark between two flashes
             return None
         doubt = difference / allowed
         confidence = float(

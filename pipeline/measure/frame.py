@@ -152,8 +152,10 @@ class PictureMeter:
         self._previous: av.VideoFrame | None = None
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
-        self._maps: list[Float32] = []  # per frame [6, th, tw]: luma motion detail comb cb cr
-        self._profiles: list[Float32] = []
+        # room for the frames of a segment: maps [T, 6, th, tw] (luma motion detail comb cb cr)
+        # and row profiles [T, H]; made for each segment, since detectors may keep parts of them
+        self._maps = np.empty((0, 6, *picture_format.tiles), np.float32)
+        self._profiles = np.empty((0, picture_format.height), np.float32)
         self._looks: list[Look] = []
 
     def __len__(self) -> int:
@@ -167,17 +169,26 @@ class PictureMeter:
         width, height = self.format.width, self.format.height
         plane = _plane(frame, 0)
         before = plane if self._previous is None else _plane(self._previous, 0)
-        maps = np.empty((6, *self.format.tiles), np.float32)
-        profile = np.empty(height, np.float32)
-        _luma_pass(plane, before, width, height, *maps[:4], profile)
+        count = len(self._rows)
+        if count == len(self._maps):
+            self._grow()
+        maps = self._maps[count]
+        _luma_pass(plane, before, width, height, *maps[:4], self._profiles[count])
         self._chroma(frame, maps[4], maps[5])
         if time >= self._look_due:
             self._look_due = time + LOOK_EVERY - duration / 2
-            self._looks.append(look(plane, width, height, time, len(self._rows)))
+            self._looks.append(look(plane, width, height, time, count))
         self._previous = frame
         self._rows.append((time, duration, int(flags)))
-        self._maps.append(maps)
-        self._profiles.append(profile)
+
+    def _grow(self) -> None:
+        """Make room for a second of frames, or for as many again."""
+        held = len(self._maps)
+        more = held or int(np.clip(np.ceil(self.format.frame_rate) + 2, 4, 64))
+        maps = np.empty((held + more, *self._maps.shape[1:]), np.float32)
+        profiles = np.empty((held + more, self.format.height), np.float32)
+        maps[:held], profiles[:held] = self._maps, self._profiles
+        self._maps, self._profiles = maps, profiles
 
     def _chroma(self, frame: av.VideoFrame, cb: Float32, cr: Float32) -> None:
         name = frame.format.name
@@ -199,24 +210,27 @@ class PictureMeter:
         """The statistics of all frames since the last call; None when there were none."""
         if not self._rows:
             return None
-        maps = np.stack(self._maps)
-        profiles = np.stack(self._profiles)
+        count = len(self._rows)
+        maps, profiles = self._maps[:count], self._profiles[:count]
         if self.format.full_range:  # to limited-range code values, BT.601/709: 219/255 and +16
             scale = np.float32(219 / 255)
             maps[:, :4] *= scale
             maps[:, 0] += 16
             maps[:, 4:] = (maps[:, 4:] - 128) * np.float32(224 / 255) + 128
             profiles *= scale
-        frames = np.zeros(len(self._rows), FRAME_ROW)
+        frames = np.zeros(count, FRAME_ROW)
         frames["time"], frames["duration"], frames["flags"] = zip(*self._rows, strict=True)
-        weights = _tile_weights(self.format)
-        for index, name in enumerate(("luma", "motion", "detail", "comb", "cb", "cr")):
-            frames[name] = np.tensordot(maps[:, index], weights, axes=2)
+        means = np.einsum("nkyx,yx->kn", maps, _tile_weights(self.format))
+        for name, values in zip(
+            ("luma", "motion", "detail", "comb", "cb", "cr"), means, strict=True
+        ):
+            frames[name] = values
         luma, motion, detail, comb, cb, cr = (maps[:, index] for index in range(6))
         taken = PictureStatistics(
             self.format, frames, luma, motion, detail, comb, cb, cr, profiles, self._looks
         )
-        self._rows, self._maps, self._profiles, self._looks = [], [], [], []
+        self._rows, self._looks = [], []
+        self._maps, self._profiles = self._maps[:0], self._profiles[:0]
         return taken
 
 

@@ -95,6 +95,10 @@ NEGATIVES = {
     "camera flash": lambda: _brightened({AT: 2.0, AT + 1: 1.4, AT + 2: 1.15}),
     "camera flash, one frame": lambda: _brightened({AT: 1.4}),
     "strobe": lambda: _brightened(dict.fromkeys(range(20, 70, 4), 1.8)),
+    "flashing, two of five frames": lambda: [
+        np.clip(f.astype(np.int16) + 130 * (n % 5 < 2 and 20 <= n < 70), 0, 255).astype(np.uint8)
+        for n, f in enumerate(FRAMES)
+    ],
     "black strobe": lambda: [
         f * 0 if n % 5 == 0 and 20 < n < 70 else f for n, f in enumerate(FRAMES)
     ],
