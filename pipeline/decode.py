@@ -12,7 +12,7 @@ counted, not read, and only while one asset is decoded in the process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -64,10 +64,16 @@ Decoded = DecodedFrame | DecodedSound | Note
 class Decoder:
     """Iterate to get everything that an asset holds, in the order of its packets.
 
-    `problems` says beforehand which streams will not be decoded, and why.
+    `problems` says beforehand which streams will not be decoded, and why. `reads` names the types
+    of streams that are wanted at all.
     """
 
-    def __init__(self, container: av.container.InputContainer, threads: int = 0) -> None:
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        threads: int = 0,
+        reads: Collection[str] = ("video", "audio"),
+    ) -> None:
         self.container = container
         self.problems: list[Problem] = []
         self._asset = _asset(container)
@@ -77,7 +83,7 @@ class Decoder:
             self._asset.start_time,
             frozenset(s.index for s in container.streams if _wraps(container, s)),
         )
-        self._choose(threads)
+        self._choose(threads, reads)
 
     def asset(self) -> Asset:
         """Facts from the container's headers; the video track gains some with its first frame."""
@@ -130,12 +136,12 @@ class Decoder:
     def _note(self, what: str, stream: int | None, detail: str, reason: str = "") -> Note:
         return Note(what, self._clock.reach, stream, detail, reason=reason)  # type: ignore[arg-type]
 
-    def _choose(self, threads: int) -> None:
+    def _choose(self, threads: int, reads: Collection[str]) -> None:
         """Decide which streams are decoded; the others are not even read."""
         container, asset = self.container, self._asset
         limit = int(container.options.get("max_pixels", 0))
         variant = None
-        for track in asset.video:
+        for track in asset.video if "video" in reads else ():
             stream = cast(av.VideoStream, container.streams[track.stream])
             problem = self._obstacle(stream)
             if problem is None and limit and track.width * track.height > limit:
@@ -154,7 +160,7 @@ class Decoder:
                 stream.codec_context.options = {"max_pixels": str(limit)}
             variant = stream.metadata.get("variant_bitrate")
             self._video.append(_Picture(stream, self._clock, track))
-        for sound in asset.audio:
+        for sound in asset.audio if "audio" in reads else ():
             audio = cast(av.AudioStream, container.streams[sound.stream])
             problem = self._obstacle(audio)
             other = audio.metadata.get("variant_bitrate")

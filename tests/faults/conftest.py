@@ -1,0 +1,23 @@
+"""Clean clips that the tests of the faults share."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.media import Clean
+from tests import media
+
+
+@pytest.fixture(scope="session")
+def clean_clip(tmp_path_factory) -> Clean:
+    """Eight seconds of picture in motion and of stereo sound; the sound is not compressed."""
+    path = tmp_path_factory.mktemp("clean") / "clean.mkv"
+    frames = media.scene(8, 320, 192, cuts=1, speed=2.5, seed=3)
+    media.write(path, frames, media.programme(8), audio_codec="flac", audio_format="s16")
+    return Clean(path)
+
+
+@pytest.fixture(scope="session")
+def clean_pictures(clean_clip):
+    """Its frames."""
+    return list(clean_clip.pictures())
