@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import av
+from threadpoolctl import threadpool_limits
 
 from pipeline import events, facts
 from pipeline.decode import Decoder
@@ -65,7 +66,8 @@ def inspect(
     cpu = time.process_time()
     result = _blank(uri if name is None else name, settings)
     try:
-        with open_source(uri, settings.limits) as container:
+        # matrix products here are small: BLAS threads would only spin between them
+        with threadpool_limits(1, "blas"), open_source(uri, settings.limits) as container:
             _examine(container, settings, result, progress, started)
     except SourceError as error:
         result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))

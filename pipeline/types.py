@@ -293,7 +293,7 @@ class Look:
 
     time: float
     frame: int  # index of the frame in its segment
-    histogram: npt.NDArray[np.int64]  # [256] luma code values as stored, of every third row
+    histogram: npt.NDArray[np.int64]  # [256] luma code values as stored, of every fifth row
     row_mean: Float32  # [H]
     row_spread: Float32  # [H] mean absolute difference between horizontal neighbours
     column_mean: Float32  # [W]
@@ -313,7 +313,8 @@ class PictureStatistics:
     Tile maps are float32 [T, tile rows, tile columns]: `luma`, `cb`, `cr` the mean code value;
     `motion` the mean absolute difference to the previous frame (0 for a first frame); `detail` the
     sum of the mean absolute differences to the left and to the upper neighbour; `comb` the mean of
-    max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4). `rows` [T, H] is the mean |Y[y]-Y[y-1]| per row.
+    max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4). These three are means over rows 0, 1, 4, 5, 8, 9...,
+    the others over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| per row.
     """
 
     format: PictureFormat

@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from numba import njit
 
 from pipeline.measure.look import look
+from pipeline.measure.sums import byte_sum
 from pipeline.types import (
     FRAME_ROW,
     Float32,
@@ -24,11 +25,44 @@ from pipeline.types import (
 )
 
 UInt8 = npt.NDArray[np.uint8]
+UInt16 = npt.NDArray[np.uint16]
 
 TILE = PictureFormat.TILE
 LOOK_EVERY = 0.2  # seconds between closer looks; the accuracy limit of what is found by them alone
 _PLANAR = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}
 _DIRECT = _PLANAR | {"nv12", "gray"}
+
+
+@njit(cache=True, nogil=True)
+def _one_row(
+    row: UInt8,
+    old: UInt8,
+    above: UInt8,
+    above2: UInt8,
+    width: int,
+    compare: bool,
+    level: UInt16,
+    change: UInt16,
+    gradient: UInt16,
+    weave: UInt16,
+    steps: UInt8,
+) -> None:
+    """Add a single row to the column sums of `_luma_pass`."""
+    for x in range(width):
+        a, b, c, d = row[x], old[x], above[x], above2[x]
+        level[x] += np.uint16(a)
+        step = np.uint8(max(a, c) - min(a, c))
+        steps[x] = step
+        if compare:
+            change[x] += np.uint16(np.uint8(max(a, b) - min(a, b)))
+            field = np.uint8(min(np.uint8(max(a, d) - min(a, d)), np.uint8(251)))
+            field = np.uint8(field + np.uint8(4))
+            gradient[x] += np.uint16(step)
+            weave[x] += np.uint16(np.uint8(max(step, field) - field))
+    if compare:
+        for x in range(1, width):
+            a, b = row[x], row[x - 1]
+            gradient[x] += np.uint16(np.uint8(max(a, b) - min(a, b)))
 
 
 @njit(cache=True, nogil=True)
@@ -45,8 +79,9 @@ def _luma_pass(
 ) -> None:
     """One pass over a luma plane and its predecessor, see PictureStatistics for the definitions.
 
-    Sums run down columns in uint16 (16 rows of differences of at most 255 fit, twice), which the
-    compiler vectorises; only then are 16 neighbours added up.
+    Two rows at a time share their loads, and half of the pairs, which have rows of both fields,
+    stand for all in differences. Sums run down columns in uint16 (16 rows of differences of at most
+    255 fit, twice), which the compiler vectorises; only then are 16 neighbours added up.
     """
     tile_rows, tile_columns = luma.shape
     padded = tile_columns * 16
@@ -54,7 +89,8 @@ def _luma_pass(
     change = np.zeros(padded, np.uint16)
     gradient = np.zeros(padded, np.uint16)
     weave = np.zeros(padded, np.uint16)
-    steps = np.zeros(padded, np.uint8)
+    first = np.zeros(width, np.uint8)
+    second = np.zeros(width, np.uint8)
     for ty in range(tile_rows):
         top = ty * 16
         bottom = min(top + 16, height)
@@ -62,37 +98,61 @@ def _luma_pass(
         change[:] = 0
         gradient[:] = 0
         weave[:] = 0
-        for y in range(top, bottom):
+        compared = 0  # rows of which differences are taken
+        for y in range(top, bottom, 2):
             row = plane[y]
-            old = before[y]
             above = plane[y - 1 if y > 0 else 0]
-            above2 = plane[y - 2 if y > 1 else y]
-            for x in range(width):
-                a = row[x]
-                b = old[x]
-                level[x] += np.uint16(a)
-                change[x] += np.uint16(np.uint8(max(a, b) - min(a, b)))
-            total = np.uint32(0)
-            for x in range(width):
-                a = row[x]
-                b = above[x]
-                c = above2[x]
-                step = np.uint8(max(a, b) - min(a, b))
-                field = np.uint8(min(np.uint8(max(a, c) - min(a, c)), np.uint8(251)))
-                field = np.uint8(field + np.uint8(4))
-                gradient[x] += np.uint16(step)
-                weave[x] += np.uint16(np.uint8(max(step, field) - field))
-                steps[x] = step
-            for x in range(width):
-                total += np.uint32(steps[x])
-            for x in range(1, width):
-                a = row[x]
-                b = row[x - 1]
-                gradient[x] += np.uint16(np.uint8(max(a, b) - min(a, b)))
-            rows[y] = np.float32(total) / np.float32(width)
+            if y + 1 == bottom:  # an odd last row
+                _one_row(row, before[y], above, plane[y - 2 if y > 1 else y], width, y % 4 == 0,
+                         level, change, gradient, weave, first)  # fmt: skip
+                compared += y % 4 == 0
+                rows[y] = np.float32(byte_sum(first)) / np.float32(width)
+                continue
+            below = plane[y + 1]
+            if y % 4:
+                for x in range(width):
+                    a, b, c = row[x], above[x], below[x]
+                    level[x] += np.uint16(np.uint16(a) + np.uint16(c))
+                    first[x] = np.uint8(max(a, b) - min(a, b))
+                    second[x] = np.uint8(max(c, a) - min(c, a))
+            else:
+                compared += 2
+                old, old_below = before[y], before[y + 1]
+                above2 = plane[y - 2 if y > 1 else y]
+                above_below = plane[y - 1 if y > 0 else y + 1]  # above the row below, in its field
+                for x in range(width):
+                    a, b, c, d = row[x], old[x], below[x], old_below[x]
+                    level[x] += np.uint16(np.uint16(a) + np.uint16(c))
+                    change[x] += np.uint16(
+                        np.uint16(np.uint8(max(a, b) - min(a, b)))
+                        + np.uint16(np.uint8(max(c, d) - min(c, d)))
+                    )
+                for x in range(width):
+                    a, b, c, d, e = row[x], above[x], above2[x], below[x], above_below[x]
+                    step = np.uint8(max(a, b) - min(a, b))
+                    field = np.uint8(min(np.uint8(max(a, c) - min(a, c)), np.uint8(251)))
+                    field = np.uint8(field + np.uint8(4))
+                    step2 = np.uint8(max(d, a) - min(d, a))
+                    field2 = np.uint8(min(np.uint8(max(d, e) - min(d, e)), np.uint8(251)))
+                    field2 = np.uint8(field2 + np.uint8(4))
+                    gradient[x] += np.uint16(np.uint16(step) + np.uint16(step2))
+                    weave[x] += np.uint16(
+                        np.uint16(np.uint8(max(step, field) - field))
+                        + np.uint16(np.uint8(max(step2, field2) - field2))
+                    )
+                    first[x] = step
+                    second[x] = step2
+                for x in range(1, width):
+                    a, b, c, d = row[x], row[x - 1], below[x], below[x - 1]
+                    gradient[x] += np.uint16(
+                        np.uint16(np.uint8(max(a, b) - min(a, b)))
+                        + np.uint16(np.uint8(max(c, d) - min(c, d)))
+                    )
+            rows[y] = np.float32(byte_sum(first)) / np.float32(width)
+            rows[y + 1] = np.float32(byte_sum(second)) / np.float32(width)
         for tx in range(tile_columns):
             start = tx * 16
-            count = np.float32((bottom - top) * (min(start + 16, width) - start))
+            across = min(start + 16, width) - start
             s = np.uint32(0)
             d = np.uint32(0)
             g = np.uint32(0)
@@ -102,7 +162,8 @@ def _luma_pass(
                 d += np.uint32(change[start + i])
                 g += np.uint32(gradient[start + i])
                 w += np.uint32(weave[start + i])
-            luma[ty, tx] = s / count
+            luma[ty, tx] = s / np.float32((bottom - top) * across)
+            count = np.float32(compared * across)
             motion[ty, tx] = d / count
             detail[ty, tx] = g / count
             comb[ty, tx] = w / count

@@ -6,7 +6,7 @@ remains: each statistic says which rows it reads.
 
 Definitions, over a luma plane Y[y, x] of code values as stored:
 
-- `histogram` [256]: number of samples of each value, rows 0, 3, 6...
+- `histogram` [256]: number of samples of each value, rows 0, 5, 10...
 - `row_mean` [H], `row_spread` [H]: mean of Y and of |Y[x]-Y[x-1]| along each row.
 - `column_mean` [W] (even rows), `column_spread` [W] (odd rows): mean of Y and of |Y[y]-Y[y-1]|.
 - `column_steps` [W] (even rows), `row_steps` [H]: isolated steps between neighbours, the mean of
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pipeline.measure.sums import byte_sum
 from pipeline.types import Float32, Look
 
 UInt8 = npt.NDArray[np.uint8]
@@ -64,8 +65,9 @@ def _look_pass(
     nz = np.zeros(padded, np.uint16)
     across_contour = np.zeros(padded, np.int16)
     down_contour = np.zeros(padded, np.int16)
-    edge = np.zeros(width + 1, np.int16)  # |Y[x]-Y[x-1]| of this row; 0 beyond both ends
-    vertical = np.zeros((3, width), np.int16)  # |Y[y]-Y[y-1]| of the last three rows
+    edge = np.zeros(width + 1, np.uint8)  # |Y[x]-Y[x-1]| of this row; 0 beyond both ends
+    vertical = np.zeros((3, width), np.uint8)  # |Y[y]-Y[y-1]| of the last three rows
+    isolated = np.zeros(width, np.uint8)
     for ty in range(tile_rows):
         top = ty * 16
         bottom = min(top + 16, height)
@@ -81,31 +83,24 @@ def _look_pass(
         for y in range(top, bottom):
             row = plane[y]
             above = plane[y - 1 if y > 0 else 0]
-            total = np.uint32(0)
-            for x in range(width):
-                total += np.uint32(row[x])
-            row_mean[y] = np.float32(total) / np.float32(width)
-            total = np.uint32(0)
+            row_mean[y] = np.float32(byte_sum(row[:width])) / np.float32(width)
             for x in range(1, width):
-                a = np.uint16(row[x])
-                b = np.uint16(row[x - 1])
-                step = np.uint16(max(a, b) - min(a, b))
-                total += np.uint32(step)
-                edge[x] = np.int16(step)
-            row_spread[y] = np.float32(total) / np.float32(max(width - 1, 1))
+                a = row[x]
+                b = row[x - 1]
+                edge[x] = np.uint8(max(a, b) - min(a, b))
+            row_spread[y] = np.float32(byte_sum(edge)) / np.float32(max(width - 1, 1))
             now = vertical[y % 3]
             one = vertical[(y + 2) % 3]
             two = vertical[(y + 1) % 3]
-            total = np.uint32(0)
             for x in range(width):
-                a = np.uint16(row[x])
-                b = np.uint16(above[x])
-                step = np.uint16(max(a, b) - min(a, b))
-                more = np.int16(2 * one[x] - two[x] - np.int16(step))
-                total += np.uint32(min(max(more, np.int16(0)), np.int16(64)))
-                now[x] = np.int16(step)
+                a = row[x]
+                b = above[x]
+                step = np.uint8(max(a, b) - min(a, b))
+                more = np.int16(np.int16(2) * np.int16(one[x]) - np.int16(two[x]) - np.int16(step))
+                isolated[x] = np.uint8(min(max(more, np.int16(0)), np.int16(64)))
+                now[x] = step
             if y > 0:
-                row_steps[y - 1] = np.float32(total) / np.float32(2 * width)
+                row_steps[y - 1] = np.float32(byte_sum(isolated)) / np.float32(2 * width)
             if y % 2 == 1:
                 for x in range(width):
                     part_spread[x] += np.uint16(now[x])
@@ -114,14 +109,18 @@ def _look_pass(
                     part_mean[x] += np.uint16(row[x])
                 for x in range(1, width):
                     d1[x] += np.uint16(edge[x])
-                    more = np.int16(2 * edge[x] - edge[x - 1] - edge[x + 1])
+                    more = np.int16(
+                        np.int16(2) * np.int16(edge[x])
+                        - np.int16(edge[x - 1])
+                        - np.int16(edge[x + 1])
+                    )
                     part_steps[x] += np.uint16(min(max(more, np.int16(0)), np.int16(64)))
                 for x in range(1, width - 1):
                     bend = np.int16(
                         np.int16(row[x - 1]) + np.int16(row[x + 1]) - np.int16(2) * np.int16(row[x])
                     )
                     d2[x] += np.uint16(max(bend, np.int16(-bend)))
-            if y % 3 == 0:
+            if y % 5 == 0:
                 for x in range(0, width - 3, 4):
                     counts[0, row[x]] += 1
                     counts[1, row[x + 1]] += 1
@@ -199,7 +198,7 @@ def _look_pass(
     before = vertical[(height + 1) % 3]
     total = np.uint32(0)
     for x in range(width):
-        total += np.uint32(min(max(2 * last[x] - before[x], 0), 64))
+        total += np.uint32(min(max(2 * np.int16(last[x]) - np.int16(before[x]), 0), 64))
     row_steps[height - 1] = np.float32(total) / np.float32(2 * width)
     even_rows = (height + 1) // 2
     for x in range(width):
