@@ -249,7 +249,18 @@ class FlashCounter:
         """Take the changes [T, count] of frames shown from `times` to `ends`."""
         weights = self._cells.weights
         shares = np.stack([(changes < 0) @ weights, (changes > 0) @ weights])
-        for n in np.flatnonzero(shares.any(axis=0)):
+        some = shares.any(axis=0)
+        # largest share that changed one way at or shortly before each frame, within these frames
+        before = np.searchsorted(times, times - CONCURRENT, side="right")
+        sums = np.pad(shares.cumsum(axis=1), ((0, 0), (1, 0)))
+        most = (sums[:, 1:] - sums[:, before]).max(axis=0)
+        # at the head of a segment the frames before are not known here: take no short cut
+        head = (times - times[0] < CONCURRENT) & (not self._first)
+        judged = some & (head | (most > self.rule.least_share))
+        # a change matters where a frame is judged soon after it, here or in the next segment
+        soon = np.append(times[judged], times[-1])
+        noted = some & (soon[np.searchsorted(soon, times)] - times < CONCURRENT)
+        for n in np.flatnonzero(noted):
             time, changed = float(times[n]), changes[n]
             for way, sign in enumerate((-1, 1)):
                 if shares[way, n]:
@@ -257,13 +268,8 @@ class FlashCounter:
                     self._changed[way, mask] = time
                     self._changed[1 - way, mask] = -np.inf  # only the latest is concurrent
                     self._waiting[way] |= mask
-            near = (times > time - CONCURRENT) & (times <= time)
-            # at the head of a segment the frames before are not known here: take no short cut
-            if time - times[0] >= CONCURRENT or self._first:
-                most = shares[:, near].sum(axis=1).max()
-                if most <= self.rule.least_share:
-                    continue
-            self._concur(time, float(ends[n]), sizes[n])
+            if judged[n]:
+                self._concur(time, float(ends[n]), sizes[n])
         self._first = False
 
     def _concur(self, time: float, end: float, size: Float32) -> None:

@@ -63,8 +63,8 @@ def _look_pass(
     d1 = np.zeros(padded, np.uint16)
     d2 = np.zeros(padded, np.uint16)
     nz = np.zeros(padded, np.uint16)
-    across_contour = np.zeros(padded, np.int16)
-    down_contour = np.zeros(padded, np.int16)
+    across_contour = np.zeros(padded, np.int8)
+    down_contour = np.zeros(padded, np.int8)
     edge = np.zeros(width + 1, np.uint8)  # |Y[x]-Y[x-1]| of this row; 0 beyond both ends
     vertical = np.zeros((3, width), np.uint8)  # |Y[y]-Y[y-1]| of the last three rows
     isolated = np.zeros(width, np.uint8)
@@ -150,25 +150,23 @@ def _look_pass(
                 first, second = plane[y - 6], plane[y - 2]
                 third, fourth = plane[y + 2], plane[y + 6]
                 for x in range(width):
-                    a, b = np.int16(first[x]), np.int16(second[x])
-                    c, d = np.int16(third[x]), np.int16(fourth[x])
-                    step = np.int16(c - b)
-                    size = np.int16(max(b, c) - min(b, c))
-                    uneven = np.int16(max(a, b) - min(a, b) + max(c, d) - min(c, d))
-                    is_step = (size >= uneven + 2) & (size <= 9) & (uneven <= 2)
-                    down_contour[x] += np.int16(is_step) * np.int16(
-                        np.int16(step > 0) - np.int16(step < 0)
-                    )
+                    a, b, c, d = first[x], second[x], third[x], fourth[x]
+                    left = np.uint8(min(np.uint8(max(a, b) - min(a, b)), np.uint8(3)))
+                    right = np.uint8(min(np.uint8(max(c, d) - min(c, d)), np.uint8(3)))
+                    uneven = np.uint8(left + right)
+                    size = np.uint8(max(b, c) - min(b, c))
+                    is_step = (size >= np.uint8(uneven + np.uint8(2))) & (size <= np.uint8(9))
+                    is_step &= uneven <= np.uint8(2)
+                    down_contour[x] += np.int8(is_step & (c > b)) - np.int8(is_step & (c < b))
                 for x in range(6, width - 6):
-                    a, b = np.int16(row[x - 6]), np.int16(row[x - 2])
-                    c, d = np.int16(row[x + 2]), np.int16(row[x + 6])
-                    step = np.int16(c - b)
-                    size = np.int16(max(b, c) - min(b, c))
-                    uneven = np.int16(max(a, b) - min(a, b) + max(c, d) - min(c, d))
-                    is_step = (size >= uneven + 2) & (size <= 9) & (uneven <= 2)
-                    across_contour[x] += np.int16(is_step) * np.int16(
-                        np.int16(step > 0) - np.int16(step < 0)
-                    )
+                    a, b, c, d = row[x - 6], row[x - 2], row[x + 2], row[x + 6]
+                    left = np.uint8(min(np.uint8(max(a, b) - min(a, b)), np.uint8(3)))
+                    right = np.uint8(min(np.uint8(max(c, d) - min(c, d)), np.uint8(3)))
+                    uneven = np.uint8(left + right)
+                    size = np.uint8(max(b, c) - min(b, c))
+                    is_step = (size >= np.uint8(uneven + np.uint8(2))) & (size <= np.uint8(9))
+                    is_step &= uneven <= np.uint8(2)
+                    across_contour[x] += np.int8(is_step & (c > b)) - np.int8(is_step & (c < b))
         for x in range(width):
             mean[x] += np.uint32(part_mean[x])
             spread[x] += np.uint32(part_spread[x])

@@ -22,8 +22,9 @@ def byte_sum(values: npt.NDArray[np.uint8]) -> np.uint32:
     total = np.uint64(0)
     for start in range(0, whole, _BLOCK):
         lanes = np.uint64(0)
-        for i in range(start, min(start + _BLOCK, whole)):
-            word = words[i]
+        part = words[start : min(start + _BLOCK, whole)]
+        for i in range(len(part)):  # from 0: an index that may be negative is not vectorised
+            word = part[i]
             lanes += (word & pairs) + ((word >> np.uint64(8)) & pairs)
         lanes = (lanes & quads) + ((lanes >> np.uint64(16)) & quads)
         total += (lanes & np.uint64(0xFFFFFFFF)) + (lanes >> np.uint64(32))
