@@ -197,7 +197,7 @@ class SoundFault(Fault):
 class FileFault(Fault):
     """Damages an encoded file: packets, timestamps, bytes."""
 
-    reads = "stream"
+    reads: ClassVar[Literal["picture", "sound", "stream"]] = "stream"
     mixes = False
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from faults import FAULTS
 from faults.base import Fault, FaultError, FileFault, Order, PictureFault, SoundFault
+from faults.delivery import PLAYLIST, SegmentMissing, deliver, in_segments
 from faults.media import Clean, Encoding, Picture, encode
 from faults.truth import DamagedFile, MaskedFrames, Severity, Truth, write_masks
 
@@ -124,9 +124,15 @@ def damage(
     for fault in faults:
         if isinstance(fault, PictureFault) and pictures is not None:
             pictures = fault.pictures(pictures)
-    of_files = [fault for fault in faults if isinstance(fault, FileFault)]
+    # the faults of a playlist come last: before them it is one transport stream
+    of_files = sorted(
+        (fault for fault in faults if isinstance(fault, FileFault)),
+        key=lambda fault: isinstance(fault, SegmentMissing),
+    )
+    is_playlist = target.suffix.lower() == PLAYLIST
+    suffix = ".ts" if is_playlist else target.suffix
     with tempfile.TemporaryDirectory(prefix="vidette-") as folder:
-        made = Path(folder) / f"0{target.suffix}"
+        made = Path(folder) / f"0{suffix}"
         encode(
             made,
             pictures,
@@ -134,13 +140,14 @@ def damage(
             rate=clean.rate,
             sample_rate=clean.sample_rate,
             layout=clean.layout,
-            encoding=encoding,
+            encoding=in_segments(encoding, clean.rate) if is_playlist else encoding,
         )
         for number, fault in enumerate(of_files, 1):
-            after = Path(folder) / f"{number}{target.suffix}"
+            last = target.suffix if isinstance(fault, SegmentMissing) else suffix
+            after = Path(folder) / f"{number}{last}"
             fault.file(made, after)
             made = after
-        shutil.copyfile(made, target)
+        deliver(made, target)
     return _truth(clean, target, faults)
 
 
