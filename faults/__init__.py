@@ -14,19 +14,19 @@ from faults.card import ColorBarsFault, SlateFault, SolidColorFault
 from faults.click import ClickFault
 from faults.clipping import ClippingFault, DistortionFault
 from faults.combing import CombingFault
-from faults.corruption import BlockCorruption
+from faults.corruption import BlockCorruptionFault
 from faults.dc_offset import DcOffsetFault
 from faults.dead_channel import DeadChannelFault
 from faults.decode_error import DecodeErrorFault
-from faults.delivery import SegmentMissing
+from faults.delivery import SegmentMissingFault
 from faults.dropout import DropoutFault
 from faults.flashing import FlashingFault
-from faults.format_change import FormatChange
+from faults.format_change import FormatChangeFault
 from faults.freeze import FreezeFault, PartialFreezeFault
 from faults.glitch import GlitchFault
 from faults.hiss import HissFault
 from faults.hum import HumFault
-from faults.lengths import AvLengthMismatch, MissingStream, Truncated
+from faults.lengths import AvLengthMismatchFault, MissingStreamFault, TruncatedFault
 from faults.level_jump import LevelJumpFault
 from faults.levels import IllegalLevelsFault
 from faults.loudness import LoudnessFault, TruePeakFault
@@ -36,10 +36,10 @@ from faults.phase import FalseStereoFault, PhaseInversionFault
 from faults.pumping import PumpingFault
 from faults.silence import SilenceFault
 from faults.smear import DecoderSmearFault
-from faults.sync import AvDrift, AvOffset, AvStep
+from faults.sync import AvDriftFault, AvOffsetFault, AvStepFault
 from faults.tearing import TearingFault
 from faults.test_tone import TestToneFault
-from faults.timing import TimestampGap, TimestampJump
+from faults.timing import TimestampGapFault, TimestampJumpFault
 
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
@@ -84,18 +84,18 @@ FAULTS: dict[str, type[Fault]] = {
         LoudnessFault,
         TruePeakFault,
         # picture and sound
-        AvOffset,
-        AvDrift,
-        AvStep,
+        AvOffsetFault,
+        AvDriftFault,
+        AvStepFault,
         # stream
-        BlockCorruption,
+        BlockCorruptionFault,
         DecodeErrorFault,
-        TimestampGap,
-        TimestampJump,
-        AvLengthMismatch,
-        Truncated,
-        MissingStream,
-        FormatChange,
-        SegmentMissing,
+        TimestampGapFault,
+        TimestampJumpFault,
+        AvLengthMismatchFault,
+        TruncatedFault,
+        MissingStreamFault,
+        FormatChangeFault,
+        SegmentMissingFault,
     )
 }

@@ -13,7 +13,7 @@ import numpy as np
 
 from faults import FAULTS
 from faults.base import Fault, FaultError, FileFault, Order, PictureFault, SoundFault
-from faults.delivery import PLAYLIST, SegmentMissing, deliver, in_segments
+from faults.delivery import PLAYLIST, SegmentMissingFault, deliver, in_segments
 from faults.media import Clean, Encoding, Picture, encode
 from faults.truth import DamagedFile, MaskedFrames, Severity, Truth, write_masks
 
@@ -127,7 +127,7 @@ def damage(
     # the faults of a playlist come last: before them it is one transport stream
     of_files = sorted(
         (fault for fault in faults if isinstance(fault, FileFault)),
-        key=lambda fault: isinstance(fault, SegmentMissing),
+        key=lambda fault: isinstance(fault, SegmentMissingFault),
     )
     is_playlist = target.suffix.lower() == PLAYLIST
     suffix = ".ts" if is_playlist else target.suffix
@@ -143,7 +143,7 @@ def damage(
             encoding=in_segments(encoding, clean.rate) if is_playlist else encoding,
         )
         for number, fault in enumerate(of_files, 1):
-            last = target.suffix if isinstance(fault, SegmentMissing) else suffix
+            last = target.suffix if isinstance(fault, SegmentMissingFault) else suffix
             after = Path(folder) / f"{number}{last}"
             fault.file(made, after)
             made = after

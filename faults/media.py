@@ -190,10 +190,11 @@ class Encoding:
 
 # suffix -> video codec, its options, audio codec; near transparent, so that only the fault shows
 _VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
+_QSCALE_3 = {"flags": "+qscale", "global_quality": str(3 * 118)}  # 118: FF_QP2LAMBDA
 _CODECS: dict[str, tuple[str, dict[str, str], str]] = {
     ".webm": ("libvpx-vp9", _VP9, "libopus"),
-    ".mpg": ("mpeg2video", {"qscale": "3"}, "ac3"),
-    ".avi": ("mpeg4", {"qscale": "3"}, "ac3"),
+    ".mpg": ("mpeg2video", _QSCALE_3, "ac3"),
+    ".avi": ("mpeg4", _QSCALE_3, "ac3"),
     ".wav": ("", {}, "pcm_s16le"),
     ".flac": ("", {}, "flac"),
     ".mp3": ("", {}, "mp3"),

@@ -124,7 +124,12 @@ def _examine(
         coverage.problems.append(_INTERRUPTED.model_copy(update={"time": position}))
     panel.finish()
     asset.duration = position
-    result.defects = events.defects(panel.found)
+    least = settings.min_confidence
+    result.defects = [
+        defect
+        for defect in events.defects(panel.found)
+        if defect.confidence >= least.get(defect.kind, 0.0)
+    ]
     result.measurements = panel.measurements
     result.timelines = timeline.result()
     coverage.problems += panel.problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,6 +19,7 @@ from pipeline.detectors import DETECTORS
 from pipeline.detectors.base import DetectorSettings
 from pipeline.errors import UsageError
 from pipeline.source import Limits
+from pipeline.types import Kind
 
 
 class Settings(BaseModel):
@@ -34,6 +35,10 @@ class Settings(BaseModel):
     limits: Limits = Field(default_factory=Limits)
     detectors: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per detector: its settings"
+    )
+    min_confidence: dict[Kind, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="per kind of defect: what is less confident is not reported",
     )
 
     @field_validator("only", "skip")

@@ -6,6 +6,7 @@ import pytest
 
 from faults.media import Clean
 from tests import media
+from tests.faults.stream import Maker
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,9 @@ def clean_clip(tmp_path_factory) -> Clean:
 def clean_pictures(clean_clip):
     """Its frames."""
     return list(clean_clip.pictures())
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory) -> Maker:
+    """Damages a small clip by faults of files."""
+    return Maker(tmp_path_factory.mktemp("streams"))

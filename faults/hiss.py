@@ -1,0 +1,51 @@
+"""Hiss: broadband noise under the programme."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from faults.sound import PartFault, amplitude, programme_level
+from faults.truth import Severity
+from pipeline.types import Float32, Float64, Kind
+
+
+class HissFault(PartFault):
+    """A microphone amplifier at full gain, tape, a noisy line.
+
+    White or pink noise, of its own in every channel. The ladder is the ratio of the programme
+    (RMS of the stretch without its pauses) to the noise; quality.md A6 proposes 30 dB as the
+    threshold and noise at 0 to 40 dB for tests.
+    """
+
+    name = "hiss"
+    kind = Kind.HISS
+    summary = "White or pink noise under the programme"
+    lengths = (2.5, 5.5)
+    ladder = {
+        Severity.VERY_SUBTLE: {"snr_db": 32.0},
+        Severity.SUBTLE: {"snr_db": 25.0},
+        Severity.NOTICEABLE: {"snr_db": 18.0},
+        Severity.VERY_NOTICEABLE: {"snr_db": 10.0},
+    }
+
+    def change(self, part: Float32, rate: int) -> Float32:
+        """As in PartFault."""
+        colour = str(self.rng.choice(["white", "pink"]))
+        noise = self.rng.normal(0, 1, part.shape)
+        if colour == "pink":
+            noise = _pink(noise, rate)
+        floor = programme_level(part, rate) - self.parameters["snr_db"]
+        self.parameters |= {"colour": colour, "level_dbfs": floor}
+        noise *= amplitude(floor) / np.sqrt(np.square(noise).mean())
+        part += noise.astype(np.float32)
+        return part
+
+
+def _pink(noise: Float64, rate: int) -> Float64:
+    """The noise with 3 dB less an octave, above 20 Hz."""
+    spectrum = scipy.fft.rfft(noise, axis=1)
+    frequency = np.arange(spectrum.shape[1]) * rate / noise.shape[1]
+    spectrum *= 1 / np.sqrt(np.maximum(frequency, 20.0))
+    out: Float64 = scipy.fft.irfft(spectrum, noise.shape[1], axis=1)
+    return out

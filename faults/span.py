@@ -1,0 +1,122 @@
+"""Picture faults that change the frames of an interval together: each may depend on others."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from faults.base import PictureFault
+from faults.media import Picture
+from faults.truth import MaskedFrames
+from pipeline.types import Kind, Region
+
+
+class SpanFault(PictureFault):
+    """Changes the frames of the interval together; the truth is where they did change.
+
+    What shows in motion only does not show in a still picture: then there is no truth.
+
+    Attributes:
+        before: the last frame before the interval, None at the start.
+    """
+
+    # Changed frames that lie further apart (in frames) are truths of their own.
+    spacing: ClassVar[float] = float("inf")
+
+    before: Picture | None = None
+
+    @abstractmethod
+    def span(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Yield the damaged frames of the interval, as many as come in and in their order."""
+
+    def region(self) -> Region | None:
+        """The part of the picture that is damaged; None: all of it."""
+        return None
+
+    def masked(self) -> MaskedFrames | None:
+        """Where frames were damaged, if neither everywhere nor in one rectangle."""
+        return None
+
+    def alias(self) -> tuple[Kind, ...]:
+        """As `also`, for what was drawn."""
+        return self.also
+
+    def chosen(self, picture: Picture) -> bool:
+        """Whether a frame is of the interval; called once for each frame, in order."""
+        return self.inside(picture.time)
+
+    def pictures(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """As in PictureFault."""
+        for chosen, group in itertools.groupby(pictures, key=self.chosen):
+            if chosen:
+                yield from self._watched(group)
+                continue
+            for picture in group:
+                self.before = picture
+                yield picture
+
+    def _watched(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        waiting: deque[Picture] = deque()
+
+        def counted() -> Iterator[Picture]:
+            for picture in pictures:
+                waiting.append(picture)
+                yield picture
+
+        start = end = None
+        largest = 0.0
+        for damaged in self.span(counted()):
+            clean = waiting.popleft()
+            yield damaged
+            if same(clean, damaged):
+                continue
+            if start is not None and end is not None:
+                apart = (clean.time - end) / clean.duration + 1
+                if apart > self.spacing + 0.5:
+                    self._record(start, end, largest)
+                    start, largest = None, 0.0
+            start = clean.time if start is None else start
+            end = clean.time + clean.duration
+            largest = max(largest, difference(clean, damaged))
+        if start is not None and end is not None:
+            self._record(start, end, largest)
+
+    def _record(self, start: float, end: float, largest: float) -> None:
+        self.did(
+            start,
+            end,
+            region=self.region(),
+            masked=self.masked(),
+            also=self.alias(),
+            difference=largest,
+        )
+
+
+def same(one: Picture, other: Picture) -> bool:
+    """Whether two pictures show exactly the same."""
+    return all(
+        a is b or np.array_equal(a, b)
+        for a, b in ((one.luma, other.luma), (one.cb, other.cb), (one.cr, other.cr))
+    )
+
+
+def difference(one: Picture, other: Picture) -> float:
+    """Mean absolute difference of luma, in code values."""
+    return float(np.abs(one.luma.astype(np.int16) - other.luma).mean())
+
+
+def ahead(pictures: Iterator[Picture], count: int) -> Iterator[tuple[Picture, Picture]]:
+    """Each frame with the one `count` frames later, or with the last one there is."""
+    held: deque[Picture] = deque()
+    for picture in pictures:
+        held.append(picture)
+        if len(held) > count:
+            yield held.popleft(), picture
+    last = held[-1] if held else None
+    while held and last is not None:
+        yield held.popleft(), last
