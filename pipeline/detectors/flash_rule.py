@@ -200,30 +200,51 @@ class RedChanges:
         """Take the next frames, linear RGB [T, count, 3]; returns where they turned to red (1) and
         left it (-1), and the size of the last whole change as of each frame.
         """
-        changes, sizes = np.empty(values.shape[:2], np.int8), np.empty(values.shape[:2], np.float32)
-        for n, rgb in enumerate(values):
-            changes[n] = self._add(rgb)
-            sizes[n] = self._size
+        total = values.sum(axis=2)
+        lit = total > DARKEST_RED
+        saturated = lit & (values[..., 0] >= self.ratio * total)
+        xyz = values @ XYZ.T
+        below = np.maximum(xyz @ np.array([1, 15, 3], np.float32), 1e-6)
+        colour = np.stack([4 * xyz[..., 0] / below, 9 * xyz[..., 1] / below], axis=-1)
+        colour[~lit] = WHITE  # black has no colour of its own
+        redness = _redness(colour)
+        changes, sizes = np.zeros(total.shape, np.int8), np.empty(total.shape, np.float32)
+        active = saturated.any(axis=0) | self._red
+        sizes[:, ~active] = self._size[~active]
+        self._keep_least(np.flatnonzero(~active), colour, redness)
+        cells = np.flatnonzero(active)
+        for n in range(len(values) if len(cells) else 0):
+            changes[n, cells] = self._add(
+                cells, saturated[n, cells], colour[n, cells], redness[n, cells]
+            )
+            sizes[n, cells] = self._size[cells]
         return changes, sizes
 
-    def _add(self, rgb: Float32) -> Ways:
-        total = rgb.sum(axis=1)
-        lit = total > DARKEST_RED
-        saturated = lit & (rgb[:, 0] >= self.ratio * total)
-        xyz = rgb @ XYZ.T
-        below = xyz @ np.array([1, 15, 3], np.float32)
-        safe = np.maximum(below, 1e-6)
-        colour = np.stack([4 * xyz[:, 0] / safe, 9 * xyz[:, 1] / safe], axis=1)
-        colour[~lit] = WHITE  # black has no colour of its own
-        away = np.hypot(*(colour - self._turn).T)
-        turned = (saturated != self._red) & (away > self.distance)
+    def _keep_least(self, cells: npt.NDArray[np.intp], colour: Float32, redness: Float32) -> None:
+        """Of cells that are never red here: the least red that a next transition starts from."""
+        least = redness[:, cells].argmin(axis=0)
+        further = redness[least, cells] < _redness(self._turn[cells])
+        self._turn[cells[further]] = colour[least, cells][further]
+
+    def _add(
+        self, cells: npt.NDArray[np.intp], saturated: Mask, colour: Float32, redness: Float32
+    ) -> Ways:
+        red, turn = self._red[cells], self._turn[cells]
+        away = np.hypot(colour[:, 0] - turn[:, 0], colour[:, 1] - turn[:, 1])
+        turned = (saturated != red) & (away > self.distance)
         # what the next transition starts from: the reddest red, or the least red of the rest
-        before, now = np.hypot(*(self._turn - RED).T), np.hypot(*(colour - RED).T)
-        further = np.where(self._red, now < before, now > before) & (saturated == self._red)
-        self._red ^= turned
-        self._size[turned] = away[turned]
-        self._turn[turned | further] = colour[turned | further]
+        before = _redness(turn)
+        further = np.where(red, redness > before, redness < before) & (saturated == red)
+        self._red[cells] = red ^ turned
+        self._size[cells[turned]] = away[turned]
+        kept = turned | further
+        self._turn[cells[kept]] = colour[kept]
         return np.where(turned, np.where(saturated, 1, -1), 0).astype(np.int8)
+
+
+def _redness(colour: Float32) -> Float32:
+    """How near colours u'v' [..., 2] come to the red primary: 0 for it, negative for the rest."""
+    return np.asarray(-np.hypot(colour[..., 0] - RED[0], colour[..., 1] - RED[1]))
 
 
 class FlashCounter:
