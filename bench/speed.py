@@ -4,11 +4,12 @@
 
 Without --clip it makes two 1080p30 H.264 clips with AAC sound of a minute (12 s of pans, cuts and
 grain, five times over): one at 7 Mb/s, as services deliver 1080p, and one at 2.5 Mb/s, where
-decoding costs least and every ratio looks worst. CPU seconds are user + system of all threads, start-up after the imports included. Each
-round runs every contestant once, in turn, in a process of its own; a ratio is taken inside a round,
-and the table has the median of the rounds. FFmpeg's whole set of filters sees the first 6 s alone
-(it takes minutes), as a ratio to FFmpeg's decoding of the same. Needs nothing but the project;
-FFmpeg's rows need `ffmpeg` (the Debian package) and are left out without it.
+decoding costs least and every ratio looks worst. CPU seconds are user + system of all threads,
+start-up after the imports included. Each round runs every contestant once, in turn, in a process of
+its own; a ratio is taken inside a round, and the table has the median of the rounds. FFmpeg's whole
+set of filters sees the first 6 s alone (it takes minutes), as a ratio to FFmpeg's decoding of the
+same. Needs nothing but the project; FFmpeg's rows need `ffmpeg` (the Debian package) and are left
+out without it.
 """
 
 from __future__ import annotations
