@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint format bench docs docs-check lock clean
+.PHONY: help setup demo test test-slow lint format bench bench-accuracy docs docs-check lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 17
 
 setup: $(READY)  ## make the virtual environment (about 5 GB: torch comes with CUDA)
 
@@ -39,6 +39,9 @@ format: $(READY)  ## mend what ruff can mend
 
 bench: $(READY)  ## speed, as ratios to decoding and to FFmpeg's filters in one run
 	$(BIN)/python -m bench.speed
+
+bench-accuracy: $(READY)  ## accuracy beside FFmpeg's filters: MEDIA=folders ARGS="--split test --quick"
+	$(BIN)/python -m bench.accuracy $(MEDIA) $(ARGS)
 
 docs: $(READY)  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py

@@ -32,13 +32,18 @@ AROUND = 12  # frames on each side that make the context of a frame: half a seco
 NEAR = 4  # frames on each side that a repeat or a jump is compared with
 CODING_NOISE = 0.3  # code values: change of the tile means that coding gives a repeated frame
 UNSTEADY = 0.5  # median |log ratio| of neighbouring steps: no smooth motion that could stutter
-UNEVEN = 2.5  # largest step to smallest step around a jump
+# Largest step to smallest step around a jump, and the steps before it to those after: a jump that
+# is higher than `jump_ratio` by a factor may stand in motion that is as much less even.
+UNEVEN = 2.5
+CHANGES = 2.0
+LEAST_HEIGHT = 4.0  # in units of min_motion, of a jump in motion that is slower than that
 LEAST_SPREAD = 0.06  # of the logarithm of change: motion is never steadier than this
 MAX_MISSING = 25.0  # steps: 16 missing frames of the ladder, with a margin; above, an edit
 # Correlation of the tile maps on both sides, at the best shift, by itself and plus half of that of
 # SAME_PLACE: cuts stay below. Calibrated on frames deleted from nine clips and on cuts in 119.
 ALIKE = 0.78
 BOTH_ALIKE = 0.9
+PLAIN = 2.0  # code values: spread of the tiles of a picture that cannot show motion: black, white
 SAME_PLACE = 0.1  # correlation of where the jump and the steps around it change the picture
 MAX_SHIFT = 10  # tiles, 160 pixels: 16 frames of a pan at 10 pixels a frame
 
@@ -218,6 +223,7 @@ class CadenceDetector(PictureDetector):
             or min(repeats / len(still[around]), others) > settings.max_repeats
             or _unsteadiness(change[around][~still[around]]) > UNSTEADY
             or length > settings.max_hold
+            or float(self._luma[first].std()) < PLAIN  # the middle of a fade
         ):
             return
         jump = float(change[stop]) / level
@@ -234,14 +240,18 @@ class CadenceDetector(PictureDetector):
         near = np.delete(change[first:stop], NEAR)
         level, top = float(np.median(near)), float(near.max())
         height = float(change[index])
+        clear = height / max(settings.jump_ratio * top, 1e-6)
+        slow = level < settings.min_motion
+        sides = float(np.median(near[:NEAR])), float(np.median(near[NEAR:]))
         if (
-            level < settings.min_motion
-            or height < settings.jump_ratio * top
+            clear < 1
+            or level < settings.min_motion / 2
+            or (slow and height < LEAST_HEIGHT * settings.min_motion)
             or height > MAX_MISSING * level
-            or still[first:stop].any()  # held and caught up: a repeat
-            or top > UNEVEN * float(near.min())
-            or max(np.median(near[:NEAR]), np.median(near[NEAR:]))
-            > 2 * min(np.median(near[:NEAR]), np.median(near[NEAR:]))
+            # held and caught up: a repeat; a step is small only in comparison next to a high jump
+            or (still[first:stop] & (np.arange(first, stop) != index)).any()
+            or top > UNEVEN * clear * float(near.min())
+            or max(sides) > CHANGES * clear * min(sides)
         ):
             return []
         around = np.delete(change, index)[max(index - AROUND, 1) : index + AROUND]

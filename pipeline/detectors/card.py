@@ -30,7 +30,11 @@ GREY = 12.0  # chroma within which a colour is a grey
 FADE_STEP = 0.6  # share of the difference to the card that the last frame before it still has
 SLATE_SHARE = 0.6  # of the tiles of a slate are its plain background
 SLATE_MOTION = 0.3  # mean frame difference of a slate, code values
-CUT = 12.0  # least mean change of luma at a cut to a slate, code values
+# A tile of a slate that moves: a speaker beside a slide is 6 % of the tiles (7 clips), key
+# frames refresh letters in single frames.
+SLATE_TILE_MOTION = 1.0  # code values
+SLATE_MOVING = 0.01  # share of the tiles
+CUT = 12.0  # least mean change at a cut to or from a slate: of luma and half that of Cb and of Cr
 
 # Cb, Cr minus 128 of the 75 % bars in 8-bit limited range (BT.801, SMPTE EG 1), left to right:
 # yellow, cyan, green, magenta, red, blue; after white or grey. BT.601, then BT.709.
@@ -138,13 +142,17 @@ class CardDetector(PictureDetector):
         }
         self._first = True
         self._recent: deque[float] = deque(maxlen=12)  # mean luma of the last frames
-        self._last: Float32 | None = None
+        self._last: tuple[Float32, Float32, Float32] | None = None
+        # times of the last frames that began as after a cut: a run is known to have ended only GAP
+        # after its end, perhaps in the next segment
+        self._cuts: deque[float] = deque(maxlen=64)
         self._color = (0.0, 128.0, 128.0)
         self._now = 0.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         times, durations = picture.frames["time"], shown(picture.frames)
+        self._cuts.extend(float(times[n]) for n in self._cut_frames(picture))
         solid = self._solid(picture)
         bars = self._bars(picture)
         slate = self._slate(picture) & ~solid & ~bars
@@ -157,11 +165,11 @@ class CardDetector(PictureDetector):
             entries = [self._entry(picture, n) for n in _beginnings(holds)]
             track = self._tracks[kind]
             for run, entry in track.feed(times, durations, holds, entries):
-                cut = self._cut_at(picture, run.end)
+                cut = self._cut_at(run.end)
                 found += self._observe(kind, run, entry, cut=cut, to_end=False)
         self._first = False
         self._recent.extend(float(value) for value in picture.frames["luma"])
-        self._last = picture.luma[-1]
+        self._last = (picture.luma[-1], picture.cb[-1], picture.cr[-1])
         self._now = float(times[-1] + durations[-1])
         return found
 
@@ -236,15 +244,22 @@ class CardDetector(PictureDetector):
         holds &= frames["detail"] <= 30
         if not holds.any():
             return holds
-        some = sampled(picture.luma)
-        levels = some[:, some.shape[1] // 2]
-        holds &= (np.abs(some - levels[:, None]) <= 2).mean(axis=1) >= 0.9 * SLATE_SHARE
         for n in np.flatnonzero(holds):
-            alike = np.abs(picture.luma[n] - levels[n]) <= 2
-            alike &= picture.detail[n] <= PLAIN_DETAIL
+            plain = picture.detail[n] <= PLAIN_DETAIL
+            if np.count_nonzero(plain) < SLATE_SHARE * plain.size:
+                holds[n] = False
+                continue
+            # the first frame of a slate moves against the programme before it
+            still = picture.motion[n if frames["motion"][n] <= SLATE_MOTION else n + 1]
+            moving = np.count_nonzero(still > SLATE_TILE_MOTION)
+            alike = plain & (np.abs(picture.luma[n] - _ground(picture.luma[n], plain)) <= 2)
             text = picture.detail[n] > 10
             share = np.count_nonzero(alike) / alike.size
-            holds[n] = share >= SLATE_SHARE and np.count_nonzero(text) >= 0.01 * text.size
+            holds[n] = (
+                share >= SLATE_SHARE
+                and moving <= SLATE_MOVING * still.size
+                and np.count_nonzero(text) >= 0.01 * text.size
+            )
         return holds
 
     def _entry(self, picture: PictureStatistics, n: int) -> _Entry:
@@ -256,13 +271,27 @@ class CardDetector(PictureDetector):
             level = float(frames["luma"][n])
             most = max(abs(value - level) for value in before)
             faded = most > 8 and abs(before[-1] - level) < FADE_STEP * most
-        return _Entry(start, self._first and n == 0, self._cut_at(picture, start), faded)
+        return _Entry(start, self._first and n == 0, self._cut_at(start), faded)
 
-    def _cut_at(self, picture: PictureStatistics, time: float) -> bool:
+    def _cut_frames(self, picture: PictureStatistics) -> list[int]:
+        """The frames that differ from the one before as after a cut."""
+        found = []
+        for n in map(int, np.flatnonzero(picture.frames["motion"] >= CUT / 3)):
+            maps = picture.luma[n], picture.cb[n], picture.cr[n]
+            before = self._last
+            if n > 0:
+                before = picture.luma[n - 1], picture.cb[n - 1], picture.cr[n - 1]
+            if before is None:
+                continue
+            luma, cb, cr = (float(np.abs(a - b).mean()) for a, b in zip(maps, before, strict=True))
+            if luma + (cb + cr) / 2 >= CUT:
+                found.append(n)
+        return found
+
+    def _cut_at(self, time: float) -> bool:
         """Whether the frame at `time` differs from the one before as after a cut."""
-        n = int(np.argmin(np.abs(picture.frames["time"] - time)))
-        before = picture.luma[n - 1] if n > 0 else self._last
-        return before is None or float(np.abs(picture.luma[n] - before).mean()) >= CUT
+        near = 0.4 / self.format.frame_rate
+        return any(abs(cut - time) <= near for cut in self._cuts)
 
     def _observe(
         self, kind: Kind, run: Run, entry: _Entry, *, cut: bool, to_end: bool
@@ -299,6 +328,20 @@ class CardDetector(PictureDetector):
                 peak=(run.start + run.end) / 2,
             )
         ]
+
+
+def _ground(luma: Float32, plain: np.ndarray) -> Float32:
+    """The background of a slate [th, 1]: the median of each row of tiles, smooth from row to row.
+
+    One level, or a shade from top to bottom: a straight line through the rows.
+    """
+    rows = np.flatnonzero(plain.mean(axis=1) > 0.3)
+    levels = np.array([np.median(luma[row, plain[row]]) for row in rows])
+    if len(rows) < 3:
+        return np.full((len(luma), 1), np.median(luma[plain]), np.float32)
+    slope, level = np.polyfit(rows, levels, 1)
+    line: Float32 = (level + slope * np.arange(len(luma))[:, None]).astype(np.float32)
+    return line
 
 
 def _beginnings(holds: np.ndarray) -> np.ndarray:

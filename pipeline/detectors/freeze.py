@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.detectors.arrival import fades, sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
@@ -26,7 +27,8 @@ from pipeline.types import (
 # 30, with grain of sigma 0 to 10 added after the freeze; not swept.
 HISTORY = 0.9  # seconds before a stillness that tell whether there was motion, a cut or a fade
 HISTORY_FRAMES = 64  # bounds memory at high rates
-EDGE = 0.22  # tickers and clocks lie in the outer parts of the height
+EDGE = 0.22  # tickers lie in the outer parts of the height
+CORNER = 0.36  # speakers and clocks in the outer parts of height and width: up to 0.3 at 0.05
 ANCHOR_FRAMES = 8  # the still picture is the mean of its first frames: less noise
 POP_APART = 4  # frames: a refresh of the still picture by a key frame is not followed by motion
 POP_TILE = 14.0  # code values: a tile that steps by more has new content
@@ -161,9 +163,7 @@ class FreezeDetector(PictureDetector):
 
     def __init__(self, settings: FreezeSettings, picture_format: PictureFormat) -> None:
         super().__init__(settings, picture_format)
-        rows, _ = picture_format.tiles
-        edge = int(rows * EDGE) if rows >= 5 else 0
-        self._centre = slice(edge, rows - edge)
+        self._centre = _centre(*picture_format.tiles)
         self._past: deque[Float32] = deque(maxlen=HISTORY_FRAMES)
         self._past_times: deque[float] = deque(maxlen=HISTORY_FRAMES)
         self._still: _Still | None = None
@@ -181,10 +181,10 @@ class FreezeDetector(PictureDetector):
         np.subtract(luma[0], luma[0] if self._last is None else self._last, out=changes[0])
         np.subtract(luma[1:], luma[:-1], out=changes[1:])
         np.abs(changes, out=changes)
-        # a ticker must not count: the outer rows are judged apart
-        steps = changes[:, self._centre].mean(axis=(1, 2))
+        # tickers, clocks and speakers must not count: where they lie is judged apart
+        steps = changes.reshape(len(luma), -1)[:, self._centre].mean(axis=1)
         times, durations = picture.frames["time"], shown(picture.frames)
-        motion = picture.motion[:, self._centre].mean(axis=(1, 2))
+        motion = picture.motion.reshape(len(luma), -1)[:, self._centre].mean(axis=1)
         found = []
         for n, time in enumerate(times):
             # a key frame differs, and the next frame does not: grain differs every time
@@ -229,7 +229,7 @@ class FreezeDetector(PictureDetector):
         np.subtract(luma, still.anchor, out=self._scratch)
         np.abs(self._scratch, out=self._scratch)
         np.greater(self._scratch, np.float32(tolerance), out=self._away)
-        centre = self._away[self._centre]
+        centre = self._away.ravel()[self._centre]
         if np.count_nonzero(centre) <= settings.moving_share * centre.size:
             still.quiet += step <= QUIET_STEP + QUIET_RATIO * motion
             self._stay(still, time, luma, noise)
@@ -271,9 +271,9 @@ class FreezeDetector(PictureDetector):
         """Whether a frame that left the anchor may be a refresh of the same picture."""
         if still.frames <= POP_APART or step > POP_MEAN or still.origin is None:
             return False
-        if float(changes[self._centre].max()) > POP_TILE:
+        if float(changes.ravel()[self._centre].max()) > POP_TILE:
             return False
-        drift = np.abs(luma[self._centre] - still.origin[self._centre])
+        drift = np.abs(luma - still.origin).ravel()[self._centre]
         return bool(np.count_nonzero(drift > POP_TILE / 2) <= 0.01 * drift.size)
 
     def _close(self, still: _Still, end: float) -> Observation | None:
@@ -338,12 +338,28 @@ class FreezeDetector(PictureDetector):
         return confidence
 
 
-def _look_back(still: _Still, tolerance: float, centre: slice) -> _Before:
+def _centre(rows: int, columns: int) -> npt.NDArray[np.intp]:
+    """Flat indices of the tiles in which a partly frozen picture stands still."""
+
+    def outer(count: int, share: float) -> npt.NDArray[np.bool_]:
+        edge = int(count * share + 0.5) if count >= 5 else 0
+        place = np.arange(count)
+        return (place < edge) | (place >= count - edge)
+
+    corners = outer(rows, CORNER)[:, None] & outer(columns, CORNER)
+    # rounded down: few rows must not all be edges
+    edge = int(rows * EDGE) if rows >= 5 else 0
+    strips = np.zeros((rows, 1), bool)
+    strips[:edge] = strips[rows - edge :] = True
+    return np.flatnonzero(~(corners | strips))
+
+
+def _look_back(still: _Still, tolerance: float, centre: npt.NDArray[np.intp]) -> _Before:
     """What came before a stillness, and when the picture stopped.
 
     An encoder takes some frames to settle on a picture that stopped: they count as still.
     """
-    times, maps = still.past_times, [one[centre] for one in still.past]
+    times, maps = still.past_times, [one.ravel()[centre] for one in still.past]
     changes = [np.abs(b - a) for a, b in itertools.pairwise(maps)]
     steps = [float(change.mean()) for change in changes]  # steps[n]: to maps[n + 1]
     first = len(maps) - 1  # the frame that is repeated
@@ -356,7 +372,7 @@ def _look_back(still: _Still, tolerance: float, centre: slice) -> _Before:
     stop = times[first + 1] if first + 1 < len(times) else still.second
     if first < 3:
         return _Before(stop, none=True)
-    away = [np.abs(one - still.anchor[centre]) for one in maps[:first]]
+    away = [np.abs(one - still.anchor.ravel()[centre]) for one in maps[:first]]
     excess = np.array([float(np.maximum(one - tolerance, 0).mean()) for one in away])
     mean = float(excess.mean())
     arrival = list(zip(maps[: first + 1], times, strict=False))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faults.lookalikes import LOOKALIKES
+from faults.media import Clean, encode
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -124,3 +126,11 @@ def test_tiny_pictures_and_short_streams(tmp_path):
     for size, count in (((16, 16), 40), ((2, 2), 3), ((64, 48), 1)):
         frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
         assert _examined(tmp_path, frames).defects == []
+
+
+@pytest.mark.parametrize("name", ["fade_through_black", "fade_through_white"])
+def test_the_middle_of_a_fade_is_no_repeat(tmp_path, name):
+    clean = Clean(media.write(tmp_path / "clean.mp4", media.scene(6.0, 320, 180, cuts=0)))
+    fade = LOOKALIKES[name](clean, 1)
+    encode(tmp_path / "a.mp4", fade.pictures(clean.pictures()), None, rate=clean.rate)
+    assert not of_kind(examine(tmp_path / "a.mp4", "cadence"), "repeated_frames")

@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from faults.card import SlateFault
+from faults.damage import damage, place
+from faults.lookalikes import LOOKALIKES
+from faults.media import Clean, encode
+from faults.truth import Severity
 from pipeline.types import Kind
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
@@ -177,3 +182,25 @@ def test_real_clip():
 def test_tiny_pictures(tmp_path):
     frames = [np.full((2, 2, 3), (0, 0, 200), np.uint8)] * 25
     assert len(of_kind(look(tmp_path, frames), Kind.SOLID_COLOR)) == 1
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    path = tmp_path_factory.mktemp("longer") / "clean.mp4"
+    return Clean(media.write(path, media.scene(8.0, 320, 180, cuts=0)))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_slates_on_a_shade_and_that_end_with_a_segment(tmp_path, longer, seed, monkeypatch):
+    monkeypatch.setattr(SlateFault, "_GROUNDS", ((120, 10, 20),))
+    order = place("slate", Severity.SUBTLE, longer, seed, at=(2.0, 6.0))
+    truth = damage(longer, tmp_path / "a.mp4", [order]).truths[0]
+    assert truth.parameters["gradient"] == (seed == 1)
+    slate = only_one(examine(tmp_path / "a.mp4", "card"), Kind.SLATE)
+    assert_interval(slate, truth.start, truth.end)
+
+
+def test_a_slide_beside_a_live_speaker_is_no_slate(tmp_path, longer):
+    lecture = LOOKALIKES["slide_with_speaker"](longer, 1)
+    encode(tmp_path / "a.mp4", lecture.pictures(longer.pictures()), None, rate=longer.rate)
+    assert not of_kind(examine(tmp_path / "a.mp4", "card"), Kind.SLATE)

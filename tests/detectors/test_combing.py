@@ -8,8 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from faults.damage import damage, place
+from faults.media import Clean
+from faults.truth import Severity
 from tests import media
-from tests.findings import assert_interval, examine, only_one
+from tests.findings import assert_interval, examine, of_kind, only_one
 
 FRAMES = media.scene(4, cuts=0, speed=4, seed=4)
 
@@ -140,3 +143,10 @@ def test_tiny_pictures_and_short_streams(tmp_path):
     for size, count in (((16, 16), 30), ((2, 2), 3), ((64, 48), 1)):
         frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
         assert _examined(tmp_path, frames).defects == []
+
+
+def test_strong_noise_is_no_combing(tmp_path):
+    clean = Clean(media.write(tmp_path / "clean.mp4", media.scene(5.0, 320, 180, cuts=0)))
+    order = place("noise", Severity.VERY_NOTICEABLE, clean, 1)
+    damage(clean, tmp_path / "a.mp4", [order])
+    assert not of_kind(examine(tmp_path / "a.mp4", "combing"), "combing")

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from faults.damage import damage, place
+from faults.media import Clean
+from faults.truth import Severity
 from pipeline.types import Kind
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
@@ -202,3 +205,13 @@ def grained_any(frames: media.Frames, sigma: float) -> media.Frames:
 def test_tiny_pictures(tmp_path):
     frames = [np.full((2, 2, 3), 10 * n % 250, np.uint8) for n in range(20)]
     assert of_kind(look(tmp_path, frames), Kind.BLACK) == []
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_a_freeze_beside_a_live_speaker_in_a_corner(tmp_path, seed):
+    clean = Clean(media.write(tmp_path / "clean.mp4", media.scene(8.0, 480, 270, cuts=0)))
+    order = place("partial_freeze", Severity.NOTICEABLE, clean, seed)
+    truth = damage(clean, tmp_path / "a.mp4", [order]).truths[0]
+    assert truth.parameters["overlay"] == "speaker"
+    defect = only_one(examine(tmp_path / "a.mp4", "freeze"), Kind.PARTIAL_FREEZE)
+    assert_interval(defect, truth.start, truth.end)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faults.damage import damage, place
+from faults.media import Clean
+from faults.truth import Severity
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -123,3 +126,10 @@ def test_tiny_pictures_and_short_streams(tmp_path):
     for size, count in (((16, 16), 30), ((2, 2), 3), ((64, 48), 1)):
         frames = [np.full((*size, 3), 40 + n, np.uint8) for n in range(count)]
         assert _examined(tmp_path, frames).defects == []
+
+
+def test_foreign_blocks_in_one_frame_are_no_tear(tmp_path):
+    clean = Clean(media.write(tmp_path / "clean.mp4", media.scene(5.0, 480, 270, cuts=0)))
+    order = place("glitch", Severity.SUBTLE, clean, 3)
+    damage(clean, tmp_path / "a.mp4", [order])
+    assert not of_kind(examine(tmp_path / "a.mp4", "tearing"), "tearing")
