@@ -31,6 +31,7 @@ from pipeline.detectors.loudness import LoudnessDetector
 from pipeline.detectors.noise import NoiseDetector
 from pipeline.detectors.phase import PhaseDetector
 from pipeline.detectors.pumping import PumpingDetector
+from pipeline.detectors.segment_missing import SegmentMissingDetector
 from pipeline.detectors.silence import SilenceDetector
 from pipeline.detectors.smear import SmearDetector
 from pipeline.detectors.tearing import TearingDetector
@@ -75,6 +76,7 @@ DETECTORS: dict[str, type[Detector]] = {
         TimingDetector,
         DecodeErrorDetector,
         FormatChangeDetector,
+        SegmentMissingDetector,
         LengthsDetector,
     )
 }

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import Run, Runs, ladder
+from pipeline.events import ladder
 from pipeline.measure.clip import flat_tops
 from pipeline.types import Float32, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 BLOCK = 0.1  # seconds
-GAP = 0.6  # seconds between loud moments that are cut off; the rest of the music is not loud enough
+# seconds between loud moments that are cut off, while nothing is louder than they: what lies
+# between is not loud enough to be cut
+GAP = 2.0
+NEAR = 0.6  # seconds within which tops must be enough in number
+OVER, UNDER = 3.0, 6.0  # dB by which peaks may be off the ceiling (codecs ripple it)
+OFTEN = 1.0  # dB by which the top, that half a percent of the samples exceed, may be over it
 # (share of samples beyond the top, shelf, steepness) of the two looks at each block: for tops that
 # are exactly flat, and for those that a lossy codec has made uneven
 EXACT = (0.0, 0.92, 3.0)
@@ -43,13 +49,31 @@ class ClippingSettings(DetectorSettings):
     )
 
 
+@dataclass
+class _Cut:
+    """Loud moments that are cut off at one height."""
+
+    start: float
+    end: float
+    ceiling: float  # dBFS, the highest peak
+    flat: float = 0.0  # exactly flat tops
+    coded: float = 0.0  # those that a codec has made uneven
+    near: tuple[float, float] = (0.0, 0.0)  # the same of the moments less than NEAR apart
+    enough: bool = False  # some such moments had enough tops
+    most: float = 0.0
+    peak: float = 0.0  # when there were most
+
+
 class ClippingDetector(SoundDetector):
     """Flat tops: peaks that are lower than the steepness of their sides promises.
 
-    Edges of square waves are left out; soft clipping rounds the tops and is mostly not found.
+    Blocks of 0.1 s are judged, and those that are cut off at one height belong together as long as
+    nothing exceeds it. Edges of square waves are left out; soft clipping rounds the tops and is
+    mostly not found.
     """
 
     name = "clipping"
+    version = "2"
     kinds = (Kind.CLIPPING,)
     summary = "Peaks of the wave are cut off: harsh, crackling loud passages"
     Settings = ClippingSettings
@@ -61,9 +85,7 @@ class ClippingDetector(SoundDetector):
         self._length = max(8, round(sound_format.rate * BLOCK))
         self._rest: Float32 = np.zeros((sound_format.channels, 0), np.float32)
         self._time: float | None = None
-        self._exact = Runs(max_gap=GAP)
-        self._coded = Runs(max_gap=GAP)
-        self._ceiling = 0.0
+        self._cut: _Cut | None = None
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -72,52 +94,81 @@ class ClippingDetector(SoundDetector):
         samples = np.concatenate([self._rest, sound.samples], axis=1)
         blocks = samples.shape[1] // self._length
         self._rest = samples[:, blocks * self._length :].copy()
-        times = self._time + np.arange(blocks) * self._length / self.format.rate
-        self._time += blocks * self._length / self.format.rate
-        found: list[Observation] = []
-        for look, runs, share in (
-            (EXACT, self._exact, self.settings.share),
-            (CODED, self._coded, self.settings.coded_share),
+        seconds = self._length / self.format.rate
+        times = self._time + np.arange(blocks) * seconds
+        self._time += blocks * seconds
+        counts, levels = [], []
+        for look, share in (
+            (EXACT, self.settings.share),
+            (CODED, self.settings.coded_share),
         ):
             tops = np.zeros((samples.shape[0], blocks, 3), np.int32)
             ceiling = np.zeros((samples.shape[0], blocks), np.float32)
             flat_tops(samples, self._length, *look, tops, ceiling)
             flat, every = tops[:, :, 1], tops.sum(axis=2)
             # the channel that is worst in each block
-            holds = (flat >= np.maximum(share * every, 1)).any(axis=0)
-            self._ceiling = float(ceiling.max(initial=0.0)) or self._ceiling
-            length = self._length / self.format.rate
-            for run in runs.feed(times, length, holds, flat.max(axis=0)):
-                found += self._judge(run, coded=look is CODED)
+            holds = flat >= np.maximum(share * every, 1)
+            counts.append(np.where(holds, flat, 0).max(axis=0))
+            levels.append(20 * np.log10(np.maximum(ceiling.max(axis=0), 1e-6)))
+        found: list[Observation] = []
+        for row in zip(times, *counts, *levels, strict=True):
+            found += self._add(seconds, *(float(value) for value in row))
         return found
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
+        return self._conclude()
+
+    def _add(
+        self, seconds: float, time: float, flat: float, coded: float, peak: float, top: float
+    ) -> list[Observation]:
+        """Take a block: its tops of both kinds, its peak and the top of the coded look in dBFS."""
         found: list[Observation] = []
-        for runs, coded in ((self._exact, False), (self._coded, True)):
-            for run in runs.finish():
-                found += self._judge(run, coded)
+        cut = self._cut
+        if cut is not None and (
+            top > cut.ceiling + OFTEN or peak > cut.ceiling + OVER or time - cut.end > GAP
+        ):
+            found, cut = self._conclude(), None
+        if not flat and not coded:
+            return found
+        if cut is None:
+            cut = self._cut = _Cut(time, time, peak)
+        elif peak < cut.ceiling - UNDER:
+            return found  # not loud enough to have been cut there
+        close = time - cut.end <= NEAR
+        cut.near = (cut.near[0] * close + flat, cut.near[1] * close + coded)
+        cut.flat, cut.coded = cut.flat + flat, cut.coded + coded
+        least = self.settings.min_tops
+        cut.enough |= cut.near[0] >= least or cut.near[1] >= 5 * least
+        cut.end, cut.ceiling = time + seconds, max(cut.ceiling, peak)
+        if max(flat, coded) > cut.most:
+            cut.most, cut.peak = max(flat, coded), time
         return found
 
-    def _judge(self, run: Run, coded: bool) -> list[Observation]:
-        tops = round(run.mean_value * run.rows)
-        if tops < self.settings.min_tops * (5 if coded else 1):
+    def _conclude(self) -> list[Observation]:
+        cut, self._cut = self._cut, None
+        if cut is None or not cut.enough:
             return []
-        duration = run.end - run.start
+        exact = cut.flat >= self.settings.min_tops
+        tops = round(max(cut.flat, cut.coded))
+        duration = cut.end - cut.start
         rate = tops / duration
-        level = float(20 * np.log10(max(self._ceiling, 1e-6)))
         return [
             Observation(
                 kind=Kind.CLIPPING,
-                start=run.start,
-                end=run.end,
-                peak=run.peak,
+                start=cut.start,
+                end=cut.end,
+                peak=cut.peak,
                 severity=ladder(rate, 10.0, 40.0, 120.0, 300.0),
-                confidence=float(np.interp(tops, [6, 60], [0.6, 0.7 if coded else 0.95])),
+                confidence=float(np.interp(tops, [6, 60], [0.6, 0.95 if exact else 0.7])),
                 summary=(
-                    f"{tops} {'flattened' if coded else 'flat'} tops in {duration:.1f} s, "
-                    f"{rate:.0f} a second, cut off near {level:.1f} dBFS"
+                    f"{tops} {'flat' if exact else 'flattened'} tops in {duration:.1f} s, "
+                    f"{rate:.0f} a second, cut off near {cut.ceiling:.1f} dBFS"
                 ),
-                evidence={"flat_tops": tops, "flat_tops_per_s": rate, "ceiling_dbfs": level},
+                evidence={
+                    "flat_tops": float(tops),
+                    "flat_tops_per_s": rate,
+                    "ceiling_dbfs": cut.ceiling,
+                },
             )
         ]

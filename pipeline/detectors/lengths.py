@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from pipeline import facts
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Asset, AudioTrack, Kind, Observation, Segment, VideoTrack
+from pipeline.types import Asset, AudioTrack, Kind, Note, Observation, Segment, VideoTrack
+
+WENT_ON = 1.0  # seconds of media after a read error: more than decoders hold back, not its end
 
 
 class LengthsSettings(DetectorSettings):
@@ -58,7 +60,7 @@ class LengthsDetector(StreamDetector):
         self._spans: dict[int, tuple[float, float]] = {}
         self._frame = 1 / facts.NOMINAL_RATE
         self._reach = 0.0
-        self._read_error: str | None = None
+        self._read_error: Note | None = None  # the last one
         self._ended = False
 
     def update(self, segment: Segment) -> Iterable[Observation]:
@@ -74,7 +76,7 @@ class LengthsDetector(StreamDetector):
             self._extend(sound.format.stream, sound.time, sound.time + seconds)
         for note in segment.notes:
             if note.what == "read_error" and note.reason != "encrypted":
-                self._read_error = note.detail
+                self._read_error = note
             self._ended = self._ended or note.what == "end"
         self._reach = max(self._reach, segment.end)
         return ()
@@ -101,7 +103,10 @@ class LengthsDetector(StreamDetector):
 
     def _truncated(self) -> Iterator[Observation]:
         missing = facts.undelivered(self.asset, self._reach)
-        if not self._reach or not (missing or self._read_error):
+        error = self._read_error
+        if error is not None and self._reach > error.time + WENT_ON:
+            error = None  # a segment was missing, and reading went on
+        if not self._reach or not (missing or error):
             return
         if missing:
             said = (
@@ -109,15 +114,15 @@ class LengthsDetector(StreamDetector):
             )
         else:
             said = f"reading broke off at {self._reach:.2f} s"
-        if self._read_error:
-            said += f" ({self._read_error})"
+        if error:
+            said += f" ({error.detail})"
         declared = self.asset.declared_duration
         yield Observation(
             kind=Kind.TRUNCATED,
             start=self._reach,
             end=self._reach + missing,
             severity=ladder(missing, 0.1, 0.5, 1.0, 3.0) if missing else 0.75,
-            confidence=0.95 if missing and self._read_error else 0.85,
+            confidence=0.95 if missing and error else 0.85,
             summary=said,
             evidence={"decoded_s": self._reach, "missing_s": missing}
             | ({"declared_s": declared} if declared else {}),

@@ -18,6 +18,8 @@ LIVELY = 0.6  # share of a side that must be above its gate
 APART = 1.0  # LU between what the louder side is mostly above and the quieter side mostly below
 SETTLED = 3.0  # LU by which the halves of a side may differ, in shares of the step at most a half
 FINE = 0.05  # seconds; the grid on which the step is placed
+AT_ONCE = 0.5  # seconds just before and just after, that must differ by
+SHARE = 0.6  # of the step: a swell of 12 dB over 3 s differs by a sixth
 RETURN = 120.0  # seconds within which the level may come back
 
 
@@ -25,7 +27,7 @@ class LevelJumpSettings(DetectorSettings):
     """Settings of the level jump detector."""
 
     min_step: float = setting(
-        7.0, "LU", "smallest step", "quality.md A13: 4 to 6 LU; calibrated against music", ge=2
+        5.5, "LU", "smallest step", "quality.md A13: 4 to 6 LU; calibrated against music", ge=2
     )
     context: float = setting(
         4.0, "s", "sound compared on either side", "calibrated on music and speech", ge=2, le=20
@@ -132,11 +134,22 @@ class LevelJumpDetector(SoundDetector):
         apart = float(np.percentile(louder, 20) - np.percentile(quieter, 90))
         if apart < APART:
             return None
+        if not self._at_once(place, step):
+            return None
         for level in gated:  # neither side is on its way
             half = len(level) // 2
             if abs(_mean(level[half:]) - _mean(level[:half])) > min(SETTLED, abs(step) / 2):
                 return None
         return before, after, apart
+
+    def _at_once(self, place: int, step: float) -> bool:
+        """Whether the loudest moments just beside a place show most of the step."""
+        near, window = round(AT_ONCE / self._block), max(1, round(0.1 / self._block))
+        before, after = (
+            float(_momentary(self._energy[first : first + near], window).max())
+            for first in (place - near, place)
+        )
+        return float((after - before) * np.sign(step)) >= SHARE * abs(step)
 
     def _report(self, place: int, before: float, after: float, apart: float) -> list[Observation]:
         time, step = self._time + place * self._block, after - before
@@ -162,7 +175,7 @@ class LevelJumpDetector(SoundDetector):
             start=time,
             end=time + self.settings.context,
             peak=time,
-            severity=ladder(abs(step), 7.0, 9.0, 12.0, 18.0),
+            severity=ladder(abs(step), 6.0, 8.0, 11.0, 15.0),
             confidence=float(np.interp(apart, [APART, 6.0], [0.45, 0.75])),
             summary=(
                 f"{abs(step):.1f} LU {'louder' if step > 0 else 'quieter'} from one moment to the "

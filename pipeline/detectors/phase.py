@@ -29,10 +29,10 @@ class PhaseSettings(DetectorSettings):
         lt=0,
     )
     min_duration: float = setting(
-        2.0,
+        1.0,
         "s",
         "shortest opposite phase of identical channels; wide stereo takes longer in proportion",
-        "FFmpeg aphasemeter: 2 s",
+        "no alarm in 93 clean and look-alike clips, many of them mono (aphasemeter: 2 s)",
         gt=0,
     )
     min_level: float = setting(
@@ -241,7 +241,7 @@ class PhaseDetector(SoundDetector):
                     np.interp(
                         correlation, [-0.95, -0.8, self.settings.max_correlation], [1, 0.85, 0.5]
                     )
-                    * np.interp(seconds, [2, 6], [0.85, 0.98])
+                    * np.interp(seconds, [1, 2, 6], [0.7, 0.85, 0.98])
                 ),
                 summary=f"{NAMES[index]} channels of opposite phase for {seconds:.1f} s "
                 f"(correlation {correlation:.2f}): a sum to mono loses {loss:.0f} dB",

@@ -90,3 +90,16 @@ def test_clean(tmp_path):
         path = write(tmp_path / f"{name}.mp4", sound=sound)
         assert not of_kind(examine(path, "hiss"), "hiss"), name
     assert not of_kind(examine(bunny(), "hiss"), "hiss")
+
+
+def test_under_a_programme_that_fills_the_lower_bands(tmp_path):
+    """The upper two octaves tell: a bed of sound up to 3 kHz leaves no pause below."""
+    sound = hissing(18)
+    bed = np.random.default_rng(4).normal(0, 1, sound.shape)
+    spectrum = np.fft.rfft(bed, axis=-1)
+    spectrum[:, np.arange(spectrum.shape[1]) * SAMPLE_RATE / sound.shape[1] > 3000] = 0
+    bed = np.fft.irfft(spectrum, sound.shape[1], axis=-1)
+    swell = 1 + 0.9 * np.sin(2 * np.pi * np.arange(sound.shape[1]) / SAMPLE_RATE / 0.7)
+    sound = sound + (0.03 * bed / bed.std() * swell).astype(np.float32)
+    defect = only_one(examine(write(tmp_path / "a.mp4", sound=sound), "hiss"), "hiss")
+    assert_interval(defect, 3, 8, 0.5)
