@@ -35,7 +35,7 @@ class ClippingSettings(DetectorSettings):
         0.1,
         "",
         "share of the highest peaks that must be flat",
-        "calibrated: 0.06 at most in loud limited music, 0.2 and more at 6 dB of clipping",
+        "calibrated: 0.06 at most in loud limited music",
         gt=0,
         le=1,
     )
