@@ -8,6 +8,7 @@ formats lose their low bits there). About 1.4 ms of one core per 1080p frame.
 from __future__ import annotations
 
 import av
+import av.video.plane
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
@@ -196,9 +197,8 @@ def _tile_means(
             out[ty, tx] = s / np.float32((bottom - top) * (min(left + across, width) - left))
 
 
-def _plane(frame: av.VideoFrame, index: int) -> UInt8:
+def _array(plane: av.video.plane.VideoPlane) -> UInt8:
     """A plane of 8-bit samples as [rows, line size], over the frame's own memory."""
-    plane = frame.planes[index]
     line = plane.line_size
     flat: UInt8 = np.frombuffer(memoryview(plane), np.uint8)
     return flat[: flat.size // line * line].reshape(-1, line)
@@ -210,7 +210,7 @@ class PictureMeter:
     def __init__(self, picture_format: PictureFormat) -> None:
         self.format = picture_format
         self._reformatter: VideoReformatter | None = None
-        self._previous: av.VideoFrame | None = None
+        self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
         # room for the frames of a segment: maps [T, 6, th, tw] (luma motion detail comb cb cr)
@@ -224,22 +224,24 @@ class PictureMeter:
 
     def add(self, frame: av.VideoFrame, time: float, duration: float, flags: FrameFlag) -> None:
         """Measure one frame of this meter's format."""
-        if frame.format.name not in _DIRECT or any(p.line_size <= 0 for p in frame.planes):
+        planes = frame.planes
+        if frame.format.name not in _DIRECT or any(plane.line_size <= 0 for plane in planes):
             self._reformatter = self._reformatter or VideoReformatter()
             frame = self._reformatter.reformat(frame, format="yuv420p")
+            planes = frame.planes
         width, height = self.format.width, self.format.height
-        plane = _plane(frame, 0)
-        before = plane if self._previous is None else _plane(self._previous, 0)
+        luma = _array(planes[0])
+        before = luma if self._previous is None else self._previous
         count = len(self._rows)
         if count == len(self._maps):
             self._grow()
         maps = self._maps[count]
-        _luma_pass(plane, before, width, height, *maps[:4], self._profiles[count])
-        self._chroma(frame, maps[4], maps[5])
+        _luma_pass(luma, before, width, height, *maps[:4], self._profiles[count])
+        self._chroma(frame, planes, maps[4], maps[5])
         if time >= self._look_due:
             self._look_due = time + LOOK_EVERY - duration / 2
-            self._looks.append(look(plane, width, height, time, count))
-        self._previous = frame
+            self._looks.append(look(luma, width, height, time, count))
+        self._previous = luma
         self._rows.append((time, duration, int(flags)))
 
     def _grow(self) -> None:
@@ -251,21 +253,27 @@ class PictureMeter:
         maps[:held], profiles[:held] = self._maps, self._profiles
         self._maps, self._profiles = maps, profiles
 
-    def _chroma(self, frame: av.VideoFrame, cb: Float32, cr: Float32) -> None:
+    def _chroma(
+        self,
+        frame: av.VideoFrame,
+        planes: tuple[av.video.plane.VideoPlane, ...],
+        cb: Float32,
+        cr: Float32,
+    ) -> None:
         name = frame.format.name
         if name == "gray":
             cb[:] = cr[:] = 128
         elif name == "nv12":
-            both = _plane(frame, 1)
+            both = _array(planes[1])
             for offset, out in ((0, cb), (1, cr)):
                 half = np.ascontiguousarray(both[:, offset::2])
                 _tile_means(half, -(-frame.width // 2), -(-frame.height // 2), 8, 8, out)
         else:
-            for index, out in ((1, cb), (2, cr)):
-                plane = frame.planes[index]
-                across = TILE if plane.width == frame.width else TILE // 2
-                down = TILE if plane.height == frame.height else TILE // 2
-                _tile_means(_plane(frame, index), plane.width, plane.height, across, down, out)
+            wide, high = planes[1].width, planes[1].height
+            across = TILE if wide == frame.width else TILE // 2
+            down = TILE if high == frame.height else TILE // 2
+            for plane, out in ((planes[1], cb), (planes[2], cr)):
+                _tile_means(_array(plane), wide, high, across, down, out)
 
     def take(self) -> PictureStatistics | None:
         """The statistics of all frames since the last call; None when there were none."""
