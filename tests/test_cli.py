@@ -285,3 +285,12 @@ def test_python_api(black, tmp_path):
     assert result.uri == str(black)
     assert seen[-1].position == pytest.approx(8, abs=0.1)
     assert "<html" in report.read_text()[:1000].lower()
+
+
+def test_calibrate_explains_what_it_needs(tmp_path):
+    done = run("calibrate", tmp_path / "nowhere")
+    assert done.returncode == 64
+    assert "there is no folder" in done.stderr
+    done = run("calibrate", tmp_path, "--work", tmp_path / "work")
+    assert done.returncode == 64
+    assert "no clean clip" in done.stderr

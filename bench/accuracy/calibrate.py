@@ -1,0 +1,130 @@
+"""A least confidence per kind, for a wanted rate of false alarms on a user's own clean media.
+
+    vidette calibrate MEDIA... [--rate 0.5] [--config vidette-calibrated.yaml]
+
+Whatever Vidette reports on MEDIA counts as false, so they must be clean. Writes a configuration
+that `vidette inspect --config` takes, and says what the choice costs: the share of defects put into
+copies of the same media that is no longer found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench.accuracy import plan, score
+from bench.accuracy.__main__ import clean_clips, measured
+from bench.accuracy.figures import hours_of, outcomes
+from bench.accuracy.run import Result
+from pipeline.types import Kind
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one kind, and what it does.
+
+    Attributes:
+        threshold: the least confidence; None: no threshold makes it as rare as wanted.
+        before, after: false alarms on the clean media.
+        recall_before, recall_after: on damaged copies; None where there are none of this kind.
+    """
+
+    kind: Kind
+    threshold: float | None
+    before: score.Rate
+    after: score.Rate
+    recall_before: float | None
+    recall_after: float | None
+
+
+def calibrate(results: Sequence[Result], wanted: float) -> list[Choice]:
+    """A choice for every kind that is reported on the clean media.
+
+    Args:
+        results: of clean files and of damaged copies.
+        wanted: false alarms per hour and kind.
+    """
+    clean = [r for r in results if r.what == "clean" and r.error is None]
+    choices = []
+    for kind in Kind:
+        alarms = [f.confidence for r in clean for f in r.found if f.kind == kind]
+        if not alarms:
+            continue
+        hours = hours_of(clean, kind)
+        threshold = score.confidence_for(alarms, hours, wanted)
+        level = 1.0 if threshold is None else threshold
+        damaged = [one for one in outcomes(results, kind) if one.truths]
+        choices.append(
+            Choice(
+                kind=kind,
+                threshold=threshold,
+                before=score.rate(len(alarms), hours),
+                after=score.rate(sum(a >= level for a in alarms), hours),
+                recall_before=score.counts(damaged).recall,
+                recall_after=score.counts(damaged, level).recall,
+            )
+        )
+    return choices
+
+
+def configuration(choices: Sequence[Choice]) -> str:
+    """YAML for `vidette inspect --config`."""
+    chosen = {
+        str(choice.kind): 1.0 if choice.threshold is None else choice.threshold
+        for choice in choices
+        if choice.threshold != 0
+    }
+    return yaml.safe_dump({"min_confidence": chosen}, sort_keys=True)
+
+
+def table(choices: Sequence[Choice], wanted: float) -> str:
+    """What was chosen, as Markdown."""
+    lines = [
+        f"False alarms per hour of clean media, wanted {wanted:g} per kind (in brackets the exact "
+        "95 % upper bound), and the recall on damaged copies.",
+        "",
+        "| kind | least confidence | before | after | recall before | after |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in choices:
+        level = "1 (out of reach)" if one.threshold is None else f"{one.threshold:g}"
+        rates = [f"{r.per_hour:.2f} (< {r.high:.1f})" for r in (one.before, one.after)]
+        recalls = ["" if r is None else f"{r:.2f}" for r in (one.recall_before, one.recall_after)]
+        lines.append("| " + " | ".join([one.kind, level, *rates, *recalls]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def run(
+    media: Sequence[Path],
+    rate: float,
+    config: Path,
+    *,
+    work: Path,
+    per_source: int | None = None,
+    seed: int = 1,
+    workers: int = 2,
+) -> str:
+    """Measure, choose and write the configuration; returns the table of what it costs.
+
+    Args:
+        media: folders of clean media.
+        rate: wanted false alarms per hour and kind.
+        config: the YAML file to write.
+        work: where clean clips and results are kept, so that an interrupted run goes on.
+        per_source: clips of each kind and source to use; None: all.
+        seed: of the damage.
+        workers: processes.
+
+    Raises:
+        ValueError: there is no clean clip in these folders.
+    """
+    clips = clean_clips(media, work, seed, None, per_source, workers)
+    drawn = plan.make_plan(clips, seed, split="all", per_severity=1)
+    if not drawn.items:
+        raise ValueError("there is no clean clip in these folders")
+    choices = calibrate(measured(drawn, clips, work, workers), rate)
+    config.write_text(configuration(choices))
+    return table(choices, rate)

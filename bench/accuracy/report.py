@@ -1,0 +1,180 @@
+"""The figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_STEPS = ("very_noticeable", "noticeable", "subtle", "very_subtle")
+
+
+def markdown(figures: Mapping[str, Any]) -> str:
+    """All tables, from what `figures.compute` gave and what the run says of itself in `run`."""
+    run = figures["run"]
+    parts = [
+        f"# Accuracy, {run['split']} split",
+        _head(figures),
+        "## Per kind",
+        "Precision, recall and F1 are of intervals (start within 0.5 s, end within 0.5 s or a "
+        "fifth of the length), over files with faults and clean ones; in brackets 95 % by "
+        "resampling sources. A/B in the columns of severity is found/put in. "
+        "*Any name*: the same damage reported as this or another right kind. False alarms are per "
+        "hour, with the exact 95 % Poisson upper bound.",
+        _kinds(figures["kinds"]),
+    ]
+    if figures["ffmpeg"]:
+        parts += [
+            "## Against FFmpeg's filters",
+            "F1 (precision/recall) on the same files: those with the fault, and the clean ones; "
+            "then false alarms on the look-alikes of the kind (in so many files). "
+            "*Tuned*: threshold and least duration with the best F1 on the development split.",
+            _ffmpeg(figures["ffmpeg"]),
+        ]
+    if figures["frames"]:
+        frames = figures["frames"]
+        parts += [
+            "## Damaged frames",
+            f"Area under the ROC curve over {frames['frames']} frames, {frames['damaged']} of "
+            f"them damaged by corrupt blocks: Vidette {_cell(frames['vidette'])}, FFmpeg's "
+            f"blockdetect {_cell(frames['blockdetect'])}.",
+        ]
+    if figures["sync"]:
+        sync = figures["sync"]
+        said = (
+            f"measured in {sync['measured']} of {sync['files']} files, median error "
+            f"{_cell(sync['median_error_ms'])} ms"
+            if sync["measured"]
+            else f"not detected yet ({sync['files']} files)"
+        )
+        parts += ["## Offset of sound and picture", said[0].upper() + said[1:] + "."]
+    if figures["lookalikes"]:
+        parts += ["## Look-alikes", _lookalikes(figures["lookalikes"])]
+    parts += ["## Reported in files with each fault", _confusion(figures["confusion"])]
+    parts += _left_out(figures)
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(figures: Mapping[str, Any]) -> str:
+    run, files = figures["run"], figures["files"]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    lines = [
+        f"{files['fault']} damaged files, {files['lookalike']} look-alikes and {files['clean']} "
+        f"clean ones ({figures['clean_hours'] * 60:.1f} minutes); seed {run['seed']}"
+        f"{', quick' if run['quick'] else ''}. {versions}.",
+        "",
+        f"Sources ({len(run['sources'])}, split by the hash of their names): "
+        + ", ".join(run["sources"])
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
+def _kinds(kinds: Mapping[str, Any]) -> str:
+    head = ["kind", "files", "P", "R", "F1", *(_short(step) for step in _STEPS), "any name"]
+    head += ["start error, median / 95 %, s", "clean, per hour", "look-alikes, per hour"]
+    rows = []
+    for kind, one in kinds.items():
+        spans = one["interval_95"]
+        steps = one["recall_by_severity"]
+        onset = one["onset_error_s"]
+        rows.append(
+            [
+                kind,
+                one["files"],
+                _with_span(one["precision"], spans["precision"]),
+                _with_span(one["recall"], spans["recall"]),
+                _with_span(one["f1"], spans["f1"]),
+                *("/".join(map(str, steps[step])) if step in steps else "" for step in _STEPS),
+                _cell(one["recall_under_any_right_name"]),
+                f"{onset['median']:.2f} / {onset['p95']:.2f}" if onset else "",
+                _rate(one["clean"]),
+                _rate(one["lookalikes"]),
+            ]
+        )
+    return _table(head, rows)
+
+
+def _ffmpeg(kinds: Mapping[str, Any]) -> str:
+    rows = []
+    for kind, one in kinds.items():
+        ours = _scores(one["vidette"])
+        for name, row in one["filters"].items():
+            point = row.get("point")
+            at = f"{point['threshold']:g}, {point['min_duration']:g} s" if point else ""
+            peer = [name, _scores(row["default"]), _scores(row["tuned"]), at]
+            rows.append([kind, one["lookalike_files"], ours, *peer])
+            ours = ""
+    head = ["kind", "look-alikes", "Vidette", "filter", "default", "tuned", "tuned to"]
+    return _table(head, rows)
+
+
+def _lookalikes(rows: Mapping[str, Any]) -> str:
+    return _table(
+        ["look-alike", "files", "resembles", "false alarms", "other kinds reported"],
+        [
+            [
+                name,
+                one["files"],
+                ", ".join(one["resembles"]),
+                _counts(one["false_alarms"]),
+                _counts(one["other_kinds"]),
+            ]
+            for name, one in rows.items()
+        ],
+    )
+
+
+def _confusion(table: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [
+        [name, row["files"], _counts({k: n for k, n in row.items() if k != "files"})]
+        for name, row in table.items()
+    ]
+    return _table(["fault", "files", "files in which each kind was reported"], rows)
+
+
+def _left_out(figures: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if figures["errors"]:
+        listed = [f"- {name}: {error}" for name, error in figures["errors"].items()]
+        parts += ["## Not measured", "\n".join(listed)]
+    if figures["skipped"]:
+        listed = [f"- {name}: {'; '.join(why)}" for name, why in figures["skipped"].items()]
+        parts += ["## Made of another clip than planned first", "\n".join(listed)]
+    return parts
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _short(step: str) -> str:
+    return step.replace("_", " ")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _with_span(value: float | None, span: Sequence[float] | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" + (f" [{span[0]:.2f}, {span[1]:.2f}]" if span else "")
+
+
+def _rate(rate: Mapping[str, Any] | None) -> str:
+    if rate is None or rate["per_hour"] is None:
+        return ""
+    return f"{rate['per_hour']:.1f} (< {rate['interval_95'][1]:.0f})"
+
+
+def _scores(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    shown = ["–" if one[n] is None else f"{one[n]:.2f}" for n in ("precision", "recall", "f1")]
+    return f"{shown[2]} ({shown[0]}/{shown[1]}), {one['lookalikes']}"
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in sorted(found.items(), key=lambda kv: -kv[1]))

@@ -1,0 +1,355 @@
+"""Running a plan: make each file, inspect it, ask FFmpeg, keep the figures, delete the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from bench.accuracy import peers
+from bench.accuracy.assemble import CleanClip
+from bench.accuracy.peers import Measured
+from bench.accuracy.plan import ENCODINGS, Item
+from faults import FAULTS
+from faults.base import FaultError
+from faults.damage import damage, place
+from faults.lookalikes import LOOKALIKES
+from faults.lookalikes.base import PictureLookalike, SoundLookalike
+from faults.media import Clean, encode
+from faults.truth import Truth, read_masks
+from pipeline.inspect import inspect
+from pipeline.settings import load
+from pipeline.types import Kind
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TIME_LIMIT = 240  # seconds for one item
+
+
+class Found(BaseModel):
+    """A defect that Vidette reported, as far as the bench looks at it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind
+    start: float
+    end: float
+    severity: float
+    confidence: float
+    summary: str
+    offset_ms: float | None = None
+
+
+class Result(BaseModel):
+    """What became of one item.
+
+    Attributes:
+        clip, encoding: the option that worked.
+        source: whose content the defect is in.
+        frames: PTS of the clean frames, where damage is scored by frame.
+        damaged: those of them that are damaged.
+        skipped: options that did not work, and why.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    what: Literal["fault", "lookalike", "clean"]
+    name: str
+    severity: str = ""
+    seed: int = 0
+    clip: str = ""
+    encoding: str = ""
+    source: str = ""
+    duration: float = 0.0
+    picture: bool = False
+    sound: bool = False
+    truths: list[Truth] = []
+    found: list[Found] = []
+    frames: list[float] = []
+    damaged: list[float] = []
+    peers: Measured = Measured()
+    coverage: str = ""
+    error: str | None = None
+    skipped: list[str] = []
+    seconds: dict[str, float] = {}
+
+
+class ItemTimeoutError(Exception):
+    """An item took too long."""
+
+
+def fingerprint() -> str:
+    """A digest of the code whose figures are kept, so that a change of it measures anew."""
+    digest = hashlib.sha256()
+    files = [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "faults").rglob("*.py")]
+    files += [
+        ROOT / "bench/accuracy" / f"{name}.py" for name in ("run", "peers", "plan", "assemble")
+    ]
+    for path in sorted(files):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def make_file(item: Item, clip: CleanClip, encoding: str, folder: Path) -> tuple[Path, list[Truth]]:
+    """Make the file of an item from one clip.
+
+    Raises:
+        FaultError: the fault finds no room or reason in it.
+    """
+    suffix, codecs = ENCODINGS[encoding]
+    target = folder / f"file{suffix}"
+    clean = Clean(clip.file)
+    if item.what == "fault":
+        assert item.severity is not None
+        order = place(item.name, item.severity, clean, item.seed)
+        return target, damage(clean, target, [order], encoding=codecs).truths
+    pictures = clean.pictures() if clean.has_picture else None
+    sound = clean.sound.copy() if clean.has_sound else None
+    if item.what == "lookalike":
+        lookalike = LOOKALIKES[item.name](clean, item.seed)
+        if isinstance(lookalike, PictureLookalike) and pictures is not None:
+            pictures = lookalike.pictures(pictures)
+        elif isinstance(lookalike, SoundLookalike) and sound is not None:
+            sound = lookalike.sound(sound, clean.sample_rate)
+        else:
+            raise FaultError(f"{item.name}: the clip has no {lookalike.reads}")
+    if target.suffix == ".m3u8":
+        target = target.with_suffix(".ts")
+    encode(
+        target,
+        pictures,
+        sound,
+        rate=clean.rate,
+        sample_rate=clean.sample_rate,
+        layout=clean.layout,
+        encoding=codecs,
+    )
+    return target, []
+
+
+def _settings_of(truths: Sequence[Truth]) -> dict[str, dict[str, Any]]:
+    """What the truths say must be set for there to be a verdict: `detector.setting=value`."""
+    tables: dict[str, dict[str, Any]] = {}
+    for truth in truths:
+        wanted = str(truth.parameters.get("setting", ""))
+        name, _, value = wanted.partition("=")
+        detector, _, field = name.partition(".")
+        if field:
+            tables.setdefault(detector, {})[field] = yaml.safe_load(value)
+    return tables
+
+
+def _peers_for(item: Item) -> list[peers.Peer]:
+    if item.what == "clean":
+        return list(peers.PEERS)
+    if item.what == "fault":
+        return peers.of_kind(FAULTS[item.name].kind)
+    resembles = LOOKALIKES[item.name].resembles
+    return [peer for peer in peers.PEERS if any(kind in resembles for kind in peer.kinds)]
+
+
+def _too_long(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise ItemTimeoutError(f"it took more than {TIME_LIMIT} s")
+
+
+def execute(item: Item, clips: dict[str, CleanClip], ffmpeg: bool) -> Result:
+    """Do one item. Never raises for what is wrong with it: `error` says so."""
+    result = Result(
+        id=item.id,
+        what=item.what,
+        name=item.name,
+        severity=str(item.severity or ""),
+        seed=item.seed,
+    )
+    signal.signal(signal.SIGALRM, _too_long)
+    for option in item.options:
+        folder = Path(tempfile.mkdtemp(prefix="vidette-bench-"))
+        signal.alarm(TIME_LIMIT)
+        try:
+            _fill(result, item, clips[option.clip], option.encoding, folder, ffmpeg)
+        except (FaultError, NotImplementedError) as error:
+            result.skipped.append(f"{option.clip} {option.encoding}: {error}")
+            continue
+        except Exception as error:  # a crash of one is recorded, the rest go on
+            result.error = f"{type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+            shutil.rmtree(folder, ignore_errors=True)
+        return result
+    result.error = result.error or "no clip has room for it"
+    return result
+
+
+def _fill(
+    result: Result, item: Item, clip: CleanClip, encoding: str, folder: Path, ffmpeg: bool
+) -> None:
+    started = time.perf_counter()
+    path, truths = make_file(item, clip, encoding, folder)
+    result.seconds["make"] = round(time.perf_counter() - started, 2)
+    result.clip, result.encoding, result.truths = clip.id, encoding, truths
+    by_sound = item.what == "fault" and FAULTS[item.name].reads == "sound"
+    by_sound |= item.what == "lookalike" and LOOKALIKES[item.name].reads == "sound"
+    result.source = clip.sound_source if by_sound else clip.source
+    result.duration, result.picture, result.sound = clip.duration, clip.picture, clip.sound
+    if item.what == "fault" and FAULTS[item.name].kind == Kind.BLOCK_CORRUPTION:
+        result.frames, result.damaged = _frames(clip, path, truths)
+    started = time.perf_counter()
+    seen = inspect(str(path), load(threads=1, detectors=_settings_of(truths)))
+    result.seconds["vidette"] = round(time.perf_counter() - started, 2)
+    result.coverage = seen.coverage.state
+    result.found = [
+        Found(
+            kind=defect.kind,
+            start=round(defect.start, 4),
+            end=round(defect.end, 4),
+            severity=defect.severity,
+            confidence=defect.confidence,
+            summary=defect.summary,
+            offset_ms=defect.evidence.get("offset_ms"),
+        )
+        for defect in seen.defects
+    ]
+    wanted = _peers_for(item)
+    if ffmpeg and wanted:
+        started = time.perf_counter()
+        try:
+            result.peers = peers.measure(
+                path,
+                wanted,
+                picture=clip.picture,
+                sample_rate=clip.sample_rate,
+                stereo=bool(seen.asset.audio) and seen.asset.audio[0].channels == 2,
+            )
+        except subprocess.SubprocessError as error:
+            result.skipped.append(f"ffmpeg: {error}")
+        result.seconds["ffmpeg"] = round(time.perf_counter() - started, 2)
+
+
+def _frames(
+    clip: CleanClip, path: Path, truths: Sequence[Truth]
+) -> tuple[list[float], list[float]]:
+    times = Clean(clip.file).times
+    hit = np.zeros(len(times), bool)
+    masks_file = path.with_name(path.name + ".mask.npz")
+    masks = read_masks(masks_file) if masks_file.is_file() else {}
+    half = float(np.median(np.diff(times))) / 2 if len(times) > 1 else 0.02
+    for truth in truths:
+        if truth.mask in masks:
+            masked = masks[truth.mask]
+            for moment in masked.times[masked.mask.any(axis=(1, 2))]:
+                hit |= np.abs(times - moment) < half
+        else:
+            hit |= (times >= truth.start - 1e-6) & (times < truth.end - 1e-6)
+    return np.round(times, 4).tolist(), np.round(times[hit], 4).tolist()
+
+
+# ------------------------------------------------------------------------------------- all of it
+
+
+def run_all(
+    items: Sequence[Item],
+    clips: Sequence[CleanClip],
+    store: Path,
+    *,
+    workers: int = 2,
+    told: Callable[[Result], None] | None = None,
+) -> list[Result]:
+    """Do every item that `store` does not hold yet; returns all results in the plan's order.
+
+    `store` has one JSON object a line; a run that was interrupted goes on where it was. An item
+    that kills its process is tried once more alone, and recorded if it does so again.
+    """
+    by_id = {clip.id: clip for clip in clips}
+    ffmpeg = peers.available() is not None
+    done = {result.id: result for result in stored(store)}
+    keys = {item.id: _key(item) for item in items}
+    waiting = [item for item in items if keys[item.id] not in done]
+    store.parent.mkdir(parents=True, exist_ok=True)
+    cut_off = store.is_file() and not store.read_bytes().endswith(b"\n")
+    with store.open("a") as file:
+        if cut_off:
+            file.write("\n")
+        for item, result in _results(waiting, by_id, ffmpeg, workers):
+            key = keys[item.id]
+            done[key] = result.model_copy(update={"id": key})
+            file.write(json.dumps(done[key].model_dump(mode="json")) + "\n")
+            file.flush()
+            if told is not None:
+                told(result)
+    return [done[keys[item.id]].model_copy(update={"id": item.id}) for item in items]
+
+
+def _key(item: Item) -> str:
+    """An item with all that it was drawn from: another seed is another item."""
+    digest = hashlib.sha256(item.model_dump_json().encode()).hexdigest()[:10]
+    return f"{item.id}@{digest}"
+
+
+def stored(store: Path) -> list[Result]:
+    """The results in a store; a last line that was cut off is left out."""
+    results = []
+    for line in store.read_text().splitlines() if store.is_file() else []:
+        try:
+            results.append(Result.model_validate_json(line))
+        except ValueError:
+            continue
+    return results
+
+
+def _results(
+    items: Sequence[Item], clips: dict[str, CleanClip], ffmpeg: bool, workers: int
+) -> Iterator[tuple[Item, Result]]:
+    queue = list(items)
+    while queue:
+        suspects: list[Item] = []
+        with _pool(workers) as pool:
+            running: dict[Future[Result], Item] = {}
+            broken = False
+            while (queue or running) and not broken:
+                while queue and len(running) < 2 * workers:
+                    item = queue.pop(0)
+                    running[pool.submit(execute, item, clips, ffmpeg)] = item
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    item = running.pop(future)
+                    try:
+                        yield item, future.result()
+                    except BrokenProcessPool:
+                        suspects.append(item)
+                        broken = True
+            suspects += running.values()
+        for item in suspects:
+            yield item, _alone(item, clips, ffmpeg)
+
+
+def _alone(item: Item, clips: dict[str, CleanClip], ffmpeg: bool) -> Result:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(execute, item, clips, ffmpeg).result()
+        except BrokenProcessPool:
+            return Result(
+                id=item.id,
+                what=item.what,
+                name=item.name,
+                severity=str(item.severity or ""),
+                error="it killed its process",
+            )
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

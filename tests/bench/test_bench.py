@@ -1,0 +1,104 @@
+"""The whole bench, on clips that the test makes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.accuracy import figures, page, report
+from bench.accuracy.assemble import prepare
+from bench.accuracy.calibrate import calibrate, configuration, table
+from bench.accuracy.plan import make_plan
+from bench.accuracy.run import Result, run_all, stored
+from bench.accuracy.sources import recipes, scan
+from pipeline.settings import load
+from pipeline.types import Kind
+from tests import media
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """(clips, plan, results, store): black and silence in two tiny clips, and the clips clean."""
+    folder = tmp_path_factory.mktemp("bench")
+    for n, name in enumerate(("one", "two")):
+        (folder / "media" / name).mkdir(parents=True)
+        media.write(
+            folder / "media" / name / "clip.mkv",
+            media.scene(10.0, 192, 144, seed=n),
+            media.programme(10.0, seed=n),
+        )
+    override = {"one": "dev", "two": "dev"}
+    wanted = recipes(scan([folder / "media"]), 1, override=override)
+    clips, rejected = prepare(wanted, folder / "clean", override=override, workers=1)
+    assert not rejected
+    drawn = make_plan(clips, 1, quick=True, kinds=("black", "silence"))
+    kept = [i for i in drawn.items if i.severity in (None, "very_noticeable")]
+    kept = [i for i in kept if i.what != "lookalike"]
+    drawn = drawn.model_copy(update={"items": kept})
+    store = folder / "results.jsonl"
+    return clips, drawn, run_all(drawn.items, clips, store, workers=1), store
+
+
+def test_what_was_put_in_is_found(done):
+    _, drawn, results, _ = done
+    assert [r.id for r in results] == [i.id for i in drawn.items]
+    assert [r.error for r in results] == [None] * len(results)
+    found = figures.compute(results, {}, 1)
+    for kind in ("black", "silence"):
+        assert found["kinds"][kind]["recall"] == 1.0
+        assert found["kinds"][kind]["f1"] is not None
+    assert found["files"] == {"fault": 2, "lookalike": 0, "clean": 2}
+    assert found["clean_hours"] == pytest.approx(20 / 3600, abs=1e-3)
+
+
+def test_results_are_kept(done, tmp_path):
+    clips, drawn, results, store = done
+    lines = store.read_text()
+    assert run_all(drawn.items, clips, store, workers=1) == results
+    assert store.read_text() == lines
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(lines[:-20])
+    assert len(stored(cut)) == len(results) - 1
+
+
+def test_reports(done, tmp_path):
+    clips, drawn, results, _ = done
+    found = figures.compute(results, {}, 1)
+    about = {"split": "dev", "quick": True, "seed": 1, "sources": ["one"], "versions": {}}
+    text = report.markdown({"run": about, **found})
+    assert "| black | 1 |" in text
+    json.dumps(found)
+    missed = [r.model_copy(update={"found": []}) if r.what == "fault" else r for r in results]
+    path = tmp_path / "page.html"
+    page.write(path, found, drawn, missed, clips)
+    made = path.read_text()
+    assert made.count("data:image/jpeg") >= 3  # the missed black
+    assert 'class="wave"' in made  # the missed silence
+
+
+def test_calibration(done):
+    _, _, results, _ = done
+    noisy = [add_alarm(r) if r.what == "clean" else r for r in results]
+    choice = next(c for c in calibrate(noisy, 0.5) if c.kind == Kind.BLACK)
+    assert choice.before.events == 2
+    assert choice.after.events == 0
+    assert 0.6 < choice.threshold < 0.61
+    assert choice.recall_before == choice.recall_after == 1.0
+    assert "| black |" in table([choice], 0.5)
+
+
+def test_configuration_is_one_that_vidette_takes(done, tmp_path):
+    _, _, results, _ = done
+    choices = calibrate([add_alarm(r) for r in results if r.what == "clean"], 0.5)
+    path = tmp_path / "vidette.yaml"
+    path.write_text(configuration(choices))
+    settings = load(path)
+    assert settings.min_confidence[Kind.BLACK] == pytest.approx(0.601)
+
+
+def add_alarm(result: Result) -> Result:
+    from bench.accuracy.run import Found
+
+    alarm = Found(kind=Kind.BLACK, start=1, end=2, severity=0.5, confidence=0.6, summary="")
+    return result.model_copy(update={"found": [*result.found, alarm]})
