@@ -337,7 +337,11 @@ def damage_command(
         with _progress(Console(stderr=True), quiet) as bar:
             task = bar.add_task(target.name, total=clean.duration, position="", speed="", found="")
             truth = damage(
-                clean, target, orders, progress=lambda time: bar.update(task, completed=time)
+                clean,
+                target,
+                orders,
+                progress=lambda time: bar.update(task, completed=time),
+                lenient=random,
             )
     except FaultError as error:
         raise UsageError(str(error)) from error

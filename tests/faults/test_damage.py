@@ -74,6 +74,24 @@ def test_mixed_faults_do_not_overlap(clean_clip):
             assert start >= end + MARGIN
 
 
+def test_a_fault_without_a_place_need_not_cost_the_others(tmp_path):
+    path = tmp_path / "mute.mkv"
+    media.write(path, media.scene(5, 64, 48), np.zeros((2, 5 * 48_000), np.float32))
+    clean = Clean(path)
+    orders = [
+        place("black", Severity.SUBTLE, clean, 1, at=(2.0, 3.0)),
+        place("dropout", Severity.SUBTLE, clean, 1, at=(2.0, 3.0)),
+    ]
+    target = tmp_path / "damaged.mkv"
+    with pytest.raises(FaultError):
+        damage(clean, target, orders)
+    assert not target.exists()
+    truth = damage(clean, target, orders, lenient=True)
+    assert [one.kind for one in truth.truths] == ["black"]
+    with pytest.raises(FaultError):
+        damage(clean, target, orders[1:], lenient=True)
+
+
 def test_what_cannot_be_damaged_says_why(tmp_path, clean_clip):
     with pytest.raises(FaultError, match="there is no fault 'nonsense'"):
         place("nonsense", Severity.SUBTLE, clean_clip, 1)

@@ -12,6 +12,13 @@ from faults.truth import Severity
 
 PICTURE = [n for n, f in FAULTS.items() if issubclass(f, PictureFault) and f.mixes]
 SOUND = [n for n, f in FAULTS.items() if issubclass(f, SoundFault) and f.mixes and not f.whole]
+# the steps between the ends of the ladder take as long and show little more
+SEVERITIES = [
+    pytest.param(
+        s, marks=() if s in (Severity.VERY_SUBTLE, Severity.NOTICEABLE) else pytest.mark.slow
+    )
+    for s in Severity
+]
 ENDS = 0.3  # seconds: periodic damage may begin or end with an instant that looks clean
 
 
@@ -21,7 +28,7 @@ def _differs(one, other):
     return (one.luma != other.luma) | np.kron(chroma, np.ones((2, 2), bool))
 
 
-@pytest.mark.parametrize("severity", list(Severity))
+@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", PICTURE)
 def test_picture_is_damaged_inside_the_truth_alone(clean_clip, clean_pictures, name, severity):
     order = place(name, severity, clean_clip, seed=5)
@@ -88,7 +95,7 @@ def test_picture_same_seed_same_damage(clean_clip, clean_pictures, name):
     assert run(8)[0] != truths
 
 
-@pytest.mark.parametrize("severity", list(Severity))
+@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_is_damaged_inside_the_truth_alone(clean_clip, name, severity):
     order = place(name, severity, clean_clip, seed=5)
