@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from pipeline.clock import SOUND_GAP
 from pipeline.decode import DecodedFrame, DecodedSound, Decoder
 from pipeline.errors import SourceError
 from pipeline.source import Limits, open_source
@@ -162,9 +163,13 @@ class Clean:
         last, samples = parts[-1]
         length = round(last * self.sample_rate) + samples.shape[1]
         out = np.zeros((samples.shape[0], max(length, 0)), np.float32)
+        end = 0
         for time, samples in parts:
             at = max(round(time * self.sample_rate), 0)
-            out[:, at : at + samples.shape[1]] = samples[:, : out.shape[1] - at]
+            if end and abs(at - end) <= SOUND_GAP * self.sample_rate:
+                at = end  # Matroska rounds times to milliseconds: no seam there
+            end = at + samples.shape[1]
+            out[:, at:end] = samples[:, : out.shape[1] - at]
         return out
 
     def _frame_times(self) -> npt.NDArray[np.float64]:

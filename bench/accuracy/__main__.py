@@ -178,6 +178,8 @@ def main() -> None:
     where = chosen.work / f"{name}.html"
     page.write(where, found, drawn, results, clips)
     print(text)
+    took = ", ".join(f"{name} {value:.0f} s" for name, value in figures.seconds(results).items())
+    print(f"Of all files: {took}.")
     print(f"The figures are in {chosen.output}, the page with pictures is {where}.")
 
 

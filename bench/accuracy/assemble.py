@@ -30,7 +30,7 @@ _QUIETEST = 1e-3  # mean square root of sound that counts as sound, full scale 1
 _SOURCE_LINES = (
     720  # photographs are not sampled from more, nor from more than 1.5 times the clip's
 )
-FORM = 1  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 2  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):

@@ -147,7 +147,6 @@ def compute(
         "sync": _sync(usable),
         "errors": {r.id: r.error for r in results if r.error is not None},
         "skipped": {r.id: r.skipped for r in results if r.skipped and r.error is None},
-        "seconds": _seconds(results),
     }
 
 
@@ -351,7 +350,8 @@ def _sync(usable: Sequence[Result]) -> dict[str, Any] | None:
     }
 
 
-def _seconds(results: Sequence[Result]) -> dict[str, float]:
+def seconds(results: Iterable[Result]) -> dict[str, float]:
+    """What making, Vidette and FFmpeg took in all, wall clock: no figure, it differs every time."""
     total: Counter[str] = Counter()
     for result in results:
         total.update(result.seconds)

@@ -74,6 +74,16 @@ def test_mixed_faults_do_not_overlap(clean_clip):
             assert start >= end + MARGIN
 
 
+def test_sound_is_read_without_seams(tmp_path):
+    """Matroska rounds times to milliseconds: a tone must come back whole, sample by sample."""
+    tone = np.sin(2 * np.pi * 997 * np.arange(2 * 48_000) / 48_000).astype(np.float32) * 0.5
+    path = tmp_path / "tone.mkv"
+    media.write(path, None, np.stack([tone, tone]), audio_codec="flac", audio_format="s16")
+    read = Clean(path).sound
+    assert read.shape == (2, 2 * 48_000)
+    assert np.abs(read - tone).max() < 1e-4
+
+
 def test_a_fault_without_a_place_need_not_cost_the_others(tmp_path):
     path = tmp_path / "mute.mkv"
     media.write(path, media.scene(5, 64, 48), np.zeros((2, 5 * 48_000), np.float32))
