@@ -12,7 +12,7 @@ from faults.truth import Severity
 
 PICTURE = [n for n, f in FAULTS.items() if issubclass(f, PictureFault) and f.mixes]
 SOUND = [n for n, f in FAULTS.items() if issubclass(f, SoundFault) and f.mixes and not f.whole]
-# the steps between the ends of the ladder take as long and show little more
+# one subtle and one plain step by default; the other two with the slow tests
 SEVERITIES = [
     pytest.param(
         s, marks=() if s in (Severity.VERY_SUBTLE, Severity.NOTICEABLE) else pytest.mark.slow
