@@ -160,16 +160,18 @@ class Clean:
                     parts.append((item.time, item.samples))
         if not parts:
             return np.zeros((1, 0), np.float32)
-        last, samples = parts[-1]
-        length = round(last * self.sample_rate) + samples.shape[1]
-        out = np.zeros((samples.shape[0], max(length, 0)), np.float32)
+        starts: list[int] = []
         end = 0
         for time, samples in parts:
             at = max(round(time * self.sample_rate), 0)
-            if end and abs(at - end) <= SOUND_GAP * self.sample_rate:
+            if starts and abs(at - end) <= SOUND_GAP * self.sample_rate:
                 at = end  # Matroska rounds times to milliseconds: no seam there
+            starts.append(at)
             end = at + samples.shape[1]
-            out[:, at:end] = samples[:, : out.shape[1] - at]
+        length = max(at + samples.shape[1] for at, (_, samples) in zip(starts, parts, strict=True))
+        out = np.zeros((parts[0][1].shape[0], length), np.float32)
+        for at, (_, samples) in zip(starts, parts, strict=True):
+            out[:, at : at + samples.shape[1]] = samples
         return out
 
     def _frame_times(self) -> npt.NDArray[np.float64]:
