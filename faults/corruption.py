@@ -206,13 +206,19 @@ def compared(
 
 def tiles_that_differ(clean: Picture, damaged: Picture) -> Mask:
     """Tiles of 16x16 luma samples that are damaged, [tile rows, tile columns]."""
+    found: Mask = share_that_differs(clean, damaged) > TILE_SHARE
+    return found
+
+
+def share_that_differs(clean: Picture, damaged: Picture) -> npt.NDArray[np.float64]:
+    """Share of the samples of each tile that are damaged, [tile rows, tile columns]; 0 to 1."""
     height, width = clean.luma.shape
     shape = (-(-height // TILE), -(-width // TILE))
     if all(
         np.array_equal(getattr(clean, plane), getattr(damaged, plane))
         for plane in ("luma", "cb", "cr")
     ):
-        return np.zeros(shape, bool)
+        return np.zeros(shape)
     luma = _far(clean.luma, damaged.luma)
     chroma = _far(clean.cb, damaged.cb) | _far(clean.cr, damaged.cr)
     wide = np.zeros((shape[0] * TILE, shape[1] * TILE), bool)
@@ -220,9 +226,8 @@ def tiles_that_differ(clean: Picture, damaged: Picture) -> Mask:
     doubled = chroma.repeat(2, axis=0).repeat(2, axis=1)
     wide[: doubled.shape[0], : doubled.shape[1]] |= doubled
     tiles = wide.reshape(shape[0], TILE, shape[1], TILE)
-    counts = np.count_nonzero(tiles, axis=(1, 3))
-    found: Mask = counts > TILE_SHARE * TILE * TILE
-    return found
+    share: npt.NDArray[np.float64] = np.count_nonzero(tiles, axis=(1, 3)) / (TILE * TILE)
+    return share
 
 
 def _far(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

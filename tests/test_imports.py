@@ -16,9 +16,11 @@ MAY_IMPORT = {
     "pipeline": {"models"},
     "models": set(),
     "faults": {"pipeline"},
-    "bench": {"serve", "faults", "pipeline", "models", "tests"},
+    "corpus": {"faults", "pipeline"},
+    "training": {"corpus", "faults", "pipeline", "models"},
+    "bench": {"serve", "training", "corpus", "faults", "pipeline", "models", "tests"},
 }
-ROOMS = {"vidette", "serve", "pipeline", "models", "faults", "bench", "tests", "examples", "docs"}
+ROOMS = {name.removesuffix(".py") for name in MAY_IMPORT} | {"tests", "examples", "docs"}
 # Thin shells over the core that may know Ray (none so far; batch and worker come with Ray).
 SHELLS: set[str] = set()
 

@@ -2,10 +2,10 @@
 
     python -m bench.accuracy [MEDIA...] [--split dev|test|all] [--quick] [--kinds a,b] [--seed N]
 
-MEDIA are folders of clean clips, photographs and sound (see bench/accuracy/sources.py; `python -m
-bench.accuracy.fetch DIR` gathers some). Clean clips and results are kept in the work folder, so
-that a run that was interrupted goes on, and one after a change measures only what changed. The same
-seed and media give the same figures.
+MEDIA are folders of clean clips, photographs and sound (see corpus/sources.py; `python -m
+corpus.fetch DIR` gathers some). Clean clips, files and results are kept in the work folder:
+a run that was interrupted goes on, and one after a change of detectors only inspects again. The
+same seed and media give the same figures.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ import av
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench.accuracy import figures, page, peers, plan, report
-from bench.accuracy.assemble import FORM, CleanClip, prepare
-from bench.accuracy.run import ROOT, Result, fingerprint, run_all
-from bench.accuracy.sources import Split, recipes, scan, split_of
+from bench.accuracy.run import ROOT, Result, judged_by, made_by, run_all
+from corpus.clips import FORM, CleanClip, prepare
+from corpus.sources import Split, recipes, scan, split_of
+from faults import FAULTS
+from pipeline.detectors import DETECTORS
 
 TUNED = "ffmpeg-tuned.json"
 
@@ -64,10 +67,21 @@ def clean_clips(
 
 
 def measured(
-    drawn: plan.Plan, clips: Sequence[CleanClip], work: Path, workers: int
+    drawn: plan.Plan,
+    clips: Sequence[CleanClip],
+    work: Path,
+    workers: int,
+    kinds: Sequence[str] = (),
 ) -> list[Result]:
-    """The results of a plan, with a progress bar."""
-    store = work / f"results-{fingerprint()}.jsonl"
+    """The results of a plan, with a progress bar; `kinds`: only their detectors judge."""
+    wanted = {FAULTS[kind].kind if kind in FAULTS else kind for kind in kinds}
+    only = [name for name, detector in DETECTORS.items() if wanted & set(detector.kinds)]
+    made = work / f"made-{made_by()}"
+    for old in work.glob("made-*"):
+        if old != made:
+            shutil.rmtree(old)
+    judged = "-".join((made_by(), judged_by(), *only))
+    store = work / f"results-{judged}.jsonl"
     with progress() as bar:
         task = bar.add_task("files", total=len(drawn.items))
         done = 0
@@ -78,7 +92,7 @@ def measured(
             bar.update(task, completed=done, description=f"{result.name or 'clean'}")
 
         # the bar counts what is measured now; what was there is not waited for
-        return run_all(drawn.items, clips, store, workers=workers, told=told)
+        return run_all(drawn.items, clips, store, made, only=only, workers=workers, told=told)
 
 
 def about(drawn: plan.Plan, clips: Sequence[CleanClip]) -> dict[str, Any]:
@@ -138,12 +152,20 @@ def main() -> None:
     parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
     parser.add_argument("--split", choices=("dev", "test", "all"), default="dev")
     parser.add_argument("--quick", action="store_true", help="one file per fault and severity")
-    parser.add_argument("--kinds", default="", help="of defects, or faults, with commas between")
+    parser.add_argument(
+        "--kinds",
+        default="",
+        help="of defects, or faults, with commas between: those, judged by their detectors alone",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-severity", type=int, help="files of each fault and severity")
     parser.add_argument("--splits", type=Path, help="JSON: source -> dev or test, over the hash")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=ROOT / "bench/results")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of the tables; bench/results, or the work folder where kinds are chosen",
+    )
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-bench-accuracy"
     )
@@ -156,31 +178,34 @@ def main() -> None:
     clips = clean_clips(
         media, chosen.work, chosen.seed, override, 1 if chosen.quick else None, chosen.workers
     )
+    kinds = tuple(kind for kind in chosen.kinds.split(",") if kind)
     drawn = plan.make_plan(
         clips,
         chosen.seed,
         split=chosen.split,
         quick=chosen.quick,
-        kinds=tuple(kind for kind in chosen.kinds.split(",") if kind),
+        kinds=kinds,
         per_severity=chosen.per_severity,
     )
     if not drawn.items:
         parser.error("there is no clean clip of this split in these folders")
     name = f"accuracy-{chosen.split}" + ("-quick" if chosen.quick else "")
+    output: Path = chosen.output or (chosen.work if kinds else ROOT / "bench/results")
     (chosen.work / f"{name}-plan.json").write_text(drawn.model_dump_json(indent=1) + "\n")
-    results = measured(drawn, clips, chosen.work, chosen.workers)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    points = tuned_points(results, clips, override, chosen.output / TUNED, record=not chosen.quick)
+    record = not (chosen.quick or kinds)
+    results = measured(drawn, clips, chosen.work, chosen.workers, kinds)
+    output.mkdir(parents=True, exist_ok=True)
+    points = tuned_points(results, clips, override, ROOT / "bench/results" / TUNED, record=record)
     found = {"run": about(drawn, clips), **figures.compute(results, points, chosen.seed)}
     text = report.markdown(found)
-    (chosen.output / f"{name}.md").write_text(text)
-    (chosen.output / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (output / f"{name}.md").write_text(text)
+    (output / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     where = chosen.work / f"{name}.html"
     page.write(where, found, drawn, results, clips)
     print(text)
     took = ", ".join(f"{name} {value:.0f} s" for name, value in figures.seconds(results).items())
     print(f"Of all files: {took}.")
-    print(f"The figures are in {chosen.output}, the page with pictures is {where}.")
+    print(f"The figures are in {output}, the page with pictures is {where}.")
 
 
 if __name__ == "__main__":

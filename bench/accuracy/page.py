@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from bench.accuracy import plan, score
-from bench.accuracy.assemble import CleanClip
 from bench.accuracy.figures import interval, wanted
 from bench.accuracy.run import Found, Result, make_file
+from corpus.clips import CleanClip
 from faults import FAULTS
 from faults.base import FaultError
 from faults.media import Clean

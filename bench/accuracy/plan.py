@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bench.accuracy.assemble import CleanClip
+from corpus.clips import CleanClip
 from faults import FAULTS
 from faults.base import Fault
 from faults.lookalikes import LOOKALIKES

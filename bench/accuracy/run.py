@@ -1,4 +1,4 @@
-"""Running a plan: make each file, inspect it, ask FFmpeg, keep the figures, delete the file."""
+"""Running a plan: make each file, ask FFmpeg, inspect it, keep the figures."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import json
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import av
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from bench.accuracy import peers
-from bench.accuracy.assemble import CleanClip
 from bench.accuracy.peers import Measured
 from bench.accuracy.plan import ENCODINGS, Item
+from corpus.clips import CleanClip
 from faults import FAULTS
 from faults.base import FaultError
 from faults.damage import damage, place
@@ -59,6 +60,7 @@ class Result(BaseModel):
 
     Attributes:
         clip, encoding: the option that worked.
+        file: its name in the folder of the item.
         source: whose content the defect is in.
         frames: PTS of the clean frames, where damage is scored by frame.
         damaged: those of them that are damaged.
@@ -74,6 +76,7 @@ class Result(BaseModel):
     seed: int = 0
     clip: str = ""
     encoding: str = ""
+    file: str = ""
     source: str = ""
     duration: float = 0.0
     picture: bool = False
@@ -93,14 +96,27 @@ class ItemTimeoutError(Exception):
     """An item took too long."""
 
 
-def fingerprint() -> str:
-    """A digest of the code whose figures are kept, so that a change of it measures anew."""
+# of the pipeline, what making clips and files reads; the rest of it only judges them
+_MAKES = ("types", "errors", "uri", "reach", "source", "decode", "samples", "clock", "facts")
+_MAKES_TOO = ("ffmpeg_log", "measure/loudness", "detectors/loudness")
+
+
+def made_by() -> str:
+    """A digest of the code that makes the files and asks FFmpeg."""
+    files = [*(ROOT / "faults").rglob("*.py"), ROOT / "corpus/clips.py"]
+    files += [ROOT / "pipeline" / f"{name}.py" for name in (*_MAKES, *_MAKES_TOO)]
+    files += [ROOT / "bench/accuracy" / f"{name}.py" for name in ("peers", "plan")]
+    return _digest(files)
+
+
+def judged_by() -> str:
+    """A digest of the code whose verdicts are kept, so that a change of it judges anew."""
+    return _digest([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "models").rglob("*")])
+
+
+def _digest(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    files = [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "faults").rglob("*.py")]
-    files += [
-        ROOT / "bench/accuracy" / f"{name}.py" for name in ("run", "peers", "plan", "assemble")
-    ]
-    for path in sorted(files):
+    for path in sorted(file for file in files if file.is_file() and file.suffix != ".pyc"):
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -167,8 +183,35 @@ def _too_long(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise ItemTimeoutError(f"it took more than {TIME_LIMIT} s")
 
 
-def execute(item: Item, clips: dict[str, CleanClip], ffmpeg: bool) -> Result:
-    """Do one item. Never raises for what is wrong with it: `error` says so."""
+def execute(
+    item: Item, clips: dict[str, CleanClip], ffmpeg: bool, made: Path, only: tuple[str, ...] = ()
+) -> Result:
+    """Do one item. Never raises for what is wrong with it: `error` says so.
+
+    The file and what FFmpeg says of it are kept in `made`, so that after a change of a detector
+    there is only the inspection to do.
+    """
+    signal.signal(signal.SIGALRM, _too_long)
+    folder = made / _key(item)
+    note = folder / "made.json"
+    if note.is_file():
+        result = Result.model_validate_json(note.read_text())
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        result = _make(item, clips, ffmpeg, folder)
+        note.write_text(result.model_dump_json() + "\n")
+    if result.error is None:
+        signal.alarm(TIME_LIMIT)
+        try:
+            _judge(result, folder / result.file, only)
+        except Exception as error:  # a crash of one is recorded, the rest go on
+            result.error = f"{type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+    return result
+
+
+def _make(item: Item, clips: dict[str, CleanClip], ffmpeg: bool, folder: Path) -> Result:
     result = Result(
         id=item.id,
         what=item.what,
@@ -176,21 +219,21 @@ def execute(item: Item, clips: dict[str, CleanClip], ffmpeg: bool) -> Result:
         severity=str(item.severity or ""),
         seed=item.seed,
     )
-    signal.signal(signal.SIGALRM, _too_long)
     for option in item.options:
-        folder = Path(tempfile.mkdtemp(prefix="vidette-bench-"))
+        folder.mkdir(parents=True)
         signal.alarm(TIME_LIMIT)
         try:
             _fill(result, item, clips[option.clip], option.encoding, folder, ffmpeg)
         except (FaultError, NotImplementedError) as error:
             result.skipped.append(f"{option.clip} {option.encoding}: {error}")
+            shutil.rmtree(folder, ignore_errors=True)
             continue
         except Exception as error:  # a crash of one is recorded, the rest go on
             result.error = f"{type(error).__name__}: {error}"
         finally:
             signal.alarm(0)
-            shutil.rmtree(folder, ignore_errors=True)
         return result
+    folder.mkdir(parents=True, exist_ok=True)
     result.error = result.error or "no clip has room for it"
     return result
 
@@ -201,6 +244,7 @@ def _fill(
     started = time.perf_counter()
     path, truths = make_file(item, clip, encoding, folder)
     result.seconds["make"] = round(time.perf_counter() - started, 2)
+    result.file = path.relative_to(folder).as_posix()
     result.clip, result.encoding, result.truths = clip.id, encoding, truths
     by_sound = item.what == "fault" and FAULTS[item.name].reads == "sound"
     by_sound |= item.what == "lookalike" and LOOKALIKES[item.name].reads == "sound"
@@ -208,8 +252,34 @@ def _fill(
     result.duration, result.picture, result.sound = clip.duration, clip.picture, clip.sound
     if item.what == "fault" and FAULTS[item.name].kind == Kind.BLOCK_CORRUPTION:
         result.frames, result.damaged = _frames(clip, path, truths)
+    wanted = _peers_for(item)
+    if ffmpeg and wanted:
+        started = time.perf_counter()
+        try:
+            result.peers = peers.measure(
+                path,
+                wanted,
+                picture=clip.picture,
+                sample_rate=clip.sample_rate,
+                stereo=_is_stereo(path),
+            )
+        except subprocess.SubprocessError as error:
+            result.skipped.append(f"ffmpeg: {error}")
+        result.seconds["ffmpeg"] = round(time.perf_counter() - started, 2)
+
+
+def _is_stereo(path: Path) -> bool:
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            return bool(container.streams.audio) and container.streams.audio[0].channels == 2
+    except av.FFmpegError:
+        return False
+
+
+def _judge(result: Result, path: Path, only: tuple[str, ...]) -> None:
     started = time.perf_counter()
-    seen = inspect(str(path), load(threads=1, detectors=_settings_of(truths)))
+    settings = load(threads=1, only=only, detectors=_settings_of(result.truths))
+    seen = inspect(str(path), settings)
     result.seconds["vidette"] = round(time.perf_counter() - started, 2)
     result.coverage = seen.coverage.state
     result.found = [
@@ -224,20 +294,6 @@ def _fill(
         )
         for defect in seen.defects
     ]
-    wanted = _peers_for(item)
-    if ffmpeg and wanted:
-        started = time.perf_counter()
-        try:
-            result.peers = peers.measure(
-                path,
-                wanted,
-                picture=clip.picture,
-                sample_rate=clip.sample_rate,
-                stereo=bool(seen.asset.audio) and seen.asset.audio[0].channels == 2,
-            )
-        except subprocess.SubprocessError as error:
-            result.skipped.append(f"ffmpeg: {error}")
-        result.seconds["ffmpeg"] = round(time.perf_counter() - started, 2)
 
 
 def _frames(
@@ -265,14 +321,24 @@ def run_all(
     items: Sequence[Item],
     clips: Sequence[CleanClip],
     store: Path,
+    made: Path,
     *,
+    only: Sequence[str] = (),
     workers: int = 2,
     told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Do every item that `store` does not hold yet; returns all results in the plan's order.
 
-    `store` has one JSON object a line; a run that was interrupted goes on where it was. An item
-    that kills its process is tried once more alone, and recorded if it does so again.
+    Args:
+        items: of the plan.
+        clips: that they are made of.
+        store: results, one JSON object a line; a run that was interrupted goes on where it was.
+            An item that kills its process is tried once more alone, and recorded if it does so
+            again.
+        made: folder that keeps the files.
+        only: detectors that judge; empty: all.
+        workers: processes.
+        told: is called with every result that was not there.
     """
     by_id = {clip.id: clip for clip in clips}
     ffmpeg = peers.available() is not None
@@ -284,7 +350,11 @@ def run_all(
     with store.open("a") as file:
         if cut_off:
             file.write("\n")
-        for item, result in _results(waiting, by_id, ffmpeg, workers):
+        for item, result in _results(
+            waiting,
+            partial(execute, clips=by_id, ffmpeg=ffmpeg, made=made, only=tuple(only)),
+            workers,
+        ):
             key = keys[item.id]
             done[key] = result.model_copy(update={"id": key})
             file.write(json.dumps(done[key].model_dump(mode="json")) + "\n")
@@ -311,9 +381,10 @@ def stored(store: Path) -> list[Result]:
     return results
 
 
-def _results(
-    items: Sequence[Item], clips: dict[str, CleanClip], ffmpeg: bool, workers: int
-) -> Iterator[tuple[Item, Result]]:
+Job = Callable[[Item], Result]
+
+
+def _results(items: Sequence[Item], job: Job, workers: int) -> Iterator[tuple[Item, Result]]:
     queue = list(items)
     while queue:
         suspects: list[Item] = []
@@ -323,7 +394,7 @@ def _results(
             while (queue or running) and not broken:
                 while queue and len(running) < 2 * workers:
                     item = queue.pop(0)
-                    running[pool.submit(execute, item, clips, ffmpeg)] = item
+                    running[pool.submit(job, item)] = item
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     item = running.pop(future)
@@ -334,13 +405,13 @@ def _results(
                         broken = True
             suspects += running.values()
         for item in suspects:
-            yield item, _alone(item, clips, ffmpeg)
+            yield item, _alone(item, job)
 
 
-def _alone(item: Item, clips: dict[str, CleanClip], ffmpeg: bool) -> Result:
+def _alone(item: Item, job: Job) -> Result:
     with _pool(1) as pool:
         try:
-            return pool.submit(execute, item, clips, ffmpeg).result()
+            return pool.submit(job, item).result()
         except BrokenProcessPool:
             return Result(
                 id=item.id,

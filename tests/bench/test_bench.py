@@ -7,11 +7,11 @@ import json
 import pytest
 
 from bench.accuracy import figures, page, report
-from bench.accuracy.assemble import prepare
 from bench.accuracy.calibrate import calibrate, configuration, table
 from bench.accuracy.plan import make_plan
 from bench.accuracy.run import Result, run_all, stored
-from bench.accuracy.sources import recipes, scan
+from corpus.clips import prepare
+from corpus.sources import recipes, scan
 from pipeline.settings import load
 from pipeline.types import Kind
 from tests import media
@@ -37,7 +37,7 @@ def done(tmp_path_factory):
     kept = [i for i in kept if i.what != "lookalike"]
     drawn = drawn.model_copy(update={"items": kept})
     store = folder / "results.jsonl"
-    return clips, drawn, run_all(drawn.items, clips, store, workers=1), store
+    return clips, drawn, run_all(drawn.items, clips, store, folder / "made", workers=1), store
 
 
 def test_what_was_put_in_is_found(done):
@@ -55,11 +55,17 @@ def test_what_was_put_in_is_found(done):
 def test_results_are_kept(done, tmp_path):
     clips, drawn, results, store = done
     lines = store.read_text()
-    assert run_all(drawn.items, clips, store, workers=1) == results
+    made = store.with_name("made")
+    assert run_all(drawn.items, clips, store, made, workers=1) == results
     assert store.read_text() == lines
     cut = tmp_path / "cut.jsonl"
     cut.write_text(lines[:-20])
     assert len(stored(cut)) == len(results) - 1
+    # what was cut off is judged again, from the file that was kept
+    written = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
+    again = run_all(drawn.items, clips, cut, made, workers=1)
+    assert [r.found for r in again] == [r.found for r in results]
+    assert {p: p.stat().st_mtime_ns for p in made.rglob("*") if p.is_file()} == written
 
 
 def test_reports(done, tmp_path):

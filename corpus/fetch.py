@@ -1,6 +1,6 @@
 """Free photographs and sound from Debian packages, as a folder of clean media for the bench.
 
-    python -m bench.accuracy.fetch DIR
+    python -m corpus.fetch DIR
 
 Downloads each package by name (`apt-get download`), unpacks it beside (`dpkg -x`; nothing is
 installed, no root needed), keeps some of its files and catalogues them in DIR/CATALOG.tsv. Where

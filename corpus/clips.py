@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
-from bench.accuracy.sources import MAX_LINES, SHORTEST, MediaKind, Recipe, Split, split_of
+from corpus.sources import MAX_LINES, SHORTEST, MediaKind, Recipe, Split, split_of
 from faults.media import Clean, Encoding, Picture, encode, picture_of
 from pipeline.errors import SourceError
 from pipeline.types import Float32

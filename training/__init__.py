@@ -1,0 +1,1 @@
+"""Training: data, nets, calibration, evaluation. One command per model makes its weights anew."""
