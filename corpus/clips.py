@@ -27,10 +27,14 @@ _NEAR_LOSSLESS = Encoding(
 )
 _JOIN = 0.05  # seconds of cross-fade between two sounds
 _QUIETEST = 1e-3  # mean square root of sound that counts as sound, full scale 1.0
+_PEAK = 0.98  # of full scale
 _SOURCE_LINES = (
     720  # photographs are not sampled from more, nor from more than 1.5 times the clip's
 )
-FORM = 2  # raise it when clips are made in another way: those that are kept are then made anew
+_FLAT, _MOST_FLAT, _DARK = 1.5, 0.85, 40.0  # code values; share of tiles; mean code value
+_MOVES, _STANDS = 0.8, 0.25  # code values a frame; share of the change before and after
+_REPEATED = 0.01  # share of frames; more is a rate that was converted
+FORM = 4  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):
@@ -103,6 +107,8 @@ def _make_noted(recipe: Recipe, folder: Path) -> None:
     try:
         make(recipe, target)
         clean = Clean(target)
+        if (share := repeated(clean)) > _REPEATED:
+            raise RejectedError(f"{share:.0%} of its frames repeat the one before")
         noted = asdict(_clip(recipe, target, clean))
         for name in ("file", "split"):
             del noted[name]
@@ -110,6 +116,25 @@ def _make_noted(recipe: Recipe, folder: Path) -> None:
         target.unlink(missing_ok=True)
         noted = {"rejected": f"{type(error).__name__}: {error}"}
     note.write_text(json.dumps(noted) + "\n")
+
+
+def repeated(clean: Clean) -> float:
+    """Share of the frames that repeat the one before while the picture moves before and after.
+
+    As when film was made television by showing every fourth frame twice: such media is not clean.
+    """
+    changes: list[float] = []
+    before: Picture | None = None
+    for picture in clean.pictures() if clean.has_picture else ():
+        if before is not None:
+            step = np.abs(picture.luma[::2].astype(np.int16) - before.luma[::2])
+            changes.append(float(step.mean()))
+        before = picture
+    if len(changes) < 3:
+        return 0.0
+    change = np.asarray(changes)
+    around = np.minimum(change[:-2], change[2:])
+    return float(((around > _MOVES) & (change[1:-1] < _STANDS * around)).mean())
 
 
 def _clip(recipe: Recipe, target: Path, clean: Clean) -> CleanClip:
@@ -183,7 +208,7 @@ def _write(
     encode(
         target,
         pictures,
-        None if sound is None else np.clip(sound, -0.9999, 0.9999),
+        None if sound is None else _within_scale(sound),
         rate=frame_rate,
         sample_rate=rate,
         layout=layout,
@@ -192,6 +217,12 @@ def _write(
 
 
 # ---------------------------------------------------------------------------------------- sound
+
+
+def _within_scale(sound: Float32) -> Float32:
+    """The sound, lowered where lossy coding has taken it beyond full scale: not clipped."""
+    peak = float(np.abs(sound).max(initial=0.0))
+    return sound if peak <= _PEAK else (sound * (_PEAK / peak)).astype(np.float32)
 
 
 def resampled(sound: Float32, rate: int, wanted: int) -> Float32:
@@ -322,14 +353,20 @@ def _moving(
 ) -> Iterator[Picture]:
     """Pans and zooms over photographs, with cuts between them and a little grain."""
     width, height = recipe.size
-    cuts = np.linspace(0, count, len(recipe.pictures) + 1).round().astype(int)
+    photos = [
+        planes
+        for planes in (_planes(Path(path), width, height) for path in recipe.pictures)
+        if not _is_plain(planes[0])
+    ]
+    if not photos:
+        raise RejectedError("nothing but plain areas")
+    cuts = np.linspace(0, count, len(photos) + 1).round().astype(int)
     if len(cuts) > 2:
         cuts[1:-1] += rng.integers(-round(float(rate)), round(float(rate)) + 1, len(cuts) - 2)
     luma: Float32
     grain = float(rng.choice([0.0, 0.8, 1.6]))
     noises = [rng.normal(0, grain, (height, width)).astype(np.float32) for _ in range(4)]
-    for shot, path in enumerate(recipe.pictures):
-        planes = _planes(Path(path), width, height)
+    for shot, planes in enumerate(photos):
         begin, end = _view(rng), _view(rng)
         frames = int(cuts[shot + 1] - cuts[shot])
         for n in range(frames):
@@ -354,6 +391,14 @@ def _moving(
                 np.clip(cb + 0.5, 16, 240).astype(np.uint8),
                 np.clip(cr + 0.5, 16, 240).astype(np.uint8),
             )
+
+
+def _is_plain(luma: Float32) -> bool:
+    """Whether a picture shows next to nothing: one colour and a logo, or darkness."""
+    high, wide = (side // 16 * 16 for side in luma.shape)
+    tiles = luma[:high, :wide].reshape(high // 16, 16, wide // 16, 16)
+    flat = float((tiles.std(axis=(1, 3)) < _FLAT).mean())
+    return flat > _MOST_FLAT or float(luma.mean()) < _DARK
 
 
 def _view(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -53,7 +53,6 @@ PACKAGES = (
     Package("hedgewars-data", "sound"),
     Package("supertux-data", "sound"),
     Package("asterisk-core-sounds-es-wav", "sound"),
-    Package("klettres-data", "sound"),
 )
 
 

@@ -50,6 +50,10 @@ _PHOTO = (1280, 720)  # the least width and height of a photograph
 _RATES = ("25", "30", "24", "30000/1001")
 # clips a source may give, so that no source outweighs the others
 PER_SOURCE: dict[MediaKind, int] = {"video": 3, "photo": 4, "face": 3, "sound": 3}
+# What is damaged as it is published cannot stand for clean media
+_NOT_CLEAN = {
+    "klettres-data": "the voices are clipped: their samples pile up at full scale",
+}
 _NOT_SHARP = "blur"  # wallpapers blurred on purpose, for a lock screen, say so in their names
 
 
@@ -127,6 +131,7 @@ def scan(folders: Iterable[Path]) -> list[Asset]:
     found: list[Asset] = []
     for folder in folders:
         found += _catalogued(folder) if (folder / CATALOG).is_file() else _walked(folder)
+    found = [asset for asset in found if asset.source not in _NOT_CLEAN]
     return sorted(found, key=lambda asset: (asset.source, asset.name))
 
 

@@ -2,25 +2,21 @@
 
 Fully convolutional, on native resolution: rescaling would hide the structure of blocks. It sees a
 frame, the one before it (damage appears between two frames, and its trails follow motion) and the
-colour differences. Small enough for a CPU: 0.2 M parameters, 2.9 GMAC for 1920x1080.
+colour differences. Small enough for a CPU: 0.27 M parameters, 2.9 GMAC for 1920x1080.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-TILE = 16  # luma samples: one output each
 HEADS = ("corruption", "blockiness")
 WEIGHTS = Path(__file__).parent / "weights/corruption.safetensors"
 _FINE, _COARSE = 32, 64  # channels at 1/8 and at 1/16 of the resolution
-_WORST = 4  # tiles that decide on a frame
 _DILATIONS = (1, 2, 4)
 _GREY, _CONTRAST, _CHANGE, _COLOR = 128.0, 64.0, 32.0, 32.0  # code values, to numbers around one
 
@@ -89,17 +85,6 @@ class CorruptionNet(nn.Module):
         x = functional.relu(self.down_norm(self.down(x)))
         logits: Tensor = self.head(self.coarse(x))
         return logits
-
-
-def frame_score(probabilities: npt.NDArray[np.float32]) -> float:
-    """One number for a frame: the mean of its most corrupt tiles. 0 to 1.
-
-    Args:
-        probabilities: [tile rows, tile columns].
-    """
-    flat = probabilities.ravel()
-    count = min(_WORST, flat.size)
-    return float(np.partition(flat, flat.size - count)[flat.size - count :].mean())
 
 
 def padded(planes: Tensor, multiple: int) -> Tensor:

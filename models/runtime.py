@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -22,7 +21,8 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.corruption import TILE, WEIGHTS, CorruptionNet, load, padded
+from models.corruption import WEIGHTS, CorruptionNet, load, padded
+from models.frames import TILE, Frame, Maps
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 BUCKET = 64  # luma samples
@@ -36,30 +36,6 @@ _running = threading.Lock()  # one net at a time: more threads would only share 
 
 class RuntimeMismatchError(Exception):
     """On this device the net does not give what it should."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame to be scored, all uint8 limited-range code values.
-
-    Attributes:
-        luma: [H, W].
-        before: [H, W], the frame before; the same array where there is none.
-        cb, cr: [ceil(H/2), ceil(W/2)].
-    """
-
-    luma: npt.NDArray[np.uint8]
-    before: npt.NDArray[np.uint8]
-    cb: npt.NDArray[np.uint8]
-    cr: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Probabilities per tile of 16x16 luma samples, float32 [ceil(H/16), ceil(W/16)]."""
-
-    corruption: npt.NDArray[np.float32]
-    blockiness: npt.NDArray[np.float32]
 
 
 class CorruptionRuntime:

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import av
@@ -15,6 +16,7 @@ from pipeline import events, facts
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
+from pipeline.measure.scores import FrameScorer
 from pipeline.panel import Panel
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
@@ -26,6 +28,7 @@ from pipeline.types import (
     Coverage,
     Inspection,
     Note,
+    PictureFormat,
     Problem,
     Segment,
     VideoTrack,
@@ -109,7 +112,7 @@ def _examine(
     coverage.problems += decoder.problems
     position = 0.0
     try:
-        for segment in Segmenter().run(decoder):
+        for segment in Segmenter(_scorer(settings)).run(decoder):
             panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
@@ -138,9 +141,17 @@ def _examine(
     _conclude(coverage, asset, panel.seconds)
 
 
+def _scorer(settings: Settings) -> Callable[[PictureFormat], FrameScorer] | None:
+    """What has frames scored, where a detector wants that."""
+    detectors = (DETECTORS[name] for name in settings.enabled())
+    if settings.budget == 0 or not any(detector.by_scores for detector in detectors):
+        return None
+    return partial(FrameScorer, budget=settings.budget)
+
+
 def _cover(coverage: Coverage, segment: Segment) -> None:
     for note in segment.notes:
-        if note.what == "read_error":
+        if note.what in ("read_error", "scoring_failed"):
             coverage.problems.append(_problem(note))
             del coverage.problems[MAX_PROBLEMS:]
     if segment.end <= segment.start:

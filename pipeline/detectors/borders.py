@@ -29,6 +29,7 @@ EDGE_WIDTH = 4  # lines within which it rises
 MAX_BAR = 0.45  # of the height or width; larger ones are a dark scene
 MAX_PROFILES = 250  # frames kept while no look is clear
 INTERVAL = 0.2  # seconds between looks
+LONGEST = 60.0  # seconds after which borders that have not come back are a new format
 
 Borders = tuple[int, int, int, int]  # top, bottom, left, right, in pixels
 
@@ -67,10 +68,19 @@ class _Candidate:
     looks: int = 1
 
 
+@dataclass
+class _Change:
+    before: Borders
+    to: _Candidate
+    even: bool  # the same on opposite sides
+
+
 class BordersDetector(PictureDetector):
     """Measures the bars in five looks a second and reports a change that stays.
 
-    A look counts only where every bar ends in a clear edge, which dark scenes, fades and credits do
+    Borders that come back to what they were within a minute are one defect, from the first frame
+    that differs to the first that does not; else the change itself is reported, at its time. A look
+    counts only where every bar ends in a clear edge, which dark scenes, fades and credits do
     not give. The time is that of the frame with the largest change between two looks.
     """
 
@@ -84,6 +94,7 @@ class BordersDetector(PictureDetector):
         self._current: Borders | None = None
         self._held = 0.0  # seconds for which the current borders were seen
         self._candidate: _Candidate | None = None
+        self._changed: _Change | None = None  # believed, and not yet reported
         # since the last clear look: time, change down each row [H], detail of columns of tiles
         self._profiles: list[tuple[float, Float32, Float32]] = []
         self._scale = 219 / 255 if picture_format.full_range else 1.0
@@ -91,7 +102,7 @@ class BordersDetector(PictureDetector):
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
-        found = []
+        found: list[Observation] = []
         times = picture.frames["time"].tolist()
         columns = picture.detail.mean(axis=1)
         profiles = list(zip(times, picture.rows, columns, strict=True))
@@ -102,9 +113,7 @@ class BordersDetector(PictureDetector):
             done = stop
             borders = self._measure(look)
             if borders is not None:
-                seen = self._take(borders, look.time)
-                if seen is not None:
-                    found.append(seen)
+                found += self._take(borders, look.time)
                 del self._profiles[:-1]
         self._profiles += profiles[done:]
         del self._profiles[1:-MAX_PROFILES]  # a long dark scene
@@ -112,7 +121,11 @@ class BordersDetector(PictureDetector):
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
-        return []
+        change, candidate = self._changed, self._candidate
+        if change is None:
+            return []
+        back = candidate is not None and self._same(candidate.borders, change.before)
+        return [self._observe(change, candidate.start if back and candidate else None)]
 
     def _measure(self, look: Look) -> Borders | None:
         """Borders in pixels; None where the picture does not tell."""
@@ -134,25 +147,35 @@ class BordersDetector(PictureDetector):
         top, bottom, left, right = sides
         return top, bottom, left, right
 
-    def _take(self, borders: Borders, time: float) -> Observation | None:
-        """Take a clear measurement; returns the change once it has stayed."""
+    def _take(self, borders: Borders, time: float) -> list[Observation]:
+        """Take a clear measurement; returns a change once it has stayed or gone back."""
+        found: list[Observation] = []
+        if self._changed is not None and time - self._changed.to.start > LONGEST:
+            found.append(self._observe(self._changed, None))
+            self._changed = None
         if self._current is None or self._same(borders, self._current):
             self._current = self._current or borders
             self._candidate = None
-            return None
+            return found
         known = self._candidate
         if known is None or not self._same(borders, known.borders):
             self._candidate = _Candidate(borders, self._when(borders, time))
-            return None
+            return found
         known.looks += 1
         top, bottom, left, right = known.borders
         limit_y, limit_x = self._limits()
         even = abs(top - bottom) <= limit_y and abs(left - right) <= limit_x
         hold = self.settings.min_hold if even else self.settings.min_hold_lopsided
         if time - known.start < hold or known.looks < 3:
-            return None
+            return found
         before, self._current, self._candidate = self._current, known.borders, None
-        return self._observe(before, known, even=even)
+        pending, self._changed = self._changed, None
+        if pending is not None and self._same(known.borders, pending.before):
+            return [*found, self._observe(pending, known.start)]
+        if pending is not None:
+            found.append(self._observe(pending, None))
+        self._changed = _Change(before, known, even)
+        return found
 
     def _when(self, borders: Borders, time: float) -> float:
         """Time of the first frame whose lines look like those of the new borders."""
@@ -192,10 +215,12 @@ class BordersDetector(PictureDetector):
             for one, other, limit in zip(a, b, (limit_y, limit_y, limit_x, limit_x), strict=True)
         )
 
-    def _observe(self, before: Borders, known: _Candidate, *, even: bool) -> Observation:
+    def _observe(self, change: _Change, back: float | None) -> Observation:
+        """Report a change; `back`: when the borders were again what they had been."""
+        before, known = change.before, change.to
         top, bottom, left, right = known.borders
         height, width = self.format.height, self.format.width
-        change = max(
+        size = max(
             max(abs(top - before[0]), abs(bottom - before[1])) / height,
             max(abs(left - before[2]), abs(right - before[3])) / width,
         )
@@ -208,11 +233,12 @@ class BordersDetector(PictureDetector):
         return Observation(
             Kind.LETTERBOX_CHANGE,
             known.start,
-            known.start + INTERVAL,
-            ladder(change, 0.02, 0.05, 0.1, 0.2),
-            float(np.interp(change, [0.015, 0.05], [0.6, 0.95])) * (1.0 if even else 0.6),
+            known.start + INTERVAL if back is None else back,
+            ladder(size, 0.02, 0.05, 0.1, 0.2),
+            float(np.interp(size, [0.015, 0.05], [0.6, 0.95])) * (1.0 if change.even else 0.6),
             f"borders (top, bottom, left, right) change from {_words(before)} to "
-            f"{_words(known.borders)} pixels",
+            f"{_words(known.borders)} pixels"
+            + ("" if back is None else f" for {back - known.start:.2f} s"),
             evidence,
             peak=known.start + INTERVAL / 2,
             region=Region(

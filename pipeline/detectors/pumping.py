@@ -20,13 +20,18 @@ from pipeline.types import (
 )
 
 CELLS = (6, 8)  # rows and columns of cells in which the picture must move together
-WINDOWS = ((4.0, 1.0), (8.0, 0.5))  # seconds, and the lowest frequency (Hz) it can tell
-HOP = 1.0  # seconds between windows
+WINDOWS = ((2.0, 2.0), (4.0, 1.0), (8.0, 0.5))  # seconds, and the lowest frequency (Hz) it can tell
+HOP = 0.5  # seconds between windows
+FULL = 0.8  # of the depth so far: an earlier beginning in a weaker beat is not believed
+SHORTEST = 1.8  # seconds; a few camera flashes beat for less
 MIN_FRAMES = 24  # in a window; fewer cannot tell a frequency
 FLASH_RATE = 2.5  # Hz from which strong modulation is flashing, which has its own detector
 FLASH_DEPTH = 0.2  # BT.1702: 20 cd/m2 of 160 is 0.13; in code values above black about 0.2
 MAX_DEPTH = 0.4  # deeper is a light that goes on and off, or a series of fades
 DARK = 8.0  # code values above black below which a cell cannot show a gain
+SLOWER = 0.6  # of a beat's frequency: slower changes are content, and do not make it impure
+CUT = 0.08  # mean |log ratio| of cells to the common one, of two frames with a cut between them
+STEP = 0.5  # largest logarithm of the change of gain between two frames
 IN_STEP = (0.4, 2.5)  # a cell's modulation relative to the common one, in phase
 
 
@@ -121,6 +126,8 @@ class PumpingDetector(PictureDetector):
             self._open = beat
             return []
         if beat.start <= known.end + HOP and abs(beat.frequency / known.frequency - 1) < 0.25:
+            if beat.depth >= FULL * known.depth:
+                known.start = min(known.start, beat.start)
             known.end = max(known.end, beat.end)
             if beat.depth > known.depth:
                 known.depth, known.coherence = beat.depth, beat.coherence
@@ -157,31 +164,33 @@ class PumpingDetector(PictureDetector):
                 return None
             cells = np.stack([np.interp(even, times, one) for one in cells.T], axis=1)
             times = even
-        levels = cells.mean(axis=0, dtype=np.float64) - 16
-        lit = levels >= DARK
-        if np.count_nonzero(lit) < 0.5 * len(levels):
+        above = cells.astype(np.float64) - 16
+        lit = np.median(above, axis=0) >= DARK
+        if np.count_nonzero(lit) < 0.5 * len(lit):
             return None
-        levels, cells = levels[lit], cells[:, lit].astype(np.float64)
+        flat = _gains(above[:, lit])
         ramp = np.linspace(-1, 1, count)
         basis = np.stack([np.ones(count), ramp, ramp**2], axis=1)
-        flat = (cells - basis @ np.linalg.lstsq(basis, cells, rcond=None)[0]) / levels
+        flat -= basis @ np.linalg.lstsq(basis, flat, rcond=None)[0]
         common = np.median(flat, axis=1)  # what moves in some cells only does not reach it
         window = np.hanning(count)
         spectrum = np.fft.rfft(common * window)
-        power = np.abs(spectrum) ** 2
         frequencies = np.fft.rfftfreq(count, step)
+        # content drifts, the more the slower: weighted so that a beat stands out of that
+        power = np.abs(spectrum) ** 2 * frequencies
         band = (frequencies >= max(lowest, settings.min_frequency) - 1e-9) & (
             frequencies <= min(settings.max_frequency, 0.45 / step)
         )
         if not band.any() or power[1:].sum() <= 0:
             return None
         top = int(np.argmax(np.where(band, power, 0)))
+        faster = frequencies >= SLOWER * frequencies[top]
         if top > 1 and power[1:top].max() > power[top]:  # a slower change, not this one
             return None
         near = np.zeros(len(power), dtype=bool)
         for harmonic in range(1, 5):
             near[max(1, harmonic * top - 2) : harmonic * top + 3] = True
-        purity = float(power[near].sum() / power[1:].sum())
+        purity = float(power[near & faster].sum() / power[faster].sum())
         depth = 4 * float(np.abs(spectrum[top])) / float(window.sum())
         turn = np.exp(-2j * np.pi * frequencies[top] * (times - times[0])) * window
         own = (turn @ flat) / (turn @ common)  # each cell's share of the common beat
@@ -200,7 +209,8 @@ class PumpingDetector(PictureDetector):
 
     def _observe(self, beat: _Beat) -> list[Observation]:
         settings = self.settings
-        if (beat.end - beat.start) * beat.frequency < 3:
+        length = beat.end - beat.start
+        if length * beat.frequency < 3 or length < SHORTEST:
             return []
         confidence = float(np.interp(beat.depth / settings.min_depth, [1, 3], [0.6, 1]))
         confidence *= float(np.interp(beat.purity, [settings.min_purity, 0.95], [0.7, 1]))
@@ -223,6 +233,20 @@ class PumpingDetector(PictureDetector):
                 peak=(beat.start + beat.end) / 2,
             )
         ]
+
+
+def _gains(above: Float64) -> Float64:
+    """Logarithm of the level of each cell over time, without its steps at cuts, [T, cells].
+
+    At a cut the cells change each by its own factor; pumping changes all of them by one.
+    """
+    steps = np.diff(np.log(np.maximum(above, 1.0)), axis=0)
+    common = np.median(steps, axis=1, keepdims=True)
+    apart = np.abs(steps - common).mean(axis=1)
+    cut = (apart > CUT) | (np.abs(common[:, 0]) > STEP)
+    steps[cut] = 0.0
+    gains: Float64 = np.concatenate([np.zeros((1, above.shape[1])), np.cumsum(steps, axis=0)])
+    return gains
 
 
 def _extent(times: Float64, mean: Float64, frequency: float, step: float) -> tuple[float, float]:

@@ -59,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
     parser.add_argument("--steps", type=int, default=14_000, help="of the optimiser")
-    parser.add_argument("--draws", type=int, default=4, help="encodes of each clip")
+    parser.add_argument("--draws", type=int, default=3, help="encodes of each clip")
     parser.add_argument("--per-source", type=int, default=8, help="clips of each kind and source")
     parser.add_argument("--without", default="", help="temporal, baked, or a codec; with commas")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -144,9 +144,10 @@ def main() -> None:
 
 
 def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:
+    wanted = recipes(scan(media), _SEED, per_source=chosen.per_source)
     with progress() as bar:
         made, _ = prepare(
-            recipes(scan(media), _SEED, per_source=chosen.per_source),
+            [recipe for recipe in wanted if recipe.kind != "sound"],
             chosen.work / f"clean-{CLIP_FORM}",
             workers=chosen.workers,
             told=_told(bar, "clean clips"),

@@ -16,7 +16,8 @@ from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture
 from faults.recode import recode
-from models.corruption import CorruptionNet, frame_score, padded
+from models.corruption import CorruptionNet, padded
+from models.frames import frame_score
 from pipeline.types import Kind
 from training.corruption.synthesis import Options, sequences
 

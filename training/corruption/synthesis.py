@@ -43,7 +43,7 @@ _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to t
 # Coarse quantisation: from the steps on that faults/blockiness.py calls subtle; finer ones, down
 # to the plain encodes that `draw_coding` draws, are neither
 _COARSE_QP, _COARSE_SCALE = (37, 48), (16, 32)
-_CHANGED, _UNCHANGED = 3.0, 1.5  # mean code values by which a tile must differ to show its coding
+_CHANGED = 3.0  # mean code values by which a tile must differ to show its coding
 _PATTERNS = ("pixel_art", "bricks", "squares")
 _NOT_ALIKE = {"low_bitrate"}  # is made here, with its own label
 
