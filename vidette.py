@@ -42,7 +42,6 @@ def inspect(
     skip: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
-    budget: float | None = None,
     report: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Inspection:
@@ -54,8 +53,6 @@ def inspect(
         skip: names of detectors not to run.
         settings: dotted names to values, as with `--set`: {"freeze.min_duration": 0.5}.
         config: a YAML file with the same fields as `pipeline.settings.Settings`.
-        budget: share of the decoding time for the net that looks at frames; by default 0.2 on a CPU
-            and every frame on a GPU.
         report: where to write the HTML report, if anywhere.
         progress: called about once per second of presentation.
 
@@ -66,7 +63,7 @@ def inspect(
     Raises:
         pipeline.errors.UsageError: an unknown detector or setting, or a value out of range.
     """
-    chosen = _settings(config, only, skip, dict(settings or {}), budget)
+    chosen = _settings(config, only, skip, dict(settings or {}))
     return _inspect(str(uri), chosen, None if report is None else Path(report), progress)
 
 
@@ -103,16 +100,12 @@ def _write_report(result: Inspection, report: Path, place: str | None, settings:
 
 
 def _settings(
-    config: str | Path | None,
-    only: Iterable[str],
-    skip: Iterable[str],
-    values: dict[str, Any],
-    budget: float | None = None,
+    config: str | Path | None, only: Iterable[str], skip: Iterable[str], values: dict[str, Any]
 ) -> Settings:
     from pipeline.errors import UsageError
     from pipeline.settings import load
 
-    options: dict[str, Any] = {} if budget is None else {"budget": budget}
+    options: dict[str, Any] = {}
     if chosen := tuple(only):
         options["only"] = chosen
     if left_out := tuple(skip):
@@ -202,15 +195,6 @@ def inspect_command(
     config: Annotated[
         Path | None, typer.Option(help="A YAML file of settings; VIDETTE_* variables override it.")
     ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=100,
-            help="Share of the decoding time for the net that looks at frames (block_corruption). "
-            "Default: 0.2 on a CPU, every frame on a GPU; 0: none, 10: every frame.",
-        ),
-    ] = None,
     min_severity: Annotated[
         float,
         typer.Option(
@@ -237,7 +221,7 @@ def inspect_command(
 
     from pipeline.source import expand
 
-    chosen = _settings(config, _split(only), _split(skip), _parse(settings or []), budget)
+    chosen = _settings(config, _split(only), _split(skip), _parse(settings or []))
     names = expand(uris)
     if report is not None and len(names) > 1:
         report.mkdir(parents=True, exist_ok=True)

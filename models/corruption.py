@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -96,6 +96,14 @@ def padded(planes: Tensor, multiple: int) -> Tensor:
     rows = planes[:, :, -1:].expand(-1, -1, down, -1)
     tall = torch.cat([planes, rows], dim=2)
     return torch.cat([tall, tall[:, :, :, -1:].expand(-1, -1, -1, right)], dim=3)
+
+
+def save(net: CorruptionNet, weights: Path = WEIGHTS) -> None:
+    """Write a net so that `load` can read it."""
+    state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
+    state["temporal"] = torch.tensor(net.temporal)
+    weights.parent.mkdir(exist_ok=True)
+    save_file(state, weights)
 
 
 def load(weights: Path = WEIGHTS) -> CorruptionNet:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +26,7 @@ from models.frames import TILE, Frame, Maps
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 BUCKET = 64  # luma samples
 LARGEST_BATCH = {"cpu": 1, "cuda": 16}
-SELF_TEST = WEIGHTS.with_name("corruption.selftest.safetensors")
+SELF_TEST = ".selftest.safetensors"  # suffix of the stored outputs, beside the weights
 # largest difference of a probability that the self-test allows
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -65,6 +64,7 @@ class CorruptionRuntime:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         self.dtype = _dtype(self.device, precision)
+        self._weights = weights
         self._batch = LARGEST_BATCH[self.device.type]
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
@@ -120,8 +120,8 @@ class CorruptionRuntime:
         Raises:
             RuntimeMismatchError: they differ by more than the tolerance of the precision.
         """
-        stored = load_file(SELF_TEST)
-        maps = self.run([test_frame()])[0]
+        stored = load_file(self._weights.with_suffix(SELF_TEST))
+        maps = self.run([reference_frame()])[0]
         away = max(
             float(np.abs(maps.corruption - stored["corruption"]).max()),
             float(np.abs(maps.blockiness - stored["blockiness"]).max()),
@@ -133,19 +133,15 @@ class CorruptionRuntime:
             )
 
 
-def store_self_test() -> None:
+def store_self_test(weights: Path = WEIGHTS) -> None:
     """Write what the weights give in float32 on the CPU, which every device is compared with."""
-    maps = CorruptionRuntime("cpu", "float32", check=False).run([test_frame()])[0]
-    save_file({"corruption": maps.corruption, "blockiness": maps.blockiness}, SELF_TEST)
+    runtime = CorruptionRuntime("cpu", "float32", weights=weights, check=False)
+    maps = runtime.run([reference_frame()])[0]
+    stored = {"corruption": maps.corruption, "blockiness": maps.blockiness}
+    save_file(stored, weights.with_suffix(SELF_TEST))
 
 
-@lru_cache(maxsize=1)
-def shared() -> CorruptionRuntime:
-    """The one runtime of this process, made when it is first wanted."""
-    return CorruptionRuntime()
-
-
-def test_frame() -> Frame:
+def reference_frame() -> Frame:
     """A frame that is the same everywhere: a gradient with shifted and with flat blocks."""
     rows, columns = np.mgrid[:144, :208]
     luma = ((rows * 3 + columns * 2 + (rows * columns) // 97) % 220 + 16).astype(np.uint8)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from pipeline.types import Defect, Float32, Observation
+from pipeline.types import Defect, Observation
 
 
 @dataclass
@@ -245,15 +242,7 @@ def _defect(cluster: Sequence[Observation], detector: str, stream: int | None) -
         confidence=round(min(max(0.0, *(o.confidence for o in cluster)), 1.0), 4),
         stream=stream,
         region=worst.region,
-        heat_map=None if worst.heat is None else _png(worst.heat),
         evidence={name: round(float(number), 6) for name, number in worst.evidence.items()},
         summary=worst.summary,
         detector=detector,
     )
-
-
-def _png(heat: Float32) -> str:
-    """A map of values from 0 to 1 as a grey PNG, base64."""
-    file = io.BytesIO()
-    Image.fromarray((heat * 255 + 0.5).astype(np.uint8)).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()

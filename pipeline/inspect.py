@@ -6,7 +6,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 
 import av
@@ -16,7 +15,6 @@ from pipeline import events, facts
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
-from pipeline.measure.scores import FrameScorer
 from pipeline.panel import Panel
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
@@ -28,7 +26,6 @@ from pipeline.types import (
     Coverage,
     Inspection,
     Note,
-    PictureFormat,
     Problem,
     Segment,
     VideoTrack,
@@ -112,7 +109,7 @@ def _examine(
     coverage.problems += decoder.problems
     position = 0.0
     try:
-        for segment in Segmenter(_scorer(settings)).run(decoder):
+        for segment in Segmenter().run(decoder):
             panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
@@ -141,17 +138,9 @@ def _examine(
     _conclude(coverage, asset, panel.seconds)
 
 
-def _scorer(settings: Settings) -> Callable[[PictureFormat], FrameScorer] | None:
-    """What has frames scored, where a detector wants that."""
-    detectors = (DETECTORS[name] for name in settings.enabled())
-    if settings.budget == 0 or not any(detector.by_scores for detector in detectors):
-        return None
-    return partial(FrameScorer, budget=settings.budget)
-
-
 def _cover(coverage: Coverage, segment: Segment) -> None:
     for note in segment.notes:
-        if note.what in ("read_error", "scoring_failed"):
+        if note.what == "read_error":
             coverage.problems.append(_problem(note))
             del coverage.problems[MAX_PROBLEMS:]
     if segment.end <= segment.start:

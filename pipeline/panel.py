@@ -65,8 +65,7 @@ class Panel:
             for name, of_picture in list(self._picture.items()):
                 stream = picture.format.stream
                 self._feed(name, stream, partial(of_picture.update, picture, segment))
-                seen = len(picture.scores) / len(picture.frames) if of_picture.by_scores else 1.0
-                self.seconds[name] += seen * shown
+                self.seconds[name] += shown
         for sound in segment.sound:
             stream = sound.format.stream
             length = sound.samples.shape[1] / sound.format.rate

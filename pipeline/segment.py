@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from av.video.reformatter import ColorRange
 
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
 from pipeline.measure.frame import PictureMeter
-from pipeline.measure.scores import FrameScorer
 from pipeline.measure.sound import SoundMeter
 from pipeline.types import FrameFlag, Note, PictureFormat, Segment, SoundFormat, SoundStatistics
 
@@ -40,13 +39,9 @@ class Segmenter:
 
     A segment ends after about a second, and where a format changes or sound has a gap, so that all
     picture in it has one format and each stretch of sound is contiguous.
-
-    Args:
-        scorer: makes what has frames of a format scored; None: they are not.
     """
 
-    def __init__(self, scorer: Callable[[PictureFormat], FrameScorer] | None = None) -> None:
-        self._scorer = scorer
+    def __init__(self) -> None:
         self._picture: PictureMeter | None = None
         self._shape: tuple[object, ...] | None = None  # of the last frame
         self._interlaced = False
@@ -83,9 +78,7 @@ class Segmenter:
                 yield self._cut()
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
-            shown = _format_of(item, self._interlaced)
-            scorer = None if self._scorer is None else self._scorer(shown)
-            meter = self._picture = PictureMeter(shown, scorer)
+            meter = self._picture = PictureMeter(_format_of(item, self._interlaced))
         self._reach(item.time, item.time + item.duration)
         meter.add(item.frame, item.time, item.duration, item.flags)
         if len(meter) >= MAX_FRAMES:
@@ -126,17 +119,12 @@ class Segmenter:
         for meter in self._sound.values():
             self._collect(meter)
         start = self._end if self._start is None else self._start
-        errors = [n.time for n in self._notes if n.what in ("decode_error", "corrupt_packet")]
         segment = Segment(
             start=start,
             end=max(self._end, start),
-            picture=self._picture.take(errors) if self._picture is not None else None,
+            picture=self._picture.take() if self._picture is not None else None,
             sound=self._stretches,
             notes=self._notes,
         )
-        failure = None if self._picture is None else self._picture.take_failure()
-        if failure is not None:
-            detail = f"the corruption net failed: {failure}"
-            segment.notes.append(Note("scoring_failed", start, None, detail))
         self._stretches, self._notes, self._start = [], [], None
         return segment

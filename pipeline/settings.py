@@ -32,13 +32,6 @@ class Settings(BaseModel):
     threads: int = Field(
         default=0, ge=0, le=64, description="decoder threads; 0: one a core, at most 4"
     )
-    budget: float | None = Field(
-        default=None,
-        ge=0,
-        le=100,
-        description="share of the decoding time for the nets that look at frames; default: 0.2 "
-        "on a CPU, every frame on a GPU",
-    )
     limits: Limits = Field(default_factory=Limits)
     detectors: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per detector: its settings"

@@ -110,11 +110,6 @@ class Defect(Published):
     confidence: float = Field(ge=0, le=1)
     stream: int | None = Field(description="index of the stream in the container, null: the asset")
     region: Region | None = None
-    heat_map: str | None = Field(
-        default=None,
-        description="PNG, base64: a grey pixel for every 16x16 luma samples of the picture as "
-        "decoded at the peak, 255: certainly damaged",
-    )
     evidence: dict[str, float] = Field(description="measured numbers that a person can check")
     summary: str = Field(description="the evidence in words")
     detector: str = Field(description="name/version")
@@ -240,7 +235,6 @@ class Observation:
     evidence: dict[str, float] = field(default_factory=dict)
     peak: float | None = None
     region: Region | None = None
-    heat: Float32 | None = None  # [tile rows, tile columns], 0 to 1
 
 
 class FrameFlag(IntFlag):
@@ -312,18 +306,6 @@ class Look:
     contour: Float32  # [th, tw] crossings of the tile by contours of 2 to 9 code values
 
 
-@dataclass(frozen=True)
-class Score:
-    """What the corruption net says of one frame, which may be of an earlier segment.
-
-    `corruption` and `blockiness` are probabilities, float32 [tile rows, tile columns].
-    """
-
-    time: float
-    corruption: Float32
-    blockiness: Float32
-
-
 @dataclass
 class PictureStatistics:
     """What the one pass over each frame measured, for the T frames of a segment.
@@ -345,7 +327,6 @@ class PictureStatistics:
     cr: Float32
     rows: Float32
     looks: list[Look]
-    scores: list[Score] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -430,14 +411,7 @@ class Note:
     """What the source, the demuxer or a decoder had to say at one instant."""
 
     what: Literal[
-        "decode_error",
-        "corrupt_packet",
-        "gap",
-        "jump",
-        "format_change",
-        "read_error",
-        "scoring_failed",
-        "end",
+        "decode_error", "corrupt_packet", "gap", "jump", "format_change", "read_error", "end"
     ]
     time: float
     stream: int | None

@@ -44,16 +44,12 @@ class Detector(ABC):
     A detector is made anew whenever the format of its stream changes, and lives in one thread.
     `measurements`, if a detector has any, are figures of the whole stream. Those of the first audio
     track keep their names; of another track they are called `<name>_stream_<index>`.
-
-    A detector with `by_scores` sees only frames that a net has scored: they are scored only where
-    there is such a detector, and its coverage is their share.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     kinds: ClassVar[tuple[Kind, ...]]
     reads: ClassVar[Literal["picture", "sound", "stream"]]
-    by_scores: ClassVar[bool] = False
     summary: ClassVar[str]
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 

@@ -7,8 +7,6 @@ formats lose their low bits there). About 1.4 ms of one core per 1080p frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import av
 import av.video.plane
 import numpy as np
@@ -17,7 +15,6 @@ from av.video.reformatter import VideoReformatter
 from numba import njit
 
 from pipeline.measure.look import look
-from pipeline.measure.scores import FrameScorer, Planes
 from pipeline.measure.sums import byte_sum
 from pipeline.types import (
     FRAME_ROW,
@@ -208,16 +205,10 @@ def _array(plane: av.video.plane.VideoPlane) -> UInt8:
 
 
 class PictureMeter:
-    """Measures the frames of one video stream as they come; `take` hands over what has gathered.
+    """Measures the frames of one video stream as they come; `take` hands over what has gathered."""
 
-    Args:
-        picture_format: of the stream.
-        scorer: has some of the frames scored by the corruption net.
-    """
-
-    def __init__(self, picture_format: PictureFormat, scorer: FrameScorer | None = None) -> None:
+    def __init__(self, picture_format: PictureFormat) -> None:
         self.format = picture_format
-        self._scorer = scorer
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._look_due = -np.inf
@@ -250,18 +241,8 @@ class PictureMeter:
         if time >= self._look_due:
             self._look_due = time + LOOK_EVERY - duration / 2
             self._looks.append(look(luma, width, height, time, count))
-        if self._scorer is not None:
-            chroma = tuple(_array(plane) for plane in planes[1:])
-            self._scorer.hold(Planes(frame.format.name, luma, chroma), count)
         self._previous = luma
         self._rows.append((time, duration, int(flags)))
-
-    def take_failure(self) -> str | None:
-        """Why frames are not scored any more, said once."""
-        if self._scorer is None or self._scorer.failure is None:
-            return None
-        failure, self._scorer = self._scorer.failure, None
-        return failure
 
     def _grow(self) -> None:
         """Make room for a second of frames, or for as many again."""
@@ -294,12 +275,8 @@ class PictureMeter:
             for plane, out in ((planes[1], cb), (planes[2], cr)):
                 _tile_means(_array(plane), wide, high, across, down, out)
 
-    def take(self, errors: Sequence[float] = ()) -> PictureStatistics | None:
-        """The statistics of all frames since the last call; None when there were none.
-
-        Args:
-            errors: seconds at which the transport or a decoder reported errors.
-        """
+    def take(self) -> PictureStatistics | None:
+        """The statistics of all frames since the last call; None when there were none."""
         if not self._rows:
             return None
         count = len(self._rows)
@@ -321,8 +298,6 @@ class PictureMeter:
         taken = PictureStatistics(
             self.format, frames, luma, motion, detail, comb, cb, cr, profiles, self._looks
         )
-        if self._scorer is not None:
-            taken.scores = self._scorer.score(frames, motion, np.asarray(errors, np.float64))
         self._rows, self._looks = [], []
         self._maps, self._profiles = self._maps[:0], self._profiles[:0]
         return taken

@@ -18,7 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.report import pictures, sounds
 from pipeline.report.pictures import Deadline, EvidenceError
 from pipeline.source import Limits, open_source
-from pipeline.types import Defect, Inspection, Kind, PictureFormat, Region
+from pipeline.types import Defect, Inspection, Kind, Region
 
 # The picture just before and just after tells more than the worst moment alone.
 _WITH_NEIGHBOURS = frozenset(
@@ -70,7 +70,6 @@ _CLOSE_UP_S = {
 }
 _LONGEST_S = 6.0  # seconds of sound in one waveform
 _SMALL = (208, 156)  # box of the pictures before and after
-_HEATED = (416, 312)  # of the heat map
 _CHANNELS = 8  # waveforms in one figure
 
 
@@ -279,13 +278,6 @@ class _Taker:
             height, width = rgb.shape[:2]
             uri = pictures.jpeg(rgb)
             evidence.shots.append(Shot(role, uri, picture.time, width, height, region))
-            if role == "Worst moment" and defect.heat_map is not None:
-                size = (track.width, track.height)
-                hot = pictures.heated(picture, defect.heat_map, size, PictureFormat.TILE)
-                hot = pictures.fit(hot, _HEATED)
-                high, wide = hot.shape[:2]
-                shot = Shot("Where: red is damaged", pictures.jpeg(hot), picture.time, wide, high)
-                evidence.shots.append(shot)
         if not any(shot.role == "Worst moment" for shot in evidence.shots):
             raise EvidenceError("no frame could be decoded at the worst moment")
 

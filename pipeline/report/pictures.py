@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace
-from PIL import Image
 
 from pipeline.types import Region
 
@@ -122,28 +120,6 @@ def fit(rgb: RGB, box: tuple[int, int]) -> RGB:
         max(1, round(width * scale)), max(1, round(height * scale)), interpolation="AREA"
     )
     return np.asarray(small.to_ndarray(), np.uint8)
-
-
-def heated(picture: Picture, heat_map: str, size: tuple[int, int], tile: int) -> RGB:
-    """A picture with a heat map over it: the hotter, the redder.
-
-    Args:
-        picture: upright.
-        heat_map: as in Defect.
-        size: width and height of the picture as decoded, in samples.
-        tile: samples a side that one pixel of the map stands for.
-    """
-    grey = Image.open(io.BytesIO(base64.b64decode(heat_map))).convert("L")
-    grey = grey.resize((grey.width * tile, grey.height * tile), Image.Resampling.NEAREST)
-    upright = np.rot90(np.asarray(grey.crop((0, 0, *size))), picture.turns)
-    height, width = picture.rgb.shape[:2]
-    fitted = Image.fromarray(upright).resize((width, height), Image.Resampling.BOX)
-    heat = np.asarray(fitted, np.float32)[:, :, None] / 255
-    # the picture pales, so that the colour tells
-    pale = picture.rgb.mean(axis=2, keepdims=True) * 0.5 + 64
-    hot = np.array([230, 30, 30], np.float32)
-    mixed: RGB = (pale * (1 - 0.75 * heat) + hot * 0.75 * heat).astype(np.uint8)
-    return mixed
 
 
 def jpeg(rgb: RGB, quality: int = 4) -> str:

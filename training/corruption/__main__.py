@@ -22,13 +22,12 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
 
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
 from corpus.sources import recipes, scan
 from faults.bitstream import Codec
-from models.corruption import WEIGHTS, CorruptionNet
+from models.corruption import save
 from models.runtime import store_self_test
 from training.corruption import card, dataset
 from training.corruption.evaluate import Figures, evaluate, figures
@@ -138,7 +137,8 @@ def main() -> None:
         ablations.mkdir(exist_ok=True)
         (ablations / f"without-{'-'.join(without)}.json").write_text(_short(note, found))
     else:
-        _export(net)
+        save(net)
+        store_self_test()
         card.write(note, ROOT / "training/corruption/ablations")
     print(json.dumps(asdict(found), indent=1))
 
@@ -158,14 +158,6 @@ def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:
 def _short(note: dict[str, Any], found: Figures) -> str:
     kept = {key: note[key] for key in ("without", "device", "minutes", "recipe", "examples")}
     return json.dumps({**kept, "figures": asdict(found)}, indent=1) + "\n"
-
-
-def _export(net: CorruptionNet) -> None:
-    state = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}
-    state["temporal"] = torch.tensor(net.temporal)
-    WEIGHTS.parent.mkdir(exist_ok=True)
-    save_file(state, WEIGHTS)
-    store_self_test()
 
 
 def _name(device: torch.device) -> str:

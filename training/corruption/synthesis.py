@@ -43,6 +43,7 @@ _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to t
 # Coarse quantisation: from the steps on that faults/blockiness.py calls subtle; finer ones, down
 # to the plain encodes that `draw_coding` draws, are neither
 _COARSE_QP, _COARSE_SCALE = (37, 48), (16, 32)
+_SHOWS = 10.0  # code values by which the mean of 4x4 samples is off where damage shows
 _CHANGED = 3.0  # mean code values by which a tile must differ to show its coding
 _PATTERNS = ("pixel_art", "bricks", "squares")
 _NOT_ALIKE = {"low_bitrate"}  # is made here, with its own label
@@ -250,11 +251,26 @@ def _crops(
             at = rng.uniform(0, 1, 2) * (height - CROP, width - CROP)
         top = int(np.clip(at[0], 0, height - CROP)) // 2 * 2
         left = int(np.clip(at[1], 0, width - CROP)) // 2 * 2
-        share = share_that_differs(_cut(clean, top, left), _cut(damaged, top, left))
-        label = np.where(share > TILE_SHARE, HIT, np.where(share == 0, CLEAN, IGNORED))
+        cuts = _cut(clean, top, left), _cut(damaged, top, left)
+        share = share_that_differs(*cuts)
+        hit = (share > TILE_SHARE) & _shows(*cuts)
+        label = np.where(hit, HIT, np.where(share == 0, CLEAN, IGNORED))
         labels = np.stack([label, np.full_like(label, blocky)])
         labels[1][label != CLEAN] = IGNORED
         yield _example(now, before, top, left, labels, group if label.any() else f"beside-{group}")
+
+
+def _shows(clean: Picture, damaged: Picture) -> npt.NDArray[np.bool_]:
+    """Tiles whose damage shows by itself, [tile rows, tile columns].
+
+    Texture that has moved by a sample differs everywhere and looks as it should: what tells is a
+    difference that stays when 4x4 samples are averaged.
+    """
+    step = damaged.luma.astype(np.float32) - clean.luma
+    boxes = step.reshape(step.shape[0] // 4, 4, step.shape[1] // 4, 4).mean(axis=(1, 3))
+    far = np.abs(boxes) > _SHOWS
+    tiles = far.reshape(far.shape[0] // 4, 4, far.shape[1] // 4, 4)
+    return np.asarray(tiles.sum(axis=(1, 3)) >= 2)
 
 
 def _coarse(pictures: Iterator[Picture], rng: np.random.Generator, name: str) -> Iterator[Example]:

@@ -1,0 +1,117 @@
+"""Training of the corruption net: examples with labels that hold, fitting that resumes, a card."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from corpus.clips import CleanClip
+from models.corruption import HEADS, CorruptionNet
+from tests import media
+from training.corruption import card, dataset
+from training.corruption.evaluate import Scores, figures
+from training.corruption.synthesis import CLEAN, CROP, HIT, IGNORED, Options, examples
+from training.corruption.train import Recipe, calibrate, fit
+
+TILES = CROP // 16
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> CleanClip:
+    path = media.write(
+        tmp_path_factory.mktemp("clip") / "scene.mkv",
+        media.scene(3.0, width=384, height=288, cuts=1, speed=2, seed=2),
+        video_options={"crf": "12", "preset": "veryfast"},
+    )
+    return CleanClip(
+        id="scene", file=str(path), kind="video", source="scene", sound_source="", split="dev",
+        duration=3.0, picture=True, frame_rate=25.0, sample_rate=0, files=("scene.mkv",),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(clip, tmp_path_factory) -> list:
+    return dataset.make(
+        [clip], tmp_path_factory.mktemp("data"), 1, 3, Options(), workers=1, told=lambda *_: None
+    )
+
+
+def test_examples_are_the_same_again_and_hold_damage_and_none(clip):
+    first, second = (list(examples(clip, 7, 0)) for _ in range(2))
+    assert len(first) == len(second) > 10
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.luma, other.luma)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    for one in first:
+        assert one.luma.shape == (2, CROP, CROP)
+        assert one.chroma.shape == (2, CROP // 2, CROP // 2)
+        assert one.labels.shape == (len(HEADS), TILES, TILES)
+        assert set(np.unique(one.labels)) <= {CLEAN, HIT, IGNORED}
+    hit = [bool((one.labels[0] == HIT).any()) for one in first]
+    assert any(hit)
+    assert not all(hit)
+
+
+def test_what_is_left_out_is_not_made(clip):
+    groups = {e.group for n in range(4) for e in examples(clip, 2, n, Options(baked=False))}
+    assert groups
+    assert not any("baked" in group for group in groups)
+
+
+def test_fitting_goes_on_where_it_stopped(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.corruption.train._SAVED_EVERY", 3)
+    data = dataset.Examples([path for path in made if path.is_file()])
+    assert data.hit.any()
+    recipe, device = Recipe(steps=6, batch=2), torch.device("cpu")
+    seen: list[tuple[int, float]] = []
+
+    def cut_off(*at):
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(at)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, recipe, tmp_path / "cut.pt", device, cut_off)
+    resumed = fit(data, recipe, tmp_path / "cut.pt", device, lambda *_: None)
+    whole = fit(data, recipe, tmp_path / "whole.pt", device, lambda *_: None)
+    assert seen[0][0] == 3
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-5)
+
+
+def test_calibration_makes_probabilities_what_they_say(made):
+    data = dataset.Examples([path for path in made if path.is_file()])
+    torch.manual_seed(3)
+    net = CorruptionNet().eval()
+    with torch.no_grad():
+        net.head.bias += 3.0  # sure of damage everywhere
+    done = calibrate(net, data)
+    assert set(done) == set(HEADS)
+    assert done["corruption"].after < done["corruption"].before
+
+
+def test_figures_and_card(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    scores = Scores()
+    for n in range(40):
+        mask = np.zeros((9, 16), bool)
+        mask[2:5, 3:8] = n % 2
+        shown = np.where(mask, 0.9, 0.1) + rng.uniform(-0.05, 0.05, mask.shape)
+        scores.add("h264-baked" if n % 4 < 2 else "hevc", shown.astype(np.float32), mask)
+    found = figures(scores)
+    assert found.frame_auc == found.baked_auc == 1.0
+    assert found.tile_iou == 1.0
+    monkeypatch.setattr(card, "CARD", tmp_path / "card.md")
+    note = {
+        "without": [], "device": "a CPU", "minutes": 1.0, "recipe": {"steps": 6}, "draws": 3,
+        "examples": 10, "with_corrupt_tiles": 4, "with_coarse_tiles": 2, "fitted": ["a"],
+        "calibrating": ["b"], "unseen": ["c"], "parameters": 270_786,
+        "calibration": {h: {"before": 0.1, "after": 0.01, "temperature": 1.2} for h in HEADS},
+        "figures": vars(found),
+    }  # fmt: skip
+    card.write(note, tmp_path)
+    text = (tmp_path / "card.md").read_text()
+    assert "270,786 parameters" in text
+    assert "| frame AUC, baked in | 1.000 |" in text
+    assert "None was run yet" in text
