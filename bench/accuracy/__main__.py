@@ -159,6 +159,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-severity", type=int, help="files of each fault and severity")
+    parser.add_argument("--per-lookalike", type=int, help="files of each look-alike")
     parser.add_argument("--splits", type=Path, help="JSON: source -> dev or test, over the hash")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
@@ -186,6 +187,7 @@ def main() -> None:
         quick=chosen.quick,
         kinds=kinds,
         per_severity=chosen.per_severity,
+        per_lookalike=chosen.per_lookalike,
     )
     if not drawn.items:
         parser.error("there is no clean clip of this split in these folders")

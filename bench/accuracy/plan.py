@@ -92,11 +92,12 @@ def make_plan(
     quick: bool = False,
     kinds: Sequence[str] = (),
     per_severity: int | None = None,
+    per_lookalike: int | None = None,
 ) -> Plan:
     """Draw the plan. The same clips and seed give the same plan.
 
     Each fault gets `per_severity` files of each severity, over different sources; each look-alike a
-    few; every clean clip is there once as it is. `kinds` (of defects, or names of faults) leaves
+    few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds` (of defects, or names of faults) leaves
     out the others' faults.
     """
     chosen = [clip for clip in clips if split in ("all", clip.split)]
@@ -136,7 +137,7 @@ def make_plan(
                 options=_options(queue, n, few, rng, None),
             )
             for n in range(few)
-        ]
+        ][:per_lookalike]
     return Plan(seed=seed, split=split, quick=quick, items=items)
 
 

@@ -35,22 +35,23 @@ FASTEST = 6.0
 CUT = 8.0  # code values: mean change of tile means from frame to frame; blur does not change them
 CUT_NEAR = 0.25  # seconds from a cut within which a change of sharpness belongs to it
 CUTS_KEPT = 4096
+VALUES_KEPT = 4096  # looks
+SOFTEST_SHARP = 0.95  # sharpness above which nothing looks blurred; a kernel of 3 leaves 0.92
+STEP = 1.25  # sharpness just outside over inside, at an end that is no cut: lenses pull slower
+BESIDE = 0.9  # seconds beside an end in which the two are taken
+WHOLE = 0.8  # share of an asset that is soft all through
 
 
 class BlurSettings(DetectorSettings):
     """Settings of the blur detector."""
 
     ratio: float = setting(
-        0.72, "", "sharpness relative to the asset's own sharp state from which it is blurred",
+        0.78, "", "sharpness relative to the asset's own sharp state from which it is blurred",
         CALIBRATED, gt=0, lt=1,
     )  # fmt: skip
     soft: float = setting(
         0.55, "", "sharpness (0.8 / sigma of an edge in samples) that is soft in any asset",
         CALIBRATED, gt=0,
-    )  # fmt: skip
-    soft_shot: float = setting(
-        0.65, "", "sharpness from which a drop that begins or ends with a cut is a blur, and not "
-        "a softer shot", CALIBRATED, gt=0,
     )  # fmt: skip
     min_duration: float = setting(
         0.5, "s", "shortest blur reported", "calibrated: shorter ones are moves and focus pulls"
@@ -65,8 +66,8 @@ class BlurDetector(PictureDetector):
 
     Sharpness is the ratio of second to first differences in the tiles with the most contrast. It
     does not change with contrast (fades, fog), and one sharp subject before a soft background is
-    enough. A drop against the asset's own sharp state is a blur, within a shot; between shots only
-    a large one is. An asset that is soft all through (scaled up, say) gives one finding of low
+    enough. A sudden drop against the asset's own sharp state is a blur, within a shot; a softer shot
+    is none. An asset that is soft all through (scaled up, say) gives one finding of low
     severity and confidence: it may be meant. Judged ten seconds late. Ends are right within 0.1 s.
     """
 
@@ -82,6 +83,7 @@ class BlurDetector(PictureDetector):
         self._softs = LookRuns(settings.min_soft_duration, 1.0, frame)
         self._known = History(0.0, 4.0)
         self._waiting: deque[tuple[float, float]] = deque()
+        self._values: deque[tuple[float, float]] = deque(maxlen=VALUES_KEPT)
         self._cuts: deque[float] = deque(maxlen=CUTS_KEPT)
         self._before: np.ndarray | None = None
         self._end = 0.0
@@ -96,6 +98,7 @@ class BlurDetector(PictureDetector):
             if value is not None:  # a picture without contrast changes nothing
                 self._known.add(value)
                 self._waiting.append((look.time, value))
+                self._values.append((look.time, value))
         while self._waiting and self._waiting[0][0] < self._end - DELAY:
             found += self._judge(*self._waiting.popleft())
         return found
@@ -106,16 +109,17 @@ class BlurDetector(PictureDetector):
         while self._waiting:
             found += self._judge(*self._waiting.popleft())
         found += self._dropped(self._drops.finish(self._end))
-        return found + [self._observe_soft(run) for run in self._softs.finish(self._end)]
+        softs = self._softs.finish(self._end)
+        whole = [run for run in softs if run.end - run.start >= WHOLE * self._end]
+        return found + [self._observe_soft(run) for run in whole]
 
     def _judge(self, time: float, sharp: float) -> list[Observation]:
         usual = self._known.quantile(0.8)
         dropped = sharp <= self.settings.ratio * usual
         soft = not dropped and sharp <= self.settings.soft
         evidence = {"sharpness": sharp, "usual_sharpness": usual}
-        return self._dropped(self._drops.add(time, dropped, -sharp, evidence)) + [
-            self._observe_soft(run) for run in self._softs.add(time, soft, -sharp, evidence)
-        ]
+        self._softs.add(time, soft, -sharp, evidence)
+        return self._dropped(self._drops.add(time, dropped, -sharp, evidence))
 
     def _dropped(self, runs: list[LookRun]) -> list[Observation]:
         # a drop that lasts is the asset's own softness, seen after a title with sharp letters
@@ -123,8 +127,22 @@ class BlurDetector(PictureDetector):
             self._observe(run)
             for run in runs
             if run.end - run.start <= self._end / 2
-            and (-run.mean_value <= self.settings.soft_shot or not self._at_cut(run))
+            and -run.mean_value <= SOFTEST_SHARP
+            and self._step(run) >= STEP
         ]
+
+    def _step(self, run: LookRun) -> float:
+        """How much sharper it is just beside the run than in it, at the ends that are no cuts."""
+        inside = -run.mean_value
+        steps = [0.0]
+        for end, first, last in (
+            (run.start, run.start - BESIDE, run.start),
+            (run.end, run.end, run.end + BESIDE),
+        ):
+            beside = [value for time, value in self._values if first <= time <= last]
+            if len(beside) > 1 and not any(abs(cut - end) <= CUT_NEAR for cut in self._cuts):
+                steps.append(float(np.median(beside)) / max(inside, 1e-6))
+        return max(steps)
 
     def _find_cuts(self, picture: PictureStatistics) -> None:
         luma = picture.luma[:, ::4, ::4]
@@ -132,11 +150,6 @@ class BlurDetector(PictureDetector):
         change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
         self._cuts.extend(picture.frames["time"][change > CUT].tolist())
         self._before = luma[-1:].copy()
-
-    def _at_cut(self, run: LookRun) -> bool:
-        return any(
-            abs(cut - run.start) <= CUT_NEAR or abs(cut - run.end) <= CUT_NEAR for cut in self._cuts
-        )
 
     def _observe(self, run: LookRun) -> Observation:
         sharp, usual = -run.mean_value, max(run.evidence["usual_sharpness"], 1e-6)

@@ -36,6 +36,7 @@ POP_MEAN = 2.2  # code values: mean step of tiles at a key frame
 SETTLING = 0.4  # seconds that an encoder may take to settle on a still picture
 FADE_SPANS = (0.4, HISTORY)  # seconds before a stillness in which it may have come by a fade
 SETTLING_TILE = 9.0  # code values: largest step of a tile while it does
+SAME_SHOT = 0.9  # correlation of the tiles of two frames, below which there is a cut between them
 SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion before
 # Mean step of tiles, given the mean frame difference: in repeats 0, or 0.09 to 0.15 of it under
 # grain; 0.3 to 0.6 of it where people rest (GRID and other talking heads).
@@ -376,16 +377,25 @@ def _look_back(still: _Still, tolerance: float, centre: npt.NDArray[np.intp]) ->
     excess = np.array([float(np.maximum(one - tolerance, 0).mean()) for one in away])
     mean = float(excess.mean())
     arrival = list(zip(maps[: first + 1], times, strict=False))
+    jump = first - 2 + int(np.argmax(steps[first - 2 : first]))
+    sudden = steps[jump] > max(6.0, 4 * float(np.median(steps[: first - 1])))
     return _Before(
         stop,
         moving=float(np.mean([np.mean(one > tolerance) for one in away])),
         abrupt=float(excess[-3:].max()) / mean if mean > 0 else 0.0,
-        cut=max(steps[first - 2 : first]) > max(6.0, 4 * float(np.median(steps[: first - 1]))),
+        cut=sudden and _likeness(maps[jump], maps[jump + 1]) < SAME_SHOT,
         fade=any(
             fades([one for one, when in arrival if when >= times[first] - span - 1e-6])
             for span in FADE_SPANS
         ),
     )
+
+
+def _likeness(one: Float32, other: Float32) -> float:
+    """Correlation of two pictures: near 1 within a shot, however fast it moves."""
+    a, b = one - one.mean(), other - other.mean()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else 1.0
 
 
 def _plain(luma: Float32) -> bool:

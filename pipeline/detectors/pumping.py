@@ -26,11 +26,12 @@ FULL = 0.8  # of the depth so far: an earlier beginning in a weaker beat is not 
 SHORTEST = 1.8  # seconds; a few camera flashes beat for less
 MIN_FRAMES = 24  # in a window; fewer cannot tell a frequency
 FLASH_RATE = 2.5  # Hz from which strong modulation is flashing, which has its own detector
-FLASH_DEPTH = 0.2  # BT.1702: 20 cd/m2 of 160 is 0.13; in code values above black about 0.2
+FLASH_DEPTH = 0.3  # deeper modulation at such rates is left to the flashing rule
 MAX_DEPTH = 0.4  # deeper is a light that goes on and off, or a series of fades
 DARK = 8.0  # code values above black below which a cell cannot show a gain
 SLOWER = 0.6  # of a beat's frequency: slower changes are content, and do not make it impure
 CUT = 0.08  # mean |log ratio| of cells to the common one, of two frames with a cut between them
+CUT_RATIO = 4.0  # the same in units of what motion does in this window
 STEP = 0.5  # largest logarithm of the change of gain between two frames
 IN_STEP = (0.4, 2.5)  # a cell's modulation relative to the common one, in phase
 
@@ -243,7 +244,8 @@ def _gains(above: Float64) -> Float64:
     steps = np.diff(np.log(np.maximum(above, 1.0)), axis=0)
     common = np.median(steps, axis=1, keepdims=True)
     apart = np.abs(steps - common).mean(axis=1)
-    cut = (apart > CUT) | (np.abs(common[:, 0]) > STEP)
+    usual = float(np.median(apart))  # of motion
+    cut = (apart > max(CUT, CUT_RATIO * usual)) | (np.abs(common[:, 0]) > STEP)
     steps[cut] = 0.0
     gains: Float64 = np.concatenate([np.zeros((1, above.shape[1])), np.cumsum(steps, axis=0)])
     return gains
