@@ -20,6 +20,7 @@ class CombingFault(SpanFault):
     name = "combing"
     kind = Kind.COMBING
     summary = "Every other line from a later frame, as in interlaced video taken for progressive"
+    least_difference = 1.0  # proposed
     # Proposed: share of frames (pulldown: 2 in 5), and frames between the two fields. Half a frame
     # is native; one and more stand for faster motion.
     ladder = {

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from faults.base import PictureFault
+from faults.base import FaultError, PictureFault
 from faults.media import Picture
 from faults.truth import MaskedFrames
 from pipeline.types import Kind, Region
@@ -27,6 +27,9 @@ class SpanFault(PictureFault):
 
     # Changed frames that lie further apart (in frames) are truths of their own.
     spacing: ClassVar[float] = float("inf")
+    # Median over the changed frames of the mean absolute difference of luma, in code values, below
+    # which the change is real and nobody sees it: then this is no place for the fault.
+    least_difference: ClassVar[float] = 0.0
 
     before: Picture | None = None
 
@@ -69,7 +72,8 @@ class SpanFault(PictureFault):
                 yield picture
 
         start = end = None
-        largest = 0.0
+        apart_by: list[float] = []  # of the frames of one truth
+        all_by: list[float] = []
         for damaged in self.span(counted()):
             clean = waiting.popleft()
             yield damaged
@@ -78,13 +82,16 @@ class SpanFault(PictureFault):
             if start is not None and end is not None:
                 apart = (clean.time - end) / clean.duration + 1
                 if apart > self.spacing + 0.5:
-                    self._record(start, end, largest)
-                    start, largest = None, 0.0
+                    self._record(start, end, max(apart_by))
+                    start, apart_by = None, []
             start = clean.time if start is None else start
             end = clean.time + clean.duration
-            largest = max(largest, difference(clean, damaged))
+            apart_by.append(difference(clean, damaged))
+            all_by.append(apart_by[-1])
         if start is not None and end is not None:
-            self._record(start, end, largest)
+            self._record(start, end, max(apart_by))
+        if all_by and float(np.median(all_by)) < self.least_difference:
+            raise FaultError(f"{self.name}: too little moves there for anyone to see it")
 
     def _record(self, start: float, end: float, largest: float) -> None:
         self.did(

@@ -25,6 +25,7 @@ class TearingFault(SpanFault):
     name = "tearing"
     kind = Kind.TEARING
     summary = "Frames split at a row: a later frame begins below it"
+    least_difference = 1.0  # proposed
     also = (Kind.GLITCH, Kind.COMBING)
     lengths = (1.4, 2.0)
     spacing = 1.0  # torn frames that do not follow each other are truths of their own
