@@ -97,8 +97,8 @@ def make_plan(
     """Draw the plan. The same clips and seed give the same plan.
 
     Each fault gets `per_severity` files of each severity, over different sources; each look-alike a
-    few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds` (of defects, or names of faults) leaves
-    out the others' faults.
+    few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds`
+    (of defects, or names of faults) leaves out the others' faults.
     """
     chosen = [clip for clip in clips if split in ("all", clip.split)]
     items = [_clean(clip, seed) for clip in chosen]

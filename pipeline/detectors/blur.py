@@ -66,8 +66,8 @@ class BlurDetector(PictureDetector):
 
     Sharpness is the ratio of second to first differences in the tiles with the most contrast. It
     does not change with contrast (fades, fog), and one sharp subject before a soft background is
-    enough. A sudden drop against the asset's own sharp state is a blur, within a shot; a softer shot
-    is none. An asset that is soft all through (scaled up, say) gives one finding of low
+    enough. A sudden drop against the asset's own sharp state is a blur, within a shot; a softer
+    shot is none. An asset that is soft all through (scaled up, say) gives one finding of low
     severity and confidence: it may be meant. Judged ten seconds late. Ends are right within 0.1 s.
     """
 

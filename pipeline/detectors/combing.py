@@ -32,6 +32,7 @@ LEAST = 4  # tiles, likewise
 # Least comb of a combed tile as a share of its detail: noise and thin lines have as much detail
 # across as along. Woven real clips: 0.1 to 0.6. White noise of sigma 25 to 50 after H.264 is above
 # 0.15 in 27 to 75 % of the tiles, above 0.22 in hardly any (12 clips).
+SMALL, SURER = 0.02, 2.5  # where less than that share of the picture moves, min_sharp is higher
 OF_DETAIL = 0.22
 
 
@@ -116,7 +117,7 @@ class CombingDetector(PictureDetector):
             combed[n] = (
                 ratio >= settings.min_comb
                 and share >= settings.min_share
-                and sharp >= settings.min_sharp
+                and sharp >= settings.min_sharp * (SURER if count[n] < SMALL * size else 1)
                 and self._at_rest(picture, n) < tiles.sum()
             )
             if combed[n]:

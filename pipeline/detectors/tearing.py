@@ -30,6 +30,9 @@ LOW_RATE = 15.0  # frames a second below which motion is too uneven from frame t
 STANDS = 1.8  # log ratio of motion on both sides from which one of them stands still
 OUTSTANDING = 0.25  # share of the step from which tears near by may be left out of the comparison
 APART = 0.28  # the same, from which both sides move by different steps
+# Share of the step from which a row is enough where both sides move: hair and shoulders of speakers
+# who turn their heads reach 0.59 (7 minutes of development clips)
+CLEAR_SHARE = 0.6
 # The more the row stands out (share of the step), the less the log ratio must exceed what it varies
 # by in the frames around; where every other frame is torn it varies as much as at the tear.
 WANDER = ((0.5, 0.0), (0.38, 1.5), (0.3, 3.0))
@@ -164,7 +167,7 @@ class TearingDetector(PictureDetector):
         apart = float(np.abs(tilt[at] - base).max())
         wander = float(np.abs(tilt[usual] - base).max())
         share = step / max(float(self._profiles[index, row]), 1e-6)
-        clear = step >= settings.min_clear_step and apart > APART
+        clear = step >= settings.min_clear_step and apart > APART and share >= CLEAR_SHARE
         needed = next((needed for least, needed in WANDER if share >= least), np.inf)
         # another tear near by makes a few of the frames around wander as much, but not most
         mostly = float(np.median(np.abs(tilt[usual] - base)))
