@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.history import DELAY, History
-from pipeline.detectors.looks import LookRun, LookRuns, end_of
+from pipeline.detectors.looks import Beside, LookRun, LookRuns, end_of
 from pipeline.types import (
     Kind,
     Look,
@@ -32,13 +32,8 @@ SHARPEST = 80  # percentile of their sharpness: some sharp tiles make a picture 
 # Frame difference over mean step in these tiles is about the movement in samples a frame; faster
 # movement than this blurs by itself
 FASTEST = 6.0
-CUT = 8.0  # code values: mean change of tile means from frame to frame; blur does not change them
-CUT_NEAR = 0.25  # seconds from a cut within which a change of sharpness belongs to it
-CUTS_KEPT = 4096
-VALUES_KEPT = 4096  # looks
 SOFTEST_SHARP = 0.95  # sharpness above which nothing looks blurred; a kernel of 3 leaves 0.92
 STEP = 1.25  # sharpness just outside over inside, at an end that is no cut: lenses pull slower
-BESIDE = 0.9  # seconds beside an end in which the two are taken
 WHOLE = 0.8  # share of an asset that is soft all through
 
 
@@ -83,22 +78,20 @@ class BlurDetector(PictureDetector):
         self._softs = LookRuns(settings.min_soft_duration, 1.0, frame)
         self._known = History(0.0, 4.0)
         self._waiting: deque[tuple[float, float]] = deque()
-        self._values: deque[tuple[float, float]] = deque(maxlen=VALUES_KEPT)
-        self._cuts: deque[float] = deque(maxlen=CUTS_KEPT)
-        self._before: np.ndarray | None = None
+        self._beside = Beside()
         self._end = 0.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         found: list[Observation] = []
         self._end = end_of(picture)
-        self._find_cuts(picture)
+        self._beside.watch(picture)
         for look in picture.looks:
             value = sharpness(look, picture.luma[look.frame], picture.motion[look.frame])
             if value is not None:  # a picture without contrast changes nothing
                 self._known.add(value)
                 self._waiting.append((look.time, value))
-                self._values.append((look.time, value))
+                self._beside.add(look.time, value)
         while self._waiting and self._waiting[0][0] < self._end - DELAY:
             found += self._judge(*self._waiting.popleft())
         return found
@@ -133,23 +126,7 @@ class BlurDetector(PictureDetector):
 
     def _step(self, run: LookRun) -> float:
         """How much sharper it is just beside the run than in it, at the ends that are no cuts."""
-        inside = -run.mean_value
-        steps = [0.0]
-        for end, first, last in (
-            (run.start, run.start - BESIDE, run.start),
-            (run.end, run.end, run.end + BESIDE),
-        ):
-            beside = [value for time, value in self._values if first <= time <= last]
-            if len(beside) > 1 and not any(abs(cut - end) <= CUT_NEAR for cut in self._cuts):
-                steps.append(float(np.median(beside)) / max(inside, 1e-6))
-        return max(steps)
-
-    def _find_cuts(self, picture: PictureStatistics) -> None:
-        luma = picture.luma[:, ::4, ::4]
-        first = luma[:1] if self._before is None else self._before
-        change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
-        self._cuts.extend(picture.frames["time"][change > CUT].tolist())
-        self._before = luma[-1:].copy()
+        return max(self._beside.of(run), default=0.0) / max(-run.mean_value, 1e-6)
 
     def _observe(self, run: LookRun) -> Observation:
         sharp, usual = -run.mean_value, max(run.evidence["usual_sharpness"], 1e-6)

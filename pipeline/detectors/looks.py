@@ -7,10 +7,54 @@ the middle, so that both its ends are right within half the distance of two look
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.measure.frame import LOOK_EVERY
-from pipeline.types import PictureStatistics
+from pipeline.types import Float32, PictureStatistics
+
+CUT = 8.0  # code values: mean change of tile means from frame to frame that is a cut
+CUT_NEAR = 0.25  # seconds from a cut within which a change belongs to it
+KEPT = 4096  # cuts, and values
+BESIDE = 0.9  # seconds beside an end in which values are taken
+
+
+class Beside:
+    """What a statistic of the looks is just outside an interval, within the same shot.
+
+    A shot that is soft, or has contours, is made so; what comes or goes within a shot is a defect.
+    """
+
+    def __init__(self) -> None:
+        self._cuts: deque[float] = deque(maxlen=KEPT)
+        self._values: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._before: Float32 | None = None
+
+    def watch(self, picture: PictureStatistics) -> None:
+        """Look for cuts in the next frames."""
+        luma = picture.luma[:, ::4, ::4]
+        first = luma[:1] if self._before is None else self._before
+        change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
+        self._cuts.extend(picture.frames["time"][change > CUT].tolist())
+        self._before = luma[-1:].copy()
+
+    def add(self, time: float, value: float) -> None:
+        """Take the value of the look at `time`."""
+        self._values.append((time, value))
+
+    def of(self, run: LookRun) -> list[float]:
+        """Medians before and after a run; an end that is a cut, or of the asset, has none."""
+        made = []
+        for end, first, last in (
+            (run.start, run.start - BESIDE, run.start),
+            (run.end, run.end, run.end + BESIDE),
+        ):
+            values = [value for time, value in self._values if first <= time <= last]
+            if len(values) > 1 and not any(abs(cut - end) <= CUT_NEAR for cut in self._cuts):
+                made.append(float(np.median(values)))
+        return made
 
 
 @dataclass
