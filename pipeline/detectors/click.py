@@ -27,7 +27,7 @@ LEVEL_STEP = 8.0  # dB; the sound is as loud after a click as before it, unlike 
 LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where that is measured
 RATTLE = 4.0  # dB by which the prediction error may be larger after an impulse than before it
 SUSPECT = 8.0  # times the mean second difference, below which nothing is worth predicting
-TOGETHER = 0.25  # seconds between clicks that are one event (crackle)
+TOGETHER = 0.5  # seconds between clicks that are one event (crackle)
 
 
 class ClickSettings(DetectorSettings):

@@ -36,7 +36,7 @@ LOWEST = -45.0  # dBFS; a hole in sound quieter than this is hardly heard
 AMPLITUDE = 10.0, 15.0  # dB under the level beside it where a hole begins and ends
 # holes that take up so much of the sound, of such a length, are how this music is made
 MANNER_SHARE, MANNER_COUNT, MANNER_LENGTH = 0.12, 4, 0.03
-TOGETHER = 0.1  # seconds between holes that are one event, in whatever channels
+TOGETHER = 0.5  # seconds between holes that are one event to a listener, in whatever channels
 
 
 class DropoutSettings(DetectorSettings):
