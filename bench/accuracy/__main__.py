@@ -202,6 +202,9 @@ def main() -> None:
     text = report.markdown(found)
     (output / f"{name}.md").write_text(text)
     (output / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    if chosen.split == "test" and output == ROOT / "bench/results" and not chosen.quick:
+        readme = ROOT / "README.md"
+        readme.write_text(report.into(readme.read_text(), report.summary(found)))
     where = chosen.work / f"{name}.html"
     page.write(where, found, drawn, results, clips)
     print(text)

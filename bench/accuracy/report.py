@@ -54,6 +54,62 @@ def markdown(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+MARKS = ("<!-- accuracy: written by make bench-accuracy -->", "<!-- end of accuracy -->")
+
+
+def summary(figures: Mapping[str, Any]) -> str:
+    """A short table for the README, the best kinds first."""
+    rows = []
+    for kind, one in figures["kinds"].items():
+        steps = one["recall_by_severity"]
+        clear = [steps[step] for step in _STEPS[:2] if step in steps]
+        rest = [steps[step] for step in _STEPS[2:] if step in steps]
+        rows.append(
+            (
+                -(one["f1"] or 0.0),
+                kind,
+                _cell(one["f1"]),
+                _of(clear),
+                _of(rest),
+                _rate(one["clean"]),
+                _best_filter(figures["ffmpeg"].get(kind)),
+            )
+        )
+    head = ["kind", "F1", "found: noticeable and worse", "found: subtle", "false alarms an hour",
+            "best FFmpeg filter, tuned: F1"]  # fmt: skip
+    return _table(head, [row[1:] for row in sorted(rows)])
+
+
+def into(page: str, text: str) -> str:
+    """A page with `text` between the marks.
+
+    Raises:
+        ValueError: the page has no marks.
+    """
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise ValueError(f"there is no {MARKS[0]} with {MARKS[1]} after it")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _of(steps: Iterable[Sequence[int]]) -> str:
+    pairs = list(steps)
+    return f"{sum(found for found, _ in pairs)}/{sum(of for _, of in pairs)}"
+
+
+def _best_filter(kind: Mapping[str, Any] | None) -> str:
+    scores = {
+        name: row["tuned"]["f1"]
+        for name, row in (kind or {"filters": {}})["filters"].items()
+        if row["tuned"] is not None and row["tuned"]["f1"] is not None
+    }
+    if not scores:
+        return ""
+    name = max(scores, key=lambda one: scores[one])
+    return f"{scores[name]:.2f} ({name})"
+
+
 def _head(figures: Mapping[str, Any]) -> str:
     run, files = figures["run"], figures["files"]
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())

@@ -83,6 +83,18 @@ def test_reports(done, tmp_path):
     assert 'class="wave"' in made  # the missed silence
 
 
+def test_the_readme_takes_a_short_table(done):
+    _, _, results, _ = done
+    table = report.summary(figures.compute(results, {}, 1))
+    assert "| black | 1.00 | 1/1 | 0/0 | 0.0 (" in table
+    begin, end = report.MARKS
+    page = report.into(f"before\n{begin}\nold\n{end}\nafter", table)
+    assert page == f"before\n{begin}\n{table}\n{end}\nafter"
+    assert report.into(page, table) == page
+    with pytest.raises(ValueError, match="there is no"):
+        report.into("a page without marks", table)
+
+
 def test_calibration(done):
     _, _, results, _ = done
     noisy = [add_alarm(r) if r.what == "clean" else r for r in results]
