@@ -53,12 +53,14 @@ def test_examples_are_the_same_again_and_hold_damage_and_none(clip):
     assert not all(hit)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_not_made(clip):
     groups = {e.group for n in range(4) for e in examples(clip, 2, n, Options(baked=False))}
     assert groups
     assert not any("baked" in group for group in groups)
 
 
+@pytest.mark.slow
 def test_fitting_goes_on_where_it_stopped(made, tmp_path, monkeypatch):
     monkeypatch.setattr("training.corruption.train._SAVED_EVERY", 3)
     data = dataset.Examples([path for path in made if path.is_file()])
@@ -80,6 +82,7 @@ def test_fitting_goes_on_where_it_stopped(made, tmp_path, monkeypatch):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_calibration_makes_probabilities_what_they_say(made):
     data = dataset.Examples([path for path in made if path.is_file()])
     torch.manual_seed(3)
