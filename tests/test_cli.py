@@ -226,7 +226,7 @@ def test_interrupt_writes_what_was_found(tmp_path):
     """Ctrl-C during a long asset: the result is there, marked partial."""
     frames = media.scene(4, cuts=0)
     frames[25:75] = [frames[0] * 0] * 50
-    asset = media.write(tmp_path / "long.mp4", frames * 80)
+    asset = media.write(tmp_path / "long.mp4", frames * 40)
     output = tmp_path / "result.json"
     command = [sys.executable, "-m", "vidette", "inspect", str(asset), "-f", "json"]
     master, slave = pty.openpty()

@@ -37,6 +37,7 @@ def made(clip, tmp_path_factory) -> list:
     )
 
 
+@pytest.mark.slow
 def test_examples_are_the_same_again_and_hold_damage_and_none(clip):
     first, second = (list(examples(clip, 7, 0)) for _ in range(2))
     assert len(first) == len(second) > 10
