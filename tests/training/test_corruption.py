@@ -10,8 +10,8 @@ from corpus.clips import CleanClip
 from models.corruption import HEADS, CorruptionNet
 from tests import media
 from training.corruption import card, dataset
-from training.corruption.evaluate import Scores, figures
-from training.corruption.synthesis import CLEAN, CROP, HIT, IGNORED, Options, examples
+from training.corruption.evaluate import PEERS, Scores, evaluate, figures
+from training.corruption.synthesis import CLEAN, CROP, HIT, IGNORED, examples
 from training.corruption.train import Recipe, calibrate, fit
 
 TILES = CROP // 16
@@ -33,7 +33,7 @@ def clip(tmp_path_factory) -> CleanClip:
 @pytest.fixture(scope="module")
 def made(clip, tmp_path_factory) -> list:
     return dataset.make(
-        [clip], tmp_path_factory.mktemp("data"), 1, 3, Options(), workers=1, told=lambda *_: None
+        [clip], tmp_path_factory.mktemp("data"), 1, 3, workers=1, told=lambda *_: None
     )
 
 
@@ -55,10 +55,30 @@ def test_examples_are_the_same_again_and_hold_damage_and_none(clip):
 
 
 @pytest.mark.slow
-def test_what_is_left_out_is_not_made(clip):
-    groups = {e.group for n in range(4) for e in examples(clip, 2, n, Options(baked=False))}
-    assert groups
-    assert not any("baked" in group for group in groups)
+def test_an_ablation_fits_on_less(made):
+    paths = [path for path in made if path.is_file()]
+    whole = dataset.Examples(paths)
+    unbaked = dataset.Examples(paths, ["baked"])
+    assert 0 < len(unbaked) < len(whole)
+    assert not any("-baked" in group for group in unbaked.groups)
+    assert unbaked.hit.sum() < whole.hit.sum()
+    codec = whole.groups[0].removeprefix("beside-").partition("-")[0]
+    assert not any(codec in group for group in dataset.Examples(paths, [codec]).groups)
+
+
+@pytest.mark.slow
+def test_nets_and_filters_score_the_same_frames(clip):
+    torch.manual_seed(1)
+    found = evaluate(
+        {"a net": CorruptionNet().eval()}, [clip], 5,
+        device=torch.device("cpu"), workers=1, told=lambda *_: None,
+    )  # fmt: skip
+    assert any(one.area for one in found.frames)
+    assert any(not one.area for one in found.frames)
+    for one in found.frames:
+        assert set(one.scores) == {"a net", *PEERS}
+    assert len({one.scores["blockdetect"] for one in found.frames}) > 1
+    assert len(found.tiles["a net"]) == len(found.frames)
 
 
 @pytest.mark.slow
@@ -101,21 +121,27 @@ def test_figures_and_card(tmp_path, monkeypatch):
     for n in range(40):
         mask = np.zeros((9, 16), bool)
         mask[2:5, 3:8] = n % 2
-        shown = np.where(mask, 0.9, 0.1) + rng.uniform(-0.05, 0.05, mask.shape)
-        scores.add("h264-baked" if n % 4 < 2 else "hevc", shown.astype(np.float32), mask)
-    found = figures(scores)
-    assert found.frame_auc == found.baked_auc == 1.0
-    assert found.tile_iou == 1.0
+        shown = (np.where(mask, 0.9, 0.1) + rng.uniform(-0.05, 0.05, mask.shape)).astype(np.float32)
+        # the first filter sees it upside down, the others not at all
+        peers = dict.fromkeys(PEERS, 1.0) | {"blockdetect": 1.0 - n % 2}
+        group = "h264-baked" if n % 4 < 2 else "hevc"
+        scores.add(group, {"full": shown}, peers, mask, np.ones_like(mask))
+    found = {name: figures(scores, name) for name in ("full", *PEERS)}
+    assert found["full"].frame_auc == found["full"].baked_auc == 1.0
+    assert found["full"].tile_iou == found["full"].by_codec["hevc"] == 1.0
+    assert found["blockdetect"].frame_auc == 1.0
+    assert found["bitplanenoise"].frame_auc == 0.5
     monkeypatch.setattr(card, "CARD", tmp_path / "card.md")
     note = {
-        "without": [], "device": "a CPU", "minutes": 1.0, "recipe": {"steps": 6}, "draws": 3,
+        "device": "a CPU", "minutes": 1.0, "steps": 6, "batch": 2, "draws": 3, "per_source": 8,
         "examples": 10, "with_corrupt_tiles": 4, "with_coarse_tiles": 2, "fitted": ["a"],
         "calibrating": ["b"], "unseen": ["c"], "parameters": 270_786,
+        "frames": 40, "damaged": 20, "neither": 3,
         "calibration": {h: {"before": 0.1, "after": 0.01, "temperature": 1.2} for h in HEADS},
-        "figures": vars(found),
+        "figures": {name: vars(one) for name, one in found.items()},
     }  # fmt: skip
-    card.write(note, tmp_path)
+    card.write(note)
     text = (tmp_path / "card.md").read_text()
     assert "270,786 parameters" in text
-    assert "| frame AUC, baked in | 1.000 |" in text
-    assert "None was run yet" in text
+    assert "| this net | 1.000 | 1.000 | 1.000 | 1.000 |" in text
+    assert "| bitplanenoise | 0.500 | 0.500 | – | – |" in text

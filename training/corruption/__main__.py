@@ -1,11 +1,11 @@
 """Data, net, calibration, evaluation, weights and model card: one command.
 
-    python -m training.corruption [MEDIA...] [--steps N] [--without temporal,baked,hevc]
+    python -m training.corruption [MEDIA...] [--steps N] [--batch N] [--ablations]
 
 MEDIA are folders of clean media (see corpus/sources.py; `python -m corpus.fetch DIR` gathers some).
 Everything is kept in the work folder: a run that was interrupted goes on where it was. The sources
 are split by the hash of their names: most are fitted on, some of those only calibrate, and the rest
-are seen by the evaluation alone. With `--without` nothing is written but the figures.
+are seen by the evaluation alone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
 from corpus.sources import recipes, scan
-from faults.bitstream import Codec
-from models.corruption import save
+from models.corruption import CorruptionNet, save
 from models.runtime import store_self_test
 from training.corruption import card, dataset
-from training.corruption.evaluate import Figures, evaluate, figures
-from training.corruption.synthesis import Options
+from training.corruption.card import FULL
+from training.corruption.evaluate import PEERS, evaluate, figures
 from training.corruption.train import Recipe, calibrate, fit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_TEMPORAL = "temporal"
+_ABLATIONS = ("without temporal", "without baked", "without hevc")
 EVALUATION_SEED = 90_001  # of the damage on which figures are reported; fitting never draws it
 _SEED = 1
 
@@ -57,10 +58,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
-    parser.add_argument("--steps", type=int, default=14_000, help="of the optimiser")
+    parser.add_argument("--steps", type=int, default=6000, help="of the optimiser")
+    parser.add_argument("--batch", type=int, default=32, help="crops in a step; 256 on a GPU")
     parser.add_argument("--draws", type=int, default=3, help="encodes of each clip")
     parser.add_argument("--per-source", type=int, default=8, help="clips of each kind and source")
-    parser.add_argument("--without", default="", help="temporal, baked, or a codec; with commas")
+    parser.add_argument(
+        "--ablations",
+        action="store_true",
+        help="fit as well without the frame before, without damage that is baked in, without HEVC",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes that make data")
     parser.add_argument("--threads", type=int, help="of the CPU, for fitting")
@@ -69,10 +75,6 @@ def main() -> None:
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-corruption"
     )
     chosen = parser.parse_args()
-    without = tuple(name for name in chosen.without.split(",") if name)
-    unknown = set(without) - {"temporal", "baked", *Codec}
-    if unknown:
-        parser.error(f"--without knows temporal, baked and {', '.join(Codec)}")
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     media = chosen.media or [ROOT.parent / "shared/media"]
@@ -80,46 +82,37 @@ def main() -> None:
     fitted = [c for c in clips if c.split == "dev" and not dataset.held_out(c.source)]
     calibrating = [c for c in clips if c.split == "dev" and dataset.held_out(c.source)]
     unseen = [c for c in clips if c.split == "test"]
-    options = Options(
-        baked="baked" not in without,
-        codecs=tuple(codec for codec in Codec if codec not in without),
-    )
+    folder = chosen.work / f"examples-{CLIP_FORM}-{dataset.FORM}"
     with progress() as bar:
-        folder = chosen.work / f"examples-{CLIP_FORM}-{dataset.FORM}"
-        name = "".join(f"-{one}" for one in without if one != "temporal")
-        paths = {
-            what: dataset.make(
-                of, Path(f"{folder}{name}"), _SEED, chosen.draws, options,
-                workers=chosen.workers, told=_told(bar, f"examples, {what}"),
+        to_fit, to_calibrate = (
+            dataset.make(
+                of, folder, _SEED, chosen.draws, workers=chosen.workers,
+                told=_told(bar, f"examples, {what}"),
             )
             for what, of in (("to fit", fitted), ("to calibrate", calibrating))
-        }  # fmt: skip
+        )  # fmt: skip
     if chosen.data_only:
         return
-    examples = dataset.Examples(paths["to fit"])
-    recipe = Recipe(steps=chosen.steps, temporal="temporal" not in without)
     device = torch.device(chosen.device)
     started = time.monotonic()
+    variants = (FULL, *_ABLATIONS) if chosen.ablations else (FULL,)
+    nets = {name: _fitted(name, to_fit, chosen, device) for name in variants}
+    minutes = (time.monotonic() - started) / 60 / len(nets)
+    held_out = dataset.Examples(to_calibrate)
+    calibration = {name: calibrate(net, held_out) for name, net in nets.items()}[FULL]
     with progress() as bar:
-        task = bar.add_task("fitting", total=recipe.steps)
-
-        def fitting(step: int, loss: float) -> None:
-            bar.update(task, completed=step, description=f"fitting, loss {loss:.4f}")
-            bar.console.print(f"step {step}: loss {loss:.4f}")
-
-        checkpoint = chosen.work / f"checkpoint{''.join(f'-{one}' for one in without)}.pt"
-        net = fit(examples, recipe, checkpoint, device, fitting)
-    minutes = (time.monotonic() - started) / 60
-    calibration = calibrate(net, dataset.Examples(paths["to calibrate"]))
-    with progress() as bar:
-        told = _told(bar, "evaluating")
-        found = figures(evaluate(net, unseen, EVALUATION_SEED, told=told))
+        scores = evaluate(
+            nets, unseen, EVALUATION_SEED,
+            device=device, workers=chosen.workers, told=_told(bar, "evaluating"),
+        )  # fmt: skip
+    examples = dataset.Examples(to_fit)
     note: dict[str, Any] = {
-        "without": list(without),
         "device": _name(device),
         "minutes": round(minutes, 1),
-        "recipe": asdict(recipe),
+        "steps": chosen.steps,
+        "batch": chosen.batch,
         "draws": chosen.draws,
+        "per_source": chosen.per_source,
         "examples": len(examples),
         "with_corrupt_tiles": int(examples.hit.sum()),
         "with_coarse_tiles": int(examples.coarse.sum()),
@@ -127,20 +120,34 @@ def main() -> None:
         "calibrating": sorted({c.source for c in calibrating}),
         "unseen": sorted({c.source for c in unseen}),
         "calibration": {head: asdict(one) for head, one in calibration.items()},
-        "figures": asdict(found),
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": sum(p.numel() for p in nets[FULL].parameters()),
+        "frames": len(scores.frames),
+        "damaged": sum(1 for one in scores.frames if one.area),
+        "neither": scores.neither,
+        "figures": {name: asdict(figures(scores, name)) for name in (*nets, *PEERS)},
     }
-    notes = chosen.work / f"figures{''.join(f'-{one}' for one in without)}.json"
-    notes.write_text(json.dumps(note, indent=1) + "\n")
-    if without:
-        ablations = ROOT / "training/corruption/ablations"
-        ablations.mkdir(exist_ok=True)
-        (ablations / f"without-{'-'.join(without)}.json").write_text(_short(note, found))
-    else:
-        save(net)
-        store_self_test()
-        card.write(note, ROOT / "training/corruption/ablations")
-    print(json.dumps(asdict(found), indent=1))
+    (chosen.work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
+    save(nets[FULL])
+    store_self_test()
+    card.write(note)
+    print(json.dumps(note["figures"][FULL], indent=1))
+
+
+def _fitted(
+    name: str, paths: list[Path], chosen: argparse.Namespace, device: torch.device
+) -> CorruptionNet:
+    """One net, with what its name says left out."""
+    without = name.removeprefix("without ")
+    recipe = Recipe(steps=chosen.steps, batch=chosen.batch, temporal=without != _TEMPORAL)
+    with progress() as bar:
+        task = bar.add_task(name, total=recipe.steps)
+
+        def told(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"fitting, {name}, loss {loss:.4f}")
+            bar.console.print(f"{name}, step {step}: loss {loss:.4f}")
+
+        checkpoint = chosen.work / f"checkpoint-{without.replace(' ', '-')}.pt"
+        return fit(dataset.Examples(paths, [without]), recipe, checkpoint, device, told)
 
 
 def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:
@@ -153,11 +160,6 @@ def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:
             told=_told(bar, "clean clips"),
         )
     return [clip for clip in made if clip.picture]
-
-
-def _short(note: dict[str, Any], found: Figures) -> str:
-    kept = {key: note[key] for key in ("without", "device", "minutes", "recipe", "examples")}
-    return json.dumps({**kept, "figures": asdict(found)}, indent=1) + "\n"
 
 
 def _name(device: torch.device) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,12 +18,13 @@ from corpus.clips import CleanClip
 from faults.base import FaultError
 from faults.truth import TILE
 from pipeline.errors import SourceError
-from training.corruption.synthesis import CROP, HIT, Example, Options, examples
+from training.corruption.synthesis import CROP, HIT, Example, examples
 
-FORM = 2  # raise it when examples are made in another way
+FORM = 3  # raise it when examples are made in another way
 _TILES = CROP // TILE
 _LUMA, _CHROMA, _LABELS = 2 * CROP * CROP, CROP * CROP // 2, 2 * _TILES * _TILES
 _ROW = _LUMA + _CHROMA + _LABELS
+_AT_ONCE = 1024  # examples that are copied
 HELD_OUT = 15  # percent of the development sources that only choose and calibrate
 
 
@@ -38,7 +39,6 @@ def make(
     folder: Path,
     seed: int,
     draws: int,
-    options: Options,
     *,
     workers: int,
     told: Callable[[int, int], None],
@@ -50,7 +50,6 @@ def make(
         folder: where the files are kept.
         seed: with the clip and the number of the draw, decides what is made.
         draws: of each clip.
-        options: what is left out.
         workers: processes.
         told: is called with the number of files that are there and of all.
     """
@@ -64,23 +63,24 @@ def make(
     there = len(wanted) - len(missing)
     told(there, len(wanted))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(_write, clip, seed, draw, options, path) for clip, draw, path in missing
-        ]
+        jobs = [pool.submit(_write, clip, seed, draw, path) for clip, draw, path in missing]
         for n, job in enumerate(as_completed(jobs), 1):
             job.result()
             told(there + n, len(wanted))
     return [path for _, _, path in wanted if path.is_file()]
 
 
-def _write(clip: CleanClip, seed: int, draw: int, options: Options, path: Path) -> None:
+def _write(clip: CleanClip, seed: int, draw: int, path: Path) -> None:
     """Write one file; the JSON beside it, which is written last, says that it is whole."""
     number = int(hashlib.sha256(f"{clip.id} {draw}".encode()).hexdigest()[:8], 16)
     try:
-        made = list(examples(clip, seed, number, options))
-        said: dict[str, object] = {"groups": [one.group for one in made], "source": clip.source}
+        made = list(examples(clip, seed, number))
+        said: dict[str, object] = {
+            "groups": [one.group for one in made],
+            "codecs": [one.codecs for one in made],
+        }
     except (FaultError, SourceError, ValueError, RuntimeError) as error:
-        made, said = [], {"groups": [], "error": f"{type(error).__name__}: {error}"}
+        made, said = [], {"error": f"{type(error).__name__}: {error}"}
     if made:
         np.save(path, np.stack([_flat(one) for one in made]))
     path.with_suffix(".json").write_text(json.dumps(said) + "\n")
@@ -91,7 +91,12 @@ def _flat(one: Example) -> npt.NDArray[np.uint8]:
 
 
 class Examples:
-    """All examples of some files.
+    """All examples of some files, or those without what an ablation leaves out.
+
+    Args:
+        paths: files that `make` wrote.
+        without: "baked" leaves out damage that was encoded once more, the name of a codec all that
+            has gone through it.
 
     Attributes:
         groups: [N] what each is.
@@ -99,33 +104,57 @@ class Examples:
         coarse: [N] whether a tile of it is coarse.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], without: Collection[str] = ()) -> None:
         self._maps = [np.load(path, mmap_mode="r") for path in paths]
         self._starts = np.cumsum([0] + [len(one) for one in self._maps])
         self.groups: list[str] = []
+        kept: list[int] = []
         for path in paths:
-            self.groups += json.loads(path.with_suffix(".json").read_text())["groups"]
-        labels = [np.asarray(one[:, _LUMA + _CHROMA :]) for one in self._maps]
-        both = np.concatenate(labels).reshape(len(self), 2, -1)
+            said = json.loads(path.with_suffix(".json").read_text())
+            for group, codecs in zip(said["groups"], said["codecs"], strict=True):
+                if not _left_out(codecs, without):
+                    kept.append(len(self.groups))
+                self.groups.append(group)
+        self._kept = np.array(kept, np.int64)
+        self.groups = [self.groups[n] for n in kept]
+        labels = np.concatenate([np.asarray(one[:, _LUMA + _CHROMA :]) for one in self._maps])
+        both = labels[self._kept].reshape(len(self), 2, -1)
         self.hit, self.coarse = (both == HIT).any(axis=2).T
+        self._held: Tensor | None = None
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._kept)
 
-    def row(self, n: int) -> npt.NDArray[np.uint8]:
-        """One example as bytes."""
-        which = int(np.searchsorted(self._starts, n, side="right")) - 1
-        return np.asarray(self._maps[which][n - self._starts[which]])
+    def hold(self, device: torch.device) -> None:
+        """Copy all of them to the memory of a device, which then gives the batches."""
+        self._held = torch.empty((len(self), _ROW), dtype=torch.uint8, device=device)
+        for start in range(0, len(self), _AT_ONCE):
+            part = range(start, min(start + _AT_ONCE, len(self)))
+            self._held[part.start : part.stop] = self._rows(part)
+
+    def _rows(self, indices: Iterable[int]) -> Tensor:
+        rows = []
+        for n in self._kept[list(indices)]:
+            which = int(np.searchsorted(self._starts, n, side="right")) - 1
+            rows.append(np.asarray(self._maps[which][n - self._starts[which]]))
+        return torch.from_numpy(np.stack(rows))
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Frames, frames before, colour, labels: uint8 [N, 1 or 2, ...] tensors."""
-        rows = np.stack([self.row(n) for n in indices])
-        luma = torch.from_numpy(rows[:, :_LUMA].reshape(-1, 2, CROP, CROP))
+        if self._held is None:
+            rows = self._rows(indices)
+        else:
+            rows = self._held[torch.as_tensor(list(indices), device=self._held.device)]
+        luma = rows[:, :_LUMA].reshape(-1, 2, CROP, CROP)
         chroma = rows[:, _LUMA : _LUMA + _CHROMA].reshape(-1, 2, CROP // 2, CROP // 2)
         labels = rows[:, _LUMA + _CHROMA :].reshape(-1, 2, _TILES, _TILES)
-        return luma[:, :1], luma[:, 1:], torch.from_numpy(chroma), torch.from_numpy(labels)
+        return luma[:, :1], luma[:, 1:], chroma, labels
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """All of them in order."""
         for start in range(0, len(self), size):
             yield self.batch(range(start, min(start + size, len(self))))
+
+
+def _left_out(codecs: Sequence[str], without: Collection[str]) -> bool:
+    return ("baked" in without and len(codecs) > 1) or any(codec in without for codec in codecs)

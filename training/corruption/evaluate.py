@@ -1,17 +1,25 @@
-"""How well the net sees damage on whole frames of sources that it was never fitted on."""
+"""How well nets, and FFmpeg's filters, see damage on whole frames of sources never fitted on.
+
+A tile counts as damaged where the damage shows (`synthesis.shows`), a frame where one tile of it
+does. Frames that differ from the undamaged decode without showing it, and frames in which an intact
+picture only stands, are neither damaged nor intact: they are counted, and left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from fractions import Fraction
+from multiprocessing import get_context
 
+import av.filter
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from corpus.clips import CleanClip
 from faults.base import FaultError
-from faults.bitstream import Codec
 from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture
@@ -19,83 +27,181 @@ from faults.recode import recode
 from models.corruption import CorruptionNet, padded
 from models.frames import frame_score
 from pipeline.types import Kind
-from training.corruption.synthesis import Options, sequences
+from training.corruption.synthesis import sequences, shows
 
 _EVERY = 2  # frames
 _DAMAGES = 3  # of one encode
+# FFmpeg's filters: what they say of a frame
+PEERS = {
+    "blockdetect": "lavfi.block",
+    "bitplanenoise": "lavfi.bitplanenoise.0.1",
+    "signalstats TOUT": "lavfi.signalstats.TOUT",
+    "signalstats YDIF": "lavfi.signalstats.YDIF",
+}
+_SUBTLE, _LARGE = 0.01, 0.05  # shares of a frame
+
+_Map = npt.NDArray[np.float32]
+_Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame.
+
+    Attributes:
+        group: what it was made by.
+        area: share of its tiles whose damage shows; 0 for an intact frame.
+        scores: per net and per filter.
+    """
+
+    group: str
+    area: float
+    scores: Mapping[str, float]
 
 
 @dataclass
 class Scores:
-    """Scores of frames and of tiles, by group.
+    """Everything that was scored.
 
     Attributes:
-        frames: group: (score, damaged or not) of each frame.
-        tiles: (probability, damaged or not) of tiles of damaged frames and of clean ones.
+        frames: one by one.
+        tiles: per net: probabilities, and whether damage shows there; other tiles are left out.
+        neither: frames that were left out.
     """
 
-    frames: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
-    tiles: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = field(default_factory=list)
+    frames: list[Seen] = field(default_factory=list)
+    tiles: dict[str, list[tuple[npt.NDArray[np.float16], _Mask]]] = field(default_factory=dict)
+    neither: int = 0
 
     def add(
-        self, group: str, probabilities: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]
+        self,
+        group: str,
+        maps: Mapping[str, _Map],
+        peers: Mapping[str, float],
+        shown: _Mask,
+        known: _Mask,
     ) -> None:
-        """One frame: both [tile rows, tile columns]."""
-        score = frame_score(probabilities)
-        self.frames.setdefault(group, []).append((score, bool(mask.any())))
-        self.tiles.append((probabilities.ravel(), mask.ravel()))
+        """One frame.
+
+        Args:
+            group: what it was made by.
+            maps: per net: probabilities [tile rows, tile columns].
+            peers: values of FFmpeg's filters.
+            shown: tiles whose damage shows; same shape.
+            known: tiles that are damaged for all to see, or intact; same shape.
+        """
+        found = {name: frame_score(values) for name, values in maps.items()}
+        self.frames.append(Seen(group, float(shown.mean()), {**found, **peers}))
+        for name, values in maps.items():
+            pair = values[known].astype(np.float16), shown[known]
+            self.tiles.setdefault(name, []).append(pair)
+
+    def extend(self, other: Scores) -> None:
+        """Take over what another process scored."""
+        self.frames += other.frames
+        self.neither += other.neither
+        for name, tiles in other.tiles.items():
+            self.tiles.setdefault(name, []).extend(tiles)
 
 
-def score(net: CorruptionNet, picture: Picture, before: Picture) -> npt.NDArray[np.float32]:
+def score(net: CorruptionNet, picture: Picture, before: Picture) -> _Map:
     """Probabilities of corruption [tile rows, tile columns] of one frame."""
     device = next(net.parameters()).device
     luma, last = (padded(torch.from_numpy(p.luma)[None, None], 16) for p in (picture, before))
     chroma = padded(torch.from_numpy(np.stack([picture.cb, picture.cr]))[None], 8)
     with torch.inference_mode():
         logits = net(luma.to(device), last.to(device), chroma.to(device))
-    made: npt.NDArray[np.float32] = logits[0, 0].sigmoid().float().cpu().numpy()
+    made: _Map = logits[0, 0].sigmoid().float().cpu().numpy()
     return made
 
 
 def evaluate(
-    net: CorruptionNet,
+    nets: Mapping[str, CorruptionNet],
     clips: Sequence[CleanClip],
     seed: int,
     *,
-    codecs: tuple[Codec, ...] = tuple(Codec),
-    told: Callable[[int, int], None] | None = None,
+    device: torch.device,
+    workers: int,
+    told: Callable[[int, int], None],
 ) -> Scores:
     """Score damaged sequences and look-alikes made of some clips.
 
-    Frames in which an intact picture only stands are left out: they are frozen, not corrupt.
+    Args:
+        nets: by name.
+        clips: clean ones.
+        seed: of the damage.
+        device: where the nets run.
+        workers: processes.
+        told: is called with the number of clips that are done and of all.
     """
     scores = Scores()
-    for n, clip in enumerate(clips):
-        rng = np.random.default_rng([seed, n])
-        clean = Clean(clip.file)
-        try:
-            for damaged in sequences(
-                clean.pictures(), clean, rng, Options(codecs=codecs), _DAMAGES
-            ):
-                before: Picture | None = None
-                for index, picture in enumerate(damaged.delivered):
-                    one = damaged.found[index]
-                    if before is not None and index % _EVERY == 0 and not one.stale:
-                        scores.add(damaged.group, score(net, picture, before), one.mask)
-                    before = picture
-        except (FaultError, ValueError, RuntimeError):
-            continue
-        finally:
-            if told is not None:
-                told(n + 1, len(clips))
-        for group, pictures in _negatives(clean, rng):
-            before = None
-            for index, picture in enumerate(pictures):
-                if before is not None and index % (5 * _EVERY) == 0:
-                    probabilities = score(net, picture, before)
-                    scores.add(group, probabilities, np.zeros(probabilities.shape, bool))
-                before = picture
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(_of_clip, dict(nets), clip, [seed, n], device)
+            for n, clip in enumerate(clips)
+        ]
+        for n, job in enumerate(as_completed(jobs), 1):
+            scores.extend(job.result())
+            told(n, len(clips))
     return scores
+
+
+def _of_clip(
+    nets: dict[str, CorruptionNet], clip: CleanClip, seed: list[int], device: torch.device
+) -> Scores:
+    torch.set_num_threads(1)
+    nets = {name: net.to(device).eval() for name, net in nets.items()}
+    scores = Scores()
+    rng = np.random.default_rng(seed)
+    clean = Clean(clip.file)
+    try:
+        for damaged in sequences(clean.pictures(), clean, rng, _DAMAGES):
+            for n, picture, before, peers in _filtered(damaged.delivered):
+                one = damaged.found[n]
+                if before is None or n % _EVERY:
+                    continue
+                shown = one.mask & shows(one.clean, one.shown)
+                if one.stale or (one.mask.any() and not shown.any()):
+                    scores.neither += 1
+                    continue
+                maps = {name: score(net, picture, before) for name, net in nets.items()}
+                scores.add(damaged.group, maps, peers, shown, shown | ~one.mask)
+    except (FaultError, ValueError, RuntimeError):
+        pass  # this clip cannot be damaged in the way that was drawn
+    for group, pictures in _negatives(clean, rng):
+        for n, picture, before, peers in _filtered(pictures):
+            if before is None or n % (5 * _EVERY):
+                continue
+            maps = {name: score(net, picture, before) for name, net in nets.items()}
+            nothing = np.zeros([-(-side // 16) for side in picture.luma.shape], bool)
+            scores.add(group, maps, peers, nothing, ~nothing)
+    return scores
+
+
+def _filtered(
+    pictures: Iterable[Picture],
+) -> Iterator[tuple[int, Picture, Picture | None, dict[str, float]]]:
+    """Number, picture, the one before, and what FFmpeg's filters say of it."""
+    graph: av.filter.Graph | None = None
+    before: Picture | None = None
+    for n, picture in enumerate(pictures):
+        frame = picture.frame()
+        frame.pts = n  # the filters do not look at the time
+        if graph is None:
+            graph = av.filter.Graph()
+            chain = [
+                graph.add_buffer(
+                    width=frame.width, height=frame.height, format=frame.format,
+                    time_base=Fraction(1, 25),
+                ),
+                graph.add("blockdetect"), graph.add("bitplanenoise"),
+                graph.add("signalstats", "stat=tout"), graph.add("buffersink"),
+            ]  # fmt: skip
+            graph.link_nodes(*chain).configure()
+        graph.push(frame)
+        said = graph.pull().metadata
+        yield n, picture, before, {name: float(said[key]) for name, key in PEERS.items()}
+        before = picture
 
 
 def _negatives(clean: Clean, rng: np.random.Generator) -> Iterator[tuple[str, Iterator[Picture]]]:
@@ -114,38 +220,64 @@ def _negatives(clean: Clean, rng: np.random.Generator) -> Iterator[tuple[str, It
 
 @dataclass(frozen=True)
 class Figures:
-    """Area under the ROC curve by frame, and of the map: average precision and IoU at 0.5."""
+    """Areas under the ROC curve by frame; of the map: average precision and IoU at 0.5.
+
+    Attributes:
+        frame_auc: of all frames.
+        baked_auc: of those whose damage is baked in, against all that are intact.
+        by_group, by_codec, by_area: likewise.
+        tile_ap, tile_iou: NaN for what has no map.
+    """
 
     frame_auc: float
-    frames: int
-    by_group: dict[str, float]
     baked_auc: float
+    by_group: dict[str, float]
+    by_codec: dict[str, float]
+    by_area: dict[str, float]
     tile_ap: float
     tile_iou: float
 
 
-def figures(scores: Scores) -> Figures:
-    """The figures of some scores. Clean frames of all groups are the negatives of each."""
-    everything = [one for group in scores.frames.values() for one in group]
-    clean = [s for s, damaged in everything if not damaged]
-    by_group = {
-        name: auc([s for s, damaged in group if damaged], clean)
-        for name, group in sorted(scores.frames.items())
-        if any(damaged for _, damaged in group)
-    }
-    baked = [s for name, group in scores.frames.items() if "baked" in name for s, d in group if d]
-    probabilities = np.concatenate([p for p, _ in scores.tiles])
-    masks = np.concatenate([m for _, m in scores.tiles])
-    said = probabilities > 0.5
-    union = int((said | masks).sum())
+def figures(scores: Scores, name: str) -> Figures:
+    """The figures of a net or of a filter. Intact frames of all groups are the negatives of each.
+
+    A filter is given the direction that suits it: its area is never below a half.
+    """
+    clean = [one.scores[name] for one in scores.frames if not one.area]
+    damaged = [one for one in scores.frames if one.area]
+    turned = name in PEERS and auc([one.scores[name] for one in damaged], clean) < 0.5
+
+    def of(some: Iterable[Seen]) -> float:
+        found = auc([one.scores[name] for one in some], clean)
+        return 1 - found if turned else found
+
+    def by(label: Callable[[Seen], str]) -> dict[str, float]:
+        labels = sorted({label(one) for one in damaged})
+        return {each: of(one for one in damaged if label(one) == each) for each in labels}
+
+    tile_ap = tile_iou = float("nan")
+    if name in scores.tiles:
+        probabilities = np.concatenate([p for p, _ in scores.tiles[name]]).astype(np.float32)
+        masks = np.concatenate([m for _, m in scores.tiles[name]])
+        said = probabilities > 0.5
+        union = int((said | masks).sum())
+        tile_ap = average_precision(probabilities, masks)
+        tile_iou = float((said & masks).sum() / union) if union else float("nan")
     return Figures(
-        frame_auc=auc([s for s, damaged in everything if damaged], clean),
-        frames=len(everything),
-        by_group=by_group,
-        baked_auc=auc(baked, clean),
-        tile_ap=average_precision(probabilities, masks),
-        tile_iou=float((said & masks).sum() / union) if union else float("nan"),
+        frame_auc=of(damaged),
+        baked_auc=of(one for one in damaged if "-baked" in one.group),
+        by_group=by(lambda one: one.group),
+        by_codec=by(lambda one: one.group.partition("-")[0]),
+        by_area=by(_size),
+        tile_ap=tile_ap,
+        tile_iou=tile_iou,
     )
+
+
+def _size(one: Seen) -> str:
+    if one.area < _SUBTLE:
+        return f"under {_SUBTLE:.0%}"
+    return f"{_SUBTLE:.0%} to {_LARGE:.0%}" if one.area < _LARGE else f"{_LARGE:.0%} or more"
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -158,9 +290,7 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float((below + not_above).mean() / 2 / len(order))
 
 
-def average_precision(
-    probabilities: npt.NDArray[np.float32], masks: npt.NDArray[np.bool_]
-) -> float:
+def average_precision(probabilities: _Map, masks: _Mask) -> float:
     """Mean of the precision over the positives, in the order of the probabilities."""
     order = np.argsort(-probabilities, kind="stable")
     hits = masks[order]

@@ -46,6 +46,12 @@ _COARSE_QP, _COARSE_SCALE = (37, 48), (16, 32)
 _SHOWS = 10.0  # code values by which the mean of 4x4 samples is off where damage shows
 _CHANGED = 3.0  # mean code values by which a tile must differ to show its coding
 _PATTERNS = ("pixel_art", "bricks", "squares")
+_CODEC_OF = {
+    "libx264": Codec.H264,
+    "libx265": Codec.HEVC,
+    "mpeg2video": Codec.MPEG2,
+    "mjpeg": "mjpeg",
+}
 _NOT_ALIKE = {"low_bitrate"}  # is made here, with its own label
 
 
@@ -58,27 +64,18 @@ class Example:
         chroma: uint8 [2, CROP/2, CROP/2], Cb and Cr of the frame.
         labels: uint8 [2, CROP/16, CROP/16], for each head CLEAN, HIT or IGNORED.
         group: what it is, for the figures: codec, baked or not, name of the negative.
+        codecs: that it has gone through, in that order; two or more: what was damaged is baked in.
     """
 
     luma: npt.NDArray[np.uint8]
     chroma: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
     group: str
+    codecs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Options:
-    """What is left out, for ablations."""
-
-    baked: bool = True
-    codecs: tuple[Codec, ...] = tuple(Codec)
-
-
-def examples(
-    clip: CleanClip, seed: int, number: int, options: Options | None = None
-) -> Iterator[Example]:
+def examples(clip: CleanClip, seed: int, number: int) -> Iterator[Example]:
     """The examples that one clip gives with one draw; none where it is too small."""
-    chosen = options or Options()
     rng = np.random.default_rng([seed, number])
     clean = Clean(clip.file)
     if min(clean.size) < CROP or not clean.has_picture:
@@ -87,8 +84,9 @@ def examples(
     if rng.random() < 0.25:
         yield from _coarse(pictures, rng, name)
         return
-    for sequence in sequences(pictures, clean, rng, chosen, DAMAGES):
-        yield from _of_damage(sequence, f"{sequence.group}{'-' + name if name else ''}", rng)
+    for sequence in sequences(pictures, clean, rng, DAMAGES):
+        group = f"{sequence.group}{'-' + name if name else ''}"
+        yield from _of_damage(sequence, group, rng)
 
 
 @dataclass(frozen=True)
@@ -99,26 +97,25 @@ class Damaged:
         found: each frame, its damage and what a player shows.
         delivered: what is delivered of that: the same, or encoded once more.
         blocky: label of the other head where nothing is damaged.
-        group: codec, baked or not.
+        codecs: of the damaged stream, and of the one it is baked into.
     """
 
     found: list[Compared]
     delivered: Iterable[Picture]
     blocky: int
-    group: str
+    codecs: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        """The codec, and whether the damage is baked in."""
+        return f"{self.codecs[0]}{'-baked' if len(self.codecs) > 1 else ''}"
 
 
 def sequences(
-    pictures: Iterable[Picture],
-    clean: Clean,
-    rng: np.random.Generator,
-    options: Options,
-    count: int,
+    pictures: Iterable[Picture], clean: Clean, rng: np.random.Generator, count: int
 ) -> Iterator[Damaged]:
     """Encode once, damage so often."""
     coding = draw_coding(rng)
-    while coding.codec not in options.codecs:
-        coding = draw_coding(rng)
     coding = replace(coding, gop=min(coding.gop, LONGEST_GOP))
     stream = Bitstream(pictures, clean.rate, coding)
     choices = mechanisms(coding.codec)
@@ -132,16 +129,16 @@ def sequences(
         found = list(compared(decoded(before), decoded(after), clean.rate))
         if not found:
             continue
-        baked = options.baked and bool(rng.random() < _BAKED)
         delivered: Iterable[Picture] = (one.shown for one in found)
         blocky = CLEAN
-        if baked:
-            codec, coder, coarse = _coder(rng, coarse=False)
+        codecs: tuple[str, ...] = (coding.codec,)
+        if rng.random() < _BAKED:
+            encoder, coder, coarse = _coder(rng, coarse=False)
             blocky = IGNORED if coarse else CLEAN
             scale = _coded_size(found[0].clean, rng) if rng.random() < 0.4 else None
-            delivered = recode(delivered, codec, coder, scale=scale)
-        group = f"{coding.codec}{'-baked' if baked else ''}"
-        yield Damaged(found, delivered, blocky, group)
+            delivered = recode(delivered, encoder, coder, scale=scale)
+            codecs = (coding.codec, _CODEC_OF[encoder])
+        yield Damaged(found, delivered, blocky, codecs)
 
 
 def _changed(clean: Clean, rng: np.random.Generator) -> tuple[Iterator[Picture], str]:
@@ -227,7 +224,7 @@ def _of_damage(sequence: Damaged, group: str, rng: np.random.Generator) -> Itera
         if n in wanted and before is not None:
             one = found[n]
             frames = [_resized(p, ratio) for p in (picture, before, one.clean, one.shown)]
-            yield from _crops(frames, one, group, sequence.blocky, rng)
+            yield from _crops(frames, one, group, sequence, rng)
         before = picture
 
 
@@ -235,7 +232,7 @@ def _crops(
     frames: Sequence[Picture],
     one: Compared,
     group: str,
-    blocky: int,
+    sequence: Damaged,
     rng: np.random.Generator,
 ) -> Iterator[Example]:
     now, before, clean, damaged = frames
@@ -253,20 +250,22 @@ def _crops(
         left = int(np.clip(at[1], 0, width - CROP)) // 2 * 2
         cuts = _cut(clean, top, left), _cut(damaged, top, left)
         share = share_that_differs(*cuts)
-        hit = (share > TILE_SHARE) & _shows(*cuts)
+        hit = (share > TILE_SHARE) & shows(*cuts)
         label = np.where(hit, HIT, np.where(share == 0, CLEAN, IGNORED))
-        labels = np.stack([label, np.full_like(label, blocky)])
+        labels = np.stack([label, np.full_like(label, sequence.blocky)])
         labels[1][label != CLEAN] = IGNORED
-        yield _example(now, before, top, left, labels, group if label.any() else f"beside-{group}")
+        name = group if label.any() else f"beside-{group}"
+        yield _example(now, before, top, left, labels, name, sequence.codecs)
 
 
-def _shows(clean: Picture, damaged: Picture) -> npt.NDArray[np.bool_]:
+def shows(clean: Picture, damaged: Picture) -> npt.NDArray[np.bool_]:
     """Tiles whose damage shows by itself, [tile rows, tile columns].
 
     Texture that has moved by a sample differs everywhere and looks as it should: what tells is a
     difference that stays when 4x4 samples are averaged.
     """
     step = damaged.luma.astype(np.float32) - clean.luma
+    step = np.pad(step, [(0, -side % TILE) for side in step.shape], mode="edge")
     boxes = step.reshape(step.shape[0] // 4, 4, step.shape[1] // 4, 4).mean(axis=(1, 3))
     far = np.abs(boxes) > _SHOWS
     tiles = far.reshape(far.shape[0] // 4, 4, far.shape[1] // 4, 4)
@@ -277,9 +276,10 @@ def _coarse(pictures: Iterator[Picture], rng: np.random.Generator, name: str) ->
     """Crops of encodes without damage, of which two in three are coarse."""
     source = list(pictures)
     coarse = bool(rng.random() < 2 / 3)
-    codec, options, _ = _coder(rng, coarse=coarse)
+    encoder, options, _ = _coder(rng, coarse=coarse)
+    codec = _CODEC_OF[encoder]
     scale = _coded_size(source[0], rng) if rng.random() < 0.4 else None
-    coded = recode(source, codec, options, scale=scale)
+    coded = recode(source, encoder, options, scale=scale)
     ratio = float(rng.choice(_SIZES)) if rng.random() < _RESIZED else 1.0
     wanted = {int(n) for n in _some(range(1, len(source)), 2 * FRAMES, rng)}
     before: Picture | None = None
@@ -295,7 +295,7 @@ def _coarse(pictures: Iterator[Picture], rng: np.random.Generator, name: str) ->
                 if coarse:
                     away = _distance(_cut(now, top, left).luma, _cut(was, top, left).luma)
                     labels[1] = np.where(away > _CHANGED, HIT, IGNORED)
-                yield _example(now, last, top, left, labels, group)
+                yield _example(now, last, top, left, labels, group, (codec,))
         before = picture
 
 
@@ -371,6 +371,7 @@ def _example(
     left: int,
     labels: npt.NDArray[np.integer],
     group: str,
+    codecs: tuple[str, ...],
 ) -> Example:
     shown, last = _cut(now, top, left), _cut(before, top, left)
     return Example(
@@ -378,4 +379,5 @@ def _example(
         np.stack([shown.cb, shown.cr]),
         labels.astype(np.uint8),
         group,
+        codecs,
     )

@@ -40,13 +40,12 @@ def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of both heads over the tiles that have a label."""
     total = logits.new_zeros(())
     for head, weight in enumerate(_WEIGHTS):
-        known = labels[:, head] != IGNORED
-        if known.any():
-            wanted = (labels[:, head] == HIT).to(logits.dtype)
-            each = functional.binary_cross_entropy_with_logits(
-                logits[:, head], wanted, reduction="none"
-            )
-            total = total + weight * each[known].mean()
+        known = (labels[:, head] != IGNORED).to(logits.dtype)
+        wanted = (labels[:, head] == HIT).to(logits.dtype)
+        each = functional.binary_cross_entropy_with_logits(
+            logits[:, head], wanted, reduction="none"
+        )
+        total = total + weight * (each * known).sum() / known.sum().clamp(min=1)
     return total
 
 
@@ -71,12 +70,12 @@ class _Drawing:
                 luma, before, chroma, labels = (
                     x.flip(axis) for x in (luma, before, chroma, labels)
                 )
-        before = before.clone()
-        still = torch.from_numpy(rng.random(len(chosen)) < _STILL)
-        before[still] = luma[still]
+        shape = (len(chosen), 1, 1, 1)
+        still = torch.from_numpy(rng.random(shape) < _STILL).to(luma.device)
+        before = torch.where(still, luma, before)
         # gain and offset, the same for both frames
-        gain = torch.from_numpy(rng.uniform(0.8, 1.15, (len(chosen), 1, 1, 1))).float()
-        offset = torch.from_numpy(rng.uniform(-12, 12, (len(chosen), 1, 1, 1))).float()
+        gain = torch.from_numpy(rng.uniform(0.8, 1.15, shape)).float().to(luma.device)
+        offset = torch.from_numpy(rng.uniform(-12, 12, shape)).float().to(luma.device)
         luma, before = ((x.float() * gain + offset).clamp(0, 255) for x in (luma, before))
         return luma, before, chroma.float(), labels
 
@@ -110,9 +109,11 @@ def fit(
             optimiser.load_state_dict(saved["optimiser"])
             schedule.load_state_dict(saved["schedule"])
             step = saved["step"]
+    if device.type == "cuda":
+        examples.hold(device)
     draw = _Drawing(examples, recipe)
     net.train()
-    losses: list[float] = []
+    losses: list[Tensor] = []
     while step < recipe.steps:
         luma, before, chroma, labels = (x.to(device, non_blocking=True) for x in draw(step))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -123,10 +124,10 @@ def fit(
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        losses.append(loss.detach().item())
+        losses.append(loss.detach())
         step += 1
         if step % _SAVED_EVERY == 0 or step == recipe.steps:
-            told(step, float(np.mean(losses)))
+            told(step, float(torch.stack(losses).mean()))
             losses = []
             state = {
                 "recipe": asdict(recipe),
