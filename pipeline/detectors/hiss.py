@@ -23,6 +23,8 @@ PROGRAMME = 1.5  # dB over the floor, mean of the bands: a cell has programme
 CONTRAST = 0.3  # share of the power in cells with programme: noise alone may be rain or applause
 STEADY = 1.5  # dB by which the floor of a window may be off that of the hiss
 MOVING = 2.0  # dB, standard deviation of the level of cells over hiss in the upper bands: not rain
+DIGITAL = 1e-10  # power (-100 dBFS): silence that no microphone makes
+OPENING = 5  # cells after such silence: where they are noise alone, a take has been cut in
 TOP = 4  # bands in which hiss is looked for alone, where the programme fills those below
 
 
@@ -175,11 +177,18 @@ class HissDetector(SoundDetector):
         made = self._line(floor, spread, end)
         if made is None:
             return []
-        for start, total, level in reversed(recent):
-            if _missing(level, made):
-                break
+        first = len(recent)
+        while first and not _missing(recent[first - 1][2], made):
+            first -= 1
+            start, total, level = recent[first]
             made.start = start
             made.sums[:5] += _cell(total, level, made.floor)
+        opening = [_loud(level, made.floor) for _, _, level in recent[first : first + OPENING]]
+        if (
+            any(total < DIGITAL for _, total, _ in recent[max(0, first - 2) : first])
+            and 2 * sum(opening) < OPENING
+        ):
+            return []  # the background of a take, which begins with it
         if hiss is not None:  # the noise has become louder
             hiss.end = made.start
         found = self._conclude()

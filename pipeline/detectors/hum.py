@@ -21,6 +21,9 @@ MAINS = (50, 60)  # Hz
 LINES = 10  # the mains frequency and the multiples that are looked at
 SETTLED = 5  # windows after which the level of a line is known: the length of a window
 STEADY = 3.0  # dB from the mean: above, something covers the line; below, it is missing
+DIGITAL = 1e-10  # power (-100 dBFS): silence that no microphone makes
+OPENING = 0.3  # seconds on either side of where such silence ends
+ROOM = 3.0  # dB over the lines: what begins with them is the background of a take
 NEAR = (3, 9)  # bins on either side, from and to, that tell what a line rises from
 
 
@@ -149,6 +152,8 @@ class HumDetector(SoundDetector):
         self._sums = np.zeros((5, *shape))  # level, level^2, frequency error, its square, height
         self._families: dict[tuple[int, int], list[_Line]] = {}
         self._first: float | None = None
+        self._takes: list[tuple[float, float]] = []  # ends of digital silence, dBFS after each
+        self._energy: Float64 = np.zeros(0)  # of the blocks around them, the loudest channel
         self._sound_end = 0.0
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
@@ -156,6 +161,7 @@ class HumDetector(SoundDetector):
         if self._first is None:
             self._first = sound.time
         self._sound_end = sound.time + sound.samples.shape[1] / sound.format.rate
+        self._watch(sound)
         spectra = self._windows.take(sound)
         count = spectra.shape[1]
         if not count or not len(self._bins):
@@ -178,6 +184,18 @@ class HumDetector(SoundDetector):
         self._end = np.where(reaches, self._sound_end, self._end)
         self._close(self._count > 0)
         return self._gather(np.inf)
+
+    def _watch(self, sound: SoundStatistics) -> None:
+        """Note where digital silence ends."""
+        old, size = len(self._energy), max(1, round(OPENING / sound.block_seconds))
+        energy = np.concatenate([self._energy, sound.energy.max(axis=0).astype(np.float64)])
+        silent = energy < DIGITAL
+        for at in np.flatnonzero(silent[:-1] & ~silent[1:]) + 1:
+            if size <= at <= len(energy) - size and silent[at - size : at].all():
+                level = 10 * np.log10(np.median(energy[at : at + size]) + 1e-20)
+                time = sound.time + (at - old) * sound.block_seconds
+                self._takes = [*self._takes, (float(time), float(level))][-100:]
+        self._energy = energy[-(2 * size - 1) :]
 
     def _measure(self, spectra: npt.NDArray[np.complex64]) -> tuple[Float64, Float64, Float64]:
         """Of every line in every window [C, F, lines]: level in dBFS, height in dB, error in Hz."""
@@ -285,6 +303,8 @@ class HumDetector(SoundDetector):
         if seconds < (rules.min_duration_single if single else rules.min_duration):
             return None
         start, end = min(line.start for line in lines), max(line.end for line in lines)
+        if any(abs(time - start) < WINDOW and after > level + ROOM for time, after in self._takes):
+            return None  # it begins with the take
         prominence = max(line.prominence for line in lines)
         sure = np.interp(prominence, [rules.min_prominence, 30], [0.6, 0.95])
         sure *= np.interp(len(multiples), [1, 3], [0.85, 1])

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
 from pipeline.measure.loudness import MOMENTARY, channel_weights, lufs
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import (
+    Float64,
+    Kind,
+    Observation,
+    Segment,
+    SoundFormat,
+    SoundStatistics,
+    Spectra,
+)
 
 QUIETEST = -50.0  # LUFS; what is below belongs to the silence detector
 LARGEST = 25.0  # LU; likewise
@@ -22,16 +32,170 @@ AT_ONCE = 0.5  # seconds just before and just after, that must differ by
 SHARE = 0.6  # of the step: a swell of 12 dB over 3 s differs by a sixth
 RETURN = 120.0  # seconds within which the level may come back
 
+# An insert that comes back is told from less context: a change of gain shifts every quantile of the
+# level of every band alike, and back. Calibrated on 81 steps in 46 development clips, on those
+# clips and on 76 look-alikes in them.
+BAND_EDGES = 60.0 * 2.0 ** np.arange(9)  # Hz
+QUANTILES = (10, 30, 50, 70, 90)  # per cent
+NEVER = -80.0  # dBFS in a band: a gate or a codec may have emptied it
+LEAST = 8  # quantiles of bands that must have sound
+TORN = 0.1  # share of the quantiles of bands that may be silent on one side alone
+CELL = 2  # spectra whose mean is one cell, of 43 ms
+GRID = 0.1  # seconds between the places that are looked at
+CONTEXT, LEAST_CONTEXT = 2.0, 0.9  # seconds on either side of both ends; at the ends of the sound
+INSERT = 3.0, 8.0  # seconds
+LEAST_INSERT = 6.8  # dB; applause that sets in and ends: 6.6
+EITHER = 3.0  # dB that every edge of an insert must show by itself
+UNLIKE = 2.0  # the mean deviation of the shifts from their median counts so many times
+UNLIKE_SHARE = 0.28  # and is at most this share of the step: clean clips 0.3 up
+CLEAR = 3.5  # dB that remain of the step then
+SHARP = 0.3  # seconds beside a place in which the level must step
+BESIDE = 8  # spectra compared on either side of that step
+
 
 class LevelJumpSettings(DetectorSettings):
     """Settings of the level jump detector."""
 
     min_step: float = setting(
-        5.5, "LU", "smallest step", "quality.md A13: 4 to 6 LU; calibrated against music", ge=2
+        7.5,
+        "LU",
+        "smallest step that does not come back within 8 s",
+        "quality.md A13: 4 to 6 LU; calibrated against music, which steps by 7 LU",
+        ge=2,
     )
     context: float = setting(
         4.0, "s", "sound compared on either side", "calibrated on music and speech", ge=2, le=20
     )
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """A place where the quantiles of the bands shift."""
+
+    place: int  # cells since the beginning
+    shifts: Float64  # [Q, B] dB
+    heard: npt.NDArray[np.bool_]  # [Q, B]: those with sound on both sides
+    step: float  # median, dB
+    sharp: float  # dB, of that step, in the same direction
+
+
+@dataclass(frozen=True)
+class _Insert:
+    start: _Edge
+    end: _Edge
+    step: float
+    clear: float
+
+
+class _Inserts:
+    """Finds stretches at another gain, by the bands of the spectra."""
+
+    def __init__(self) -> None:
+        self._spectra: Float64 = np.zeros((0, 0))  # [F, B] dB, the latest
+        self._dropped = 0  # cells before those
+        self._next = 0  # cell that is looked at next
+        self._edges: list[_Edge] = []
+        self._best: _Insert | None = None
+        self._cell = self._time = 0.0
+
+    def seconds(self, edge: _Edge) -> float:
+        """Time of an edge."""
+        return self._time + edge.place * self._cell
+
+    def add(self, spectra: Spectra) -> list[_Insert]:
+        """The inserts that are known after these spectra."""
+        if not len(spectra.power):
+            return []
+        if not self._cell:
+            self._cell = CELL * spectra.hop
+            self._time = spectra.time + (spectra.window - spectra.hop) / 2
+        edges = BAND_EDGES[0.95 * spectra.frequencies[-1] >= BAND_EDGES]
+        bins = np.searchsorted(spectra.frequencies, edges)
+        power = np.add.reduceat(spectra.power[:, : bins[-1]], bins[:-1], axis=1)
+        level = 10 * np.log10(np.maximum(power.astype(np.float64), 1e-12))
+        self._spectra = np.concatenate([self._spectra, level]) if len(self._spectra) else level
+        found = self._search(round(CONTEXT / self._cell))
+        keep = round((CONTEXT + 1.0) / self._cell)
+        old = self._next - keep - self._dropped
+        if old > 0:
+            self._spectra = self._spectra[old * CELL :]
+            self._dropped += old
+        return found
+
+    def finish(self) -> list[_Insert]:
+        """The rest of them."""
+        if not self._cell:
+            return []
+        found = self._search(round(LEAST_CONTEXT / self._cell))
+        last, self._best = self._best, None
+        return found + ([last] if last is not None else [])
+
+    def _search(self, after: int) -> list[_Insert]:
+        count = len(self._spectra) // CELL
+        cells = self._spectra[: count * CELL].reshape(count, CELL, -1).mean(axis=1)
+        side, least = round(CONTEXT / self._cell), round(LEAST_CONTEXT / self._cell)
+        hop = max(1, round(GRID / self._cell))
+        found: list[_Insert] = []
+        self._next = max(self._next, least)
+        while self._next - self._dropped + after <= count:
+            at = self._next - self._dropped
+            edge = self._edge(cells[max(0, at - side) : at], cells[at : at + side])
+            if edge is not None:
+                self._pair(edge)
+                self._edges.append(edge)
+            self._next += hop
+            longest = self._next - round(INSERT[1] / self._cell)
+            self._edges = [edge for edge in self._edges if edge.place >= longest]
+            best = self._best
+            if best is not None and self._next - best.end.place > side:
+                found.append(best)
+                self._best = None
+                self._edges = [edge for edge in self._edges if edge.place >= best.end.place]
+        return found
+
+    def _edge(self, before: Float64, after: Float64) -> _Edge | None:
+        low, high = (np.percentile(part, QUANTILES, axis=0) for part in (before, after))
+        shifts, heard = high - low, (low > NEVER) & (high > NEVER)
+        # a gain leaves nothing of what is far above where it is silent
+        torn = (np.minimum(low, high) <= NEVER) & (np.maximum(low, high) > NEVER + LARGEST)
+        if heard.sum() < LEAST or torn.mean() > TORN:
+            return None
+        step = float(np.median(shifts[heard]))
+        if abs(step) < EITHER:
+            return None
+        near = round(SHARP / self._cell) * CELL + BESIDE
+        middle = (self._next - self._dropped) * CELL
+        part = self._spectra[max(0, middle - near) : middle + near + 1]
+        total = np.cumsum(np.pad(part, ((1, 0), (0, 0))), axis=0)
+        means = (total[BESIDE:] - total[:-BESIDE]) / BESIDE
+        steps = np.median(means[BESIDE + 1 :] - means[: -BESIDE - 1], axis=1)
+        sharp = float((steps * np.sign(step)).max()) if len(steps) else 0.0
+        return _Edge(self._next, shifts, heard, step, sharp)
+
+    def _pair(self, end: _Edge) -> None:
+        """Look for the start that goes with an end."""
+        for start in self._edges:
+            seconds = (end.place - start.place) * self._cell
+            heard = start.heard & end.heard
+            if (
+                start.step * end.step > 0
+                or not INSERT[0] <= seconds <= INSERT[1]
+                or heard.sum() < LEAST
+            ):
+                continue
+            shifts = (start.shifts - end.shifts)[heard] / 2
+            step = float(np.median(shifts))
+            unlike = float(np.abs(shifts - step).mean())
+            weaker = min(abs(start.step), abs(end.step))
+            clear = min(abs(step), weaker + 2) - UNLIKE * unlike
+            if (
+                clear >= CLEAR
+                and unlike <= UNLIKE_SHARE * abs(step)
+                and LEAST_INSERT <= abs(step) <= LARGEST
+                and min(start.sharp, end.sharp) >= SHARE * abs(step)
+                and (self._best is None or clear > self._best.clear)
+            ):
+                self._best = _Insert(start, end, step, clear)
 
 
 class LevelJumpDetector(SoundDetector):
@@ -56,6 +220,9 @@ class LevelJumpDetector(SoundDetector):
         self._time = 0.0  # of the first block kept
         self._judged = 0
         self._open: Observation | None = None
+        self._inserts = _Inserts()
+        self._held: list[Observation] = []  # steps that may be ends of an insert
+        self._known: list[Observation] = []  # the inserts
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -64,7 +231,9 @@ class LevelJumpDetector(SoundDetector):
         summed = self._weights @ sound.weighted.astype(np.float64)
         self._energy = np.concatenate([self._energy, summed])
         side = round(self.settings.context / self._block)
-        found = self._search(side)
+        inserts = self._inserts.add(sound.spectra)
+        self._held += self._search(side)
+        found = self._sort(inserts, self._time + len(self._energy) * self._block)
         old = self._judged - side - round(1.0 / self._block)
         if old > 0:
             self._energy = self._energy[old:]
@@ -75,7 +244,37 @@ class LevelJumpDetector(SoundDetector):
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
         last, self._open = self._open, None
-        return [last] if last is not None else []
+        self._held += [last] if last is not None else []
+        return self._sort(self._inserts.finish(), np.inf)
+
+    def _sort(self, inserts: list[_Insert], now: float) -> list[Observation]:
+        """The inserts, and those of the steps that are no part of any."""
+        found = [self._insert(insert) for insert in inserts]
+        self._known = [*self._known, *found][-8:]
+        wait = 2 * CONTEXT + INSERT[1] + 2.0
+        ready = [step for step in self._held if step.end + wait < now]
+        self._held = [step for step in self._held if step.end + wait >= now]
+        return found + [
+            step
+            for step in ready
+            if not any(step.start < it.end + 1 and step.end > it.start - 1 for it in self._known)
+        ]
+
+    def _insert(self, insert: _Insert) -> Observation:
+        start, end = self._inserts.seconds(insert.start), self._inserts.seconds(insert.end)
+        return Observation(
+            kind=Kind.LEVEL_JUMP,
+            start=start,
+            end=end,
+            peak=start,
+            severity=ladder(abs(insert.step), 6.0, 8.0, 11.0, 15.0),
+            confidence=float(np.interp(insert.clear, [CLEAR, 10.0], [0.55, 0.9])),
+            summary=(
+                f"{abs(insert.step):.1f} dB {'louder' if insert.step > 0 else 'quieter'} from one "
+                f"moment to the next, in all bands alike, and back after {end - start:.1f} s"
+            ),
+            evidence={"step_lu": insert.step, "duration_s": end - start},
+        )
 
     def _search(self, side: int) -> list[Observation]:
         """Judge every tenth of a second that has its context."""

@@ -42,6 +42,33 @@ def test_single_hold_within_motion(tmp_path):
     assert_interval(defect, 61 / 25, 65 / 25, within=0.041)
 
 
+def test_repeats_in_unsteady_motion(tmp_path):
+    """A speaker: a part of the picture moves, never two frames alike; the rest stands still."""
+    rng = np.random.default_rng(2)
+    at = np.cumsum(rng.choice([6, 8, 10], 150)) % 300
+    wide = media.scene(1, 640, 270, cuts=0, seed=6)[0]
+    frames = []
+    for n in range(150):
+        frame = FRAMES[0].copy()
+        frame[60:200, 150:330] = wide[60:200, at[n] : at[n] + 180]
+        frames.append(frame)
+    assert not of_kind(_examined(tmp_path, frames), "repeated_frames")
+    frames = [frames[n - (40 <= n < 120 and n % 5 == 0)] for n in range(150)]
+    defect = only_one(_examined(tmp_path, frames), "repeated_frames")
+    assert_interval(defect, 40 / 25, 116 / 25, within=0.3)
+
+
+def test_two_takes_are_no_jump(tmp_path):
+    """Cut from one take to another: the speaker sits elsewhere, and so does not what moved."""
+    frames = []
+    for n in range(100):
+        frame = FRAMES[0].copy()
+        x = 150 + round(6 * np.sin(n / 3)) + (60 if n >= 50 else 0)
+        frame[90:200, x : x + 90] = FRAMES[-1][90:200, 200:290]
+        frames.append(frame)
+    assert not of_kind(_examined(tmp_path, frames), "dropped_frames")
+
+
 def test_repeats_under_grain(tmp_path):
     frames = media.scene(4, cuts=0, speed=3, seed=5, grain=0)
     frames = [frames[n - (n % 12 == 6)] for n in range(100)]

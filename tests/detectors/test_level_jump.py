@@ -33,6 +33,17 @@ def test_a_loud_stretch_is_one_defect(tmp_path):
     assert_interval(defect, 5.0, 11.0)
 
 
+@pytest.mark.parametrize("gain", [12, -12])
+def test_an_insert_with_little_around_it(tmp_path, gain):
+    rng = np.random.default_rng(0)
+    t = np.arange(9 * RATE) / RATE
+    lively = 10 ** (np.interp(t, np.arange(0, 9.1, 0.1), rng.normal(-30, 4, 91)) / 20)
+    changed = np.where((t >= 2.0) & (t < 6.5), 10 ** (gain / 20), 1)
+    sound = rng.normal(0, 1, (2, len(t))) * lively * changed
+    defect = only_one(examine(save(tmp_path, sound), "level_jump"), "level_jump")
+    assert_interval(defect, 2.0, 6.5, within=0.5)
+
+
 def test_larger_is_worse(tmp_path):
     small, large = (
         only_one(examine(save(tmp_path, stepped(gain, 7.0)), "level_jump"), "level_jump")
