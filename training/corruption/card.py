@@ -49,9 +49,10 @@ each Debian package that of the package. No media is part of the weights or of t
 ## Figures on the unseen sources
 
 Whole frames, damage drawn with a seed that fitting never used. A frame counts as damaged where the
-damage of one tile shows: a difference to the undamaged decode that stays when 4x4 samples are
-averaged. {damaged:,} of {frames:,} frames are; the others are intact, or look-alikes of block
-corruption. {neither:,} frames more differ without showing it, or only stand: they are left out.
+damage of one tile shows: where no intact picture of around that time explains what is seen
+(`faults/visibility.py`). {damaged:,} of {frames:,} frames are; the others are intact, or
+look-alikes of block corruption. {neither:,} frames more differ without showing it, or only stand:
+they are left out.
 
 | | frame AUC | baked in | tile AP | tile IoU at 0.5 |
 | --- | --- | --- | --- | --- |

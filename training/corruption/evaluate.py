@@ -1,8 +1,8 @@
 """How well nets, and FFmpeg's filters, see damage on whole frames of sources never fitted on.
 
-A tile counts as damaged where the damage shows (`synthesis.shows`), a frame where one tile of it
-does. Frames that differ from the undamaged decode without showing it, and frames in which an intact
-picture only stands, are neither damaged nor intact: they are counted, and left out.
+A tile counts as damaged where the damage shows (`faults/visibility.py`), a frame where one tile of
+it does. Frames that differ from the undamaged decode without showing it, and frames in which an
+intact picture only stands, are neither damaged nor intact: they are counted, and left out.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture
 from faults.recode import recode
+from faults.visibility import around, shown
 from models.corruption import CorruptionNet, padded
 from models.frames import frame_score
 from pipeline.types import Kind
-from training.corruption.synthesis import sequences, shows
+from training.corruption.synthesis import sequences
 
 _EVERY = 2  # frames
 _DAMAGES = 3  # of one encode
@@ -78,7 +79,7 @@ class Scores:
         group: str,
         maps: Mapping[str, _Map],
         peers: Mapping[str, float],
-        shown: _Mask,
+        seen: _Mask,
         known: _Mask,
     ) -> None:
         """One frame.
@@ -87,13 +88,13 @@ class Scores:
             group: what it was made by.
             maps: per net: probabilities [tile rows, tile columns].
             peers: values of FFmpeg's filters.
-            shown: tiles whose damage shows; same shape.
+            seen: tiles whose damage shows; same shape.
             known: tiles that are damaged for all to see, or intact; same shape.
         """
         found = {name: frame_score(values) for name, values in maps.items()}
-        self.frames.append(Seen(group, float(shown.mean()), {**found, **peers}))
+        self.frames.append(Seen(group, float(seen.mean()), {**found, **peers}))
         for name, values in maps.items():
-            pair = values[known].astype(np.float16), shown[known]
+            pair = values[known].astype(np.float16), seen[known]
             self.tiles.setdefault(name, []).append(pair)
 
     def extend(self, other: Scores) -> None:
@@ -160,12 +161,13 @@ def _of_clip(
                 one = damaged.found[n]
                 if before is None or n % _EVERY:
                     continue
-                shown = one.mask & shows(one.clean, one.shown)
-                if one.stale or (one.mask.any() and not shown.any()):
+                cleans = around([each.clean for each in damaged.found], n)
+                seen = one.mask & shown(one.shown, cleans)
+                if one.stale or (one.mask.any() and not seen.any()):
                     scores.neither += 1
                     continue
                 maps = {name: score(net, picture, before) for name, net in nets.items()}
-                scores.add(damaged.group, maps, peers, shown, shown | ~one.mask)
+                scores.add(damaged.group, maps, peers, seen, seen | ~one.mask)
     except (FaultError, ValueError, RuntimeError):
         pass  # this clip cannot be damaged in the way that was drawn
     for group, pictures in _negatives(clean, rng):

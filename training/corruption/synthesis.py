@@ -27,6 +27,7 @@ from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture, picture_of
 from faults.recode import recode
 from faults.truth import TILE
+from faults.visibility import around, shown
 
 CROP = 256  # luma samples a side
 IGNORED = 255  # label of tiles that are neither
@@ -43,7 +44,7 @@ _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to t
 # Coarse quantisation: from the steps on that faults/blockiness.py calls subtle; finer ones, down
 # to the plain encodes that `draw_coding` draws, are neither
 _COARSE_QP, _COARSE_SCALE = (37, 48), (16, 32)
-_SHOWS = 10.0  # code values by which the mean of 4x4 samples is off where damage shows
+_MARGIN = 2 * TILE  # luma samples around a crop that are looked at as well
 _CHANGED = 3.0  # mean code values by which a tile must differ to show its coding
 _PATTERNS = ("pixel_art", "bricks", "squares")
 _CODEC_OF = {
@@ -222,54 +223,54 @@ def _of_damage(sequence: Damaged, group: str, rng: np.random.Generator) -> Itera
     before: Picture | None = None
     for n, picture in enumerate(sequence.delivered):
         if n in wanted and before is not None:
-            one = found[n]
-            frames = [_resized(p, ratio) for p in (picture, before, one.clean, one.shown)]
-            yield from _crops(frames, one, group, sequence, rng)
+            yield from _crops(sequence, n, picture, before, ratio, group, rng)
         before = picture
 
 
 def _crops(
-    frames: Sequence[Picture],
-    one: Compared,
-    group: str,
     sequence: Damaged,
+    n: int,
+    picture: Picture,
+    before: Picture,
+    ratio: float,
+    group: str,
     rng: np.random.Generator,
 ) -> Iterator[Example]:
-    now, before, clean, damaged = frames
-    height, width = now.luma.shape
+    one = sequence.found[n]
+    height, width = (round(side * ratio / 2) * 2 for side in one.clean.luma.shape)
     if min(height, width) < CROP:
         return
+    now, last, damaged = (_resized(p, ratio) for p in (picture, before, one.shown))
+    cleans = [_resized(p, ratio) for p in around([one.clean for one in sequence.found], n)]
     tiles = np.argwhere(one.mask)
     for number in range(2):
         if number == 0 and len(tiles):
-            scale = height / one.clean.luma.shape[0]
-            at = tiles[int(rng.integers(len(tiles)))] * TILE * scale - rng.uniform(16, CROP - 16, 2)
+            at = tiles[int(rng.integers(len(tiles)))] * TILE * ratio - rng.uniform(16, CROP - 16, 2)
         else:
             at = rng.uniform(0, 1, 2) * (height - CROP, width - CROP)
         top = int(np.clip(at[0], 0, height - CROP)) // 2 * 2
         left = int(np.clip(at[1], 0, width - CROP)) // 2 * 2
-        cuts = _cut(clean, top, left), _cut(damaged, top, left)
-        share = share_that_differs(*cuts)
-        hit = (share > TILE_SHARE) & shows(*cuts)
+        share = share_that_differs(_cut(cleans[0], top, left), _cut(damaged, top, left))
+        hit = (share > TILE_SHARE) & _shown(damaged, cleans, top, left)
         label = np.where(hit, HIT, np.where(share == 0, CLEAN, IGNORED))
         labels = np.stack([label, np.full_like(label, sequence.blocky)])
         labels[1][label != CLEAN] = IGNORED
         name = group if label.any() else f"beside-{group}"
-        yield _example(now, before, top, left, labels, name, sequence.codecs)
+        yield _example(now, last, top, left, labels, name, sequence.codecs)
 
 
-def shows(clean: Picture, damaged: Picture) -> npt.NDArray[np.bool_]:
-    """Tiles whose damage shows by itself, [tile rows, tile columns].
-
-    Texture that has moved by a sample differs everywhere and looks as it should: what tells is a
-    difference that stays when 4x4 samples are averaged.
-    """
-    step = damaged.luma.astype(np.float32) - clean.luma
-    step = np.pad(step, [(0, -side % TILE) for side in step.shape], mode="edge")
-    boxes = step.reshape(step.shape[0] // 4, 4, step.shape[1] // 4, 4).mean(axis=(1, 3))
-    far = np.abs(boxes) > _SHOWS
-    tiles = far.reshape(far.shape[0] // 4, 4, far.shape[1] // 4, 4)
-    return np.asarray(tiles.sum(axis=(1, 3)) >= 2)
+def _shown(
+    damaged: Picture, cleans: Sequence[Picture], top: int, left: int
+) -> npt.NDArray[np.bool_]:
+    """Tiles of a crop whose damage shows; what is around the crop is looked at as well."""
+    high, wide = min(_MARGIN, top // TILE * TILE), min(_MARGIN, left // TILE * TILE)
+    window = np.s_[top - high : top + CROP + _MARGIN, left - wide : left + CROP + _MARGIN]
+    found = shown(
+        replace(damaged, luma=damaged.luma[window]),
+        [replace(p, luma=p.luma[window]) for p in cleans],
+    )
+    rows, columns, count = high // TILE, wide // TILE, CROP // TILE
+    return found[rows : rows + count, columns : columns + count]
 
 
 def _coarse(pictures: Iterator[Picture], rng: np.random.Generator, name: str) -> Iterator[Example]:
