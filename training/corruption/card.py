@@ -32,7 +32,7 @@ bursts, flipped bits, removed bytes, truncated slices, lost references, joins in
 decodes it with concealment; half of it is encoded once more, often at another size. The truth is
 the difference to the undamaged decode. Negatives: the same sequences where they are intact, encodes
 from plain to coarse, look-alikes (mosaics, picture in picture, confetti, grain, credits, fast cuts,
-flashes...), drawn pixel art, bricks and moving squares.
+flashes...), drawn pixel art and bricks.
 
 {examples:,} crops of 256x256, {with_corrupt_tiles:,} of them with corrupt tiles,
 {with_coarse_tiles:,} with coarse ones.

@@ -18,9 +18,9 @@ from corpus.clips import CleanClip
 from faults.base import FaultError
 from faults.truth import TILE
 from pipeline.errors import SourceError
-from training.corruption.synthesis import CROP, HIT, Example, examples
+from training.corruption.synthesis import CLEAN, CROP, HIT, Example, examples
 
-FORM = 3  # raise it when examples are made in another way
+FORM = 4  # raise it when examples are made in another way
 _TILES = CROP // TILE
 _LUMA, _CHROMA, _LABELS = 2 * CROP * CROP, CROP * CROP // 2, 2 * _TILES * _TILES
 _ROW = _LUMA + _CHROMA + _LABELS
@@ -102,6 +102,7 @@ class Examples:
         groups: [N] what each is.
         hit: [N] whether a tile of it is corrupt.
         coarse: [N] whether a tile of it is coarse.
+        intact: [N] whether no tile of it is corrupt, nor may be.
     """
 
     def __init__(self, paths: Sequence[Path], without: Collection[str] = ()) -> None:
@@ -120,6 +121,7 @@ class Examples:
         labels = np.concatenate([np.asarray(one[:, _LUMA + _CHROMA :]) for one in self._maps])
         both = labels[self._kept].reshape(len(self), 2, -1)
         self.hit, self.coarse = (both == HIT).any(axis=2).T
+        self.intact = (both[:, 0] == CLEAN).all(axis=1)
         self._held: Tensor | None = None
 
     def __len__(self) -> int:

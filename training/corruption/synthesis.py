@@ -3,7 +3,7 @@
 An example is a crop of a frame, the same crop of the frame before, its colour, and a label per tile
 and head. Everything is drawn from a seed and a number: the same ones give the same examples.
 
-A clip is changed (as it is; a look-alike of a defect; drawn as pixel art, bricks or squares),
+A clip is changed (as it is; a look-alike of a defect; drawn as pixel art or bricks),
 encoded once, and its bitstream damaged many times; what the decoder makes of it is the example. In
 half of the cases it is encoded once more, often at another size, so that the damage is baked in and
 its grid is no longer the encoder's. What the damage did not touch, and encodes without damage, are
@@ -33,11 +33,11 @@ CROP = 256  # luma samples a side
 IGNORED = 255  # label of tiles that are neither
 CLEAN, HIT = 0, 1
 LONGEST_GOP = 60  # frames: what is decoded for each damage
-DAMAGES = 10  # of one encode
-FRAMES = 5  # that one damage gives
+DAMAGES = 16  # of one encode
+FRAMES = 7  # that one damage gives
 # Shares of what is done to a clip before it is encoded. Drawn patterns and look-alikes have edges
-# on grids, moving squares and steps between frames, and are not damaged.
-_LOOKALIKE, _DRAWN = 0.35, 0.15
+# on grids and steps between frames.
+_LOOKALIKE, _DRAWN = 0.25, 0.1
 _BAKED, _RESIZED = 0.5, 0.25
 _SCALES = (0.5, 2 / 3, 0.75, 0.9)
 _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to the damaged one
@@ -46,7 +46,7 @@ _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to t
 _COARSE_QP, _COARSE_SCALE = (37, 48), (16, 32)
 _MARGIN = 2 * TILE  # luma samples around a crop that are looked at as well
 _CHANGED = 3.0  # mean code values by which a tile must differ to show its coding
-_PATTERNS = ("pixel_art", "bricks", "squares")
+_PATTERNS = ("pixel_art", "bricks")
 _CODEC_OF = {
     "libx264": Codec.H264,
     "libx265": Codec.HEVC,
@@ -167,38 +167,26 @@ def _changed(clean: Clean, rng: np.random.Generator) -> tuple[Iterator[Picture],
 def drawn(pictures: Iterator[Picture], name: str, rng: np.random.Generator) -> Iterator[Picture]:
     """The pictures with edges on a grid.
 
-    As large pixels over the whole frame ("pixel_art"), in the gaps of a brick wall ("bricks"), or
-    moving squares with other content inside ("squares").
+    As large pixels over the whole frame ("pixel_art") or in the gaps of a brick wall ("bricks").
     """
     size = int(rng.choice([4, 6, 8, 12, 16, 24]))
-    first: Picture | None = None
-    speed = rng.uniform(-3, 3, (12, 2))
-    places = rng.random((12, 2))
-    sides = rng.choice([8, 16, 24, 32, 48], (12, 2))
+    down, across = rng.uniform(-3, 3, 2)
     mortar = int(rng.integers(30, 220))
     for n, picture in enumerate(pictures):
         made = picture.copy()
-        first = first or picture
         height, width = made.luma.shape
         if name == "pixel_art":
             for plane, cell in ((made.luma, size), (made.cb, size // 2), (made.cr, size // 2)):
                 _enlarge(plane, max(cell, 1))
-        elif name == "bricks":
-            shift = int(n * speed[0, 0])
-            rows = (np.arange(height) + int(n * speed[0, 1])) % (2 * size)
-            columns = np.arange(width) + shift
+        else:
+            rows = (np.arange(height) + int(n * down)) % (2 * size)
+            columns = np.arange(width) + int(n * across)
             gap = max(1, size // 8)
             made.luma[rows < gap] = mortar
             made.luma[(rows >= size) & (rows < size + gap)] = mortar
             odd = rows >= size
             made.luma[np.ix_(~odd, columns % (3 * size) < gap)] = mortar
             made.luma[np.ix_(odd, (columns + size) % (3 * size) < gap)] = mortar
-        else:
-            for at, move, (high, wide) in zip(places, speed, sides, strict=True):
-                top = int(at[0] * height + n * move[0]) % max(height - high, 1) // 2 * 2
-                left = int(at[1] * width + n * move[1]) % max(width - wide, 1) // 2 * 2
-                other = (slice(height - top - high, height - top), slice(left, left + wide))
-                made.luma[top : top + high, left : left + wide] = first.luma[other]
         yield made
 
 

@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.corruption import HEADS, CorruptionNet
+from training.corruption.blocks import draw_blocks
 from training.corruption.dataset import Examples
 from training.corruption.synthesis import HIT, IGNORED
 
-_SHARES = (0.45, 0.4, 0.15)  # of a batch: with corrupt tiles, without, with coarse tiles
+_SHARES = (0.4, 0.45, 0.15)  # of a batch: with corrupt tiles, without, with coarse tiles
 _WEIGHTS = (1.0, 0.5)  # of the heads in the loss
 _WARM = 0.05  # share of the steps in which the rate rises
+_DRAWN = 0.5  # share of the intact crops that damage is drawn onto
 _STILL = 0.1  # share of the examples whose frame before is the frame itself, as after a seek
+_NOISE = 3.0  # code values of the noise that is added at most
 _SAVED_EVERY = 200  # steps
 
 
@@ -65,19 +68,33 @@ class _Drawing:
             if len(pool):
                 chosen += list(rng.choice(pool, count))
         luma, before, chroma, labels = self._examples.batch(chosen)
+        # turned as well, since the net must know grids, not what is up
+        parts = [luma, before, chroma, labels]
         for axis in (2, 3):
             if rng.random() < 0.5:
-                luma, before, chroma, labels = (
-                    x.flip(axis) for x in (luma, before, chroma, labels)
-                )
+                parts = [one.flip(axis) for one in parts]
+        if rng.random() < 0.5:
+            parts = [one.transpose(2, 3) for one in parts]
+        luma, before, chroma, labels = parts
         shape = (len(chosen), 1, 1, 1)
-        still = torch.from_numpy(rng.random(shape) < _STILL).to(luma.device)
-        before = torch.where(still, luma, before)
-        # gain and offset, the same for both frames
-        gain = torch.from_numpy(rng.uniform(0.8, 1.15, shape)).float().to(luma.device)
-        offset = torch.from_numpy(rng.uniform(-12, 12, shape)).float().to(luma.device)
+
+        def each(low: float, high: float) -> Tensor:
+            return torch.from_numpy(rng.uniform(low, high, shape)).float().to(luma.device)
+
+        before = torch.where(each(0, 1) < _STILL, luma, before)
+        # gain and offset, the same for both frames, and saturation
+        gain, offset = each(0.7, 1.2), each(-16, 16)
         luma, before = ((x.float() * gain + offset).clamp(0, 255) for x in (luma, before))
-        return luma, before, chroma.float(), labels
+        chroma = 128 + (chroma.float() - 128) * each(0.3, 1.4)
+        drawn = self._examples.intact[chosen] & (rng.random(len(chosen)) < _DRAWN)
+        luma, before, chroma, labels = draw_blocks(luma, before, chroma, labels, drawn, rng)
+        noise = torch.Generator(luma.device).manual_seed(int(rng.integers(2**31)))
+        level = each(0, _NOISE) * (each(0, 1) < 0.5)
+        luma, before = (
+            (x + level * torch.randn(x.shape, generator=noise, device=x.device)).clamp(0, 255)
+            for x in (luma, before)
+        )
+        return luma, before, chroma, labels
 
 
 def fit(
