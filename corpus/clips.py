@@ -34,7 +34,7 @@ _SOURCE_LINES = (
 _FLAT, _MOST_FLAT, _DARK = 1.5, 0.85, 40.0  # code values; share of tiles; mean code value
 _MOVES, _STANDS = 0.8, 0.25  # code values a frame; share of the change before and after
 _REPEATED = 0.01  # share of frames; more is a rate that was converted
-FORM = 4  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 5  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):
@@ -174,9 +174,11 @@ def make(recipe: Recipe, target: Path) -> None:
         _write(target, pictures, frame_rate, sound, rate)
         return
     parts = [Clean(path) for path in recipe.pictures]
-    lengths = [part.duration for part in parts]
+    if any(not part.has_picture for part in parts):
+        raise RejectedError("a part has no picture")
+    lengths = [_shown(part)[1] for part in parts]
     length = min(sum(lengths), recipe.seconds)
-    if length < SHORTEST or any(not part.has_picture for part in parts):
+    if length < SHORTEST:
         raise RejectedError(f"{length:.1f} s of picture")
     # from the middle of a long file, which may begin with black and silence
     skip = max(0.0, (sum(lengths) - recipe.seconds) / 2) if len(parts) == 1 else 0.0
@@ -193,6 +195,17 @@ def make(recipe: Recipe, target: Path) -> None:
     if sound is not None:
         sound = sound[:, : round(length * rate)]
     _write(target, pictures, parts[0].rate, sound, rate)
+
+
+def _shown(part: Clean) -> tuple[float, float]:
+    """When the first frame of a part is shown, and for how long there are frames; seconds.
+
+    Sound may begin before the picture and end after it: counted in, each join would be a gap.
+    """
+    steps = np.diff(part.times)
+    step = float(np.median(steps)) if steps.size else float(1 / part.rate)
+    first = float(part.times[0])
+    return first, float(part.times[-1]) + step - first
 
 
 def _write(
@@ -303,10 +316,11 @@ def _joined_sound(parts: Sequence[Clean]) -> tuple[Float32, int] | None:
     pieces: list[Float32] = []
     channels = min(2, parts[0].sound.shape[0])
     for n, part in enumerate(parts):
-        sound = _two_channels(part.sound)
+        first, length = _shown(part)
+        sound = _two_channels(part.sound)[:, round(first * rate) :]
         if sound.shape[0] != channels:
             return None
-        count = round(part.duration * rate)
+        count = round(length * rate)
         if len(parts) > 1:  # the next picture begins where this one ends
             sound = np.pad(sound[:, :count], ((0, 0), (0, max(count - sound.shape[1], 0))))
         if n < len(parts) - 1 or n:
@@ -335,8 +349,9 @@ def _joined_pictures(parts: Sequence[Clean], skip: float, length: float) -> Iter
     width, height = parts[0].size[1] // divide // 2 * 2, parts[0].size[0] // divide // 2 * 2
     offset = -skip
     for part in parts:
+        first, shown = _shown(part)
         for picture in part.pictures():
-            time = picture.time + offset
+            time = picture.time - first + offset
             if time >= length - 1e-6:
                 return
             if time < -1e-6:
@@ -345,7 +360,7 @@ def _joined_pictures(parts: Sequence[Clean], skip: float, length: float) -> Iter
                 frame = picture.frame().reformat(width, height, interpolation="AREA")
                 picture = picture_of(frame, picture.time, picture.duration)  # noqa: PLW2901
             yield Picture(max(time, 0.0), picture.duration, picture.luma, picture.cb, picture.cr)
-        offset += part.duration
+        offset += shown
 
 
 def _moving(

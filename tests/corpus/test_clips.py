@@ -1,0 +1,43 @@
+"""Clean clips: what is joined has neither gaps nor sound out of step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corpus.clips import prepare
+from corpus.sources import recipes, scan
+from faults.media import Clean
+from tests import media
+
+
+@pytest.fixture
+def takes(tmp_path):
+    """Short takes whose sound begins 80 ms before the picture; a beep with each white frame."""
+    folder = tmp_path / "media" / "takes"
+    folder.mkdir(parents=True)
+    lead, length, rate = 0.08, 3.0, media.SAMPLE_RATE
+    for n in range(4):
+        frames = media.scene(length, 160, 96, cuts=0, seed=n + 1)
+        sound = 0.02 * media.programme(length + lead, 1, seed=n + 1)
+        frames[25] = np.full_like(frames[25], 235)
+        at = round((lead + 25 / media.RATE) * rate)
+        sound[:, at : at + rate // 25] = 0.5 * np.sin(np.arange(rate // 25) * 0.3)
+        times = [lead + k / media.RATE for k in range(len(frames))]
+        media.write(folder / f"{n}.mkv", frames, sound, times=times, audio_codec="flac")
+    return folder.parent
+
+
+def test_takes_are_joined_without_gaps(takes, tmp_path):
+    clips, rejected = prepare(recipes(scan([takes]), 1), tmp_path / "clean", workers=1)
+    assert not rejected
+    assert len(clips) == 1
+    clean = Clean(clips[0].file)
+    steps = np.diff(clean.times)
+    assert steps.max() < 1.1 / media.RATE  # Matroska rounds times to milliseconds
+    white = [p.time for p in clean.pictures() if p.luma.mean() > 200]
+    loud = np.flatnonzero(np.abs(clean.sound).max(axis=0) > 0.25) / clean.sample_rate
+    assert len(white) >= 3
+    for time in white:  # each beep still starts with its white frame
+        assert np.abs(loud - time).min() < 0.003
+        assert loud[(loud > time - 0.5) & (loud < time + 0.5)].min() > time - 0.003
