@@ -335,6 +335,7 @@ def test_random_damage_never_escapes(tmp_path, small):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_eight_hours_in_bounded_memory(tmp_path):
     """Sound at a low rate with one frame a second: 8 hours in a few megabytes."""
     import resource
