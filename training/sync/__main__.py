@@ -1,0 +1,130 @@
+"""Prepare mouths and sound, fit, cross-validate, and write the weights and their card.
+
+    python -m training.sync MEDIA... [--steps N] [--folds N] [--held-out GROUP,...]
+
+MEDIA are folders with a CATALOG.tsv whose kind `faces` names people who speak (see
+corpus/sources.py); its groups are speakers, or corpora whose speakers are not named. With folds
+every group is tested once by a net that was fitted without it, and the weights are those of a last
+net that has seen all; with groups held out, one net is fitted without them and tested on them, and
+no weights are written. What is done is kept in the work folder: the same command goes on where it
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from corpus.sources import scan
+from models.sync import SyncNet, save
+from training.run import device_name, progress, told_by
+from training.sync import card, dataset
+from training.sync.dataset import GENERATED, Take
+from training.sync.evaluate import Trials, evaluate
+from training.sync.train import Recipe, fit
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EVALUATION_SEED = 20_261
+
+
+def main() -> None:
+    """All of it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("media", nargs="*", type=Path, help="folders of clips of people speaking")
+    parser.add_argument("--steps", type=int, default=1000, help="of the optimiser, for each net")
+    parser.add_argument("--batch", type=int, default=32, help="chunks of 1.1 s in a step")
+    parser.add_argument("--folds", type=int, default=4, help="of the cross-validation; 0: none")
+    parser.add_argument("--held-out", default="", help="groups with commas between, not fitted on")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=2, help="processes that look for mouths")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for fitting")
+    parser.add_argument("--data-only", action="store_true", help="stop when the mouths are there")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-sync"
+    )
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    assets = [a for a in scan(chosen.media or [ROOT.parent / "shared/media"]) if a.kind == "face"]
+    with progress() as bar:
+        paths = dataset.prepare(
+            assets, chosen.work, workers=chosen.workers, told=told_by(bar, "mouths")
+        )
+    if not paths:
+        parser.error("no clip of these folders shows a face that speaks")
+    if chosen.data_only:
+        return
+    takes = [dataset.read(path) for path in paths]
+    if chosen.held_out:
+        held = set(chosen.held_out.split(","))
+        if unknown := held - {take.group for take in takes}:
+            parser.error(f"no such group: {', '.join(sorted(unknown))}")
+        net = _fitted("held-out", [t for t in takes if t.group not in held], chosen)
+        print(card.table(_tested(net, takes, held)))
+        return
+    started = time.monotonic()
+    found: dict[str, dict[float, Trials]] = {}
+    for n, held in enumerate(folds(takes, chosen.folds)):
+        net = _fitted(f"fold-{n + 1}", [t for t in takes if t.group not in held], chosen)
+        found.update(_tested(net, takes, held))
+        print(card.table(found))
+    save(_fitted("all", takes, chosen))
+    note: dict[str, Any] = {
+        "device": device_name(torch.device(chosen.device)),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "steps": chosen.steps,
+        "batch": chosen.batch,
+        "folds": chosen.folds,
+        "takes": len(takes),
+        "seconds": round(sum(len(take.mouth) for take in takes) / 25),
+        "groups": dict(Counter(take.group for take in takes)),
+        "generated": list(GENERATED),
+        "found": {g: {str(w): vars(t) for w, t in of.items()} for g, of in found.items()},
+    }
+    (chosen.work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
+    card.write(note, found)
+
+
+def folds(takes: Sequence[Take], count: int) -> list[set[str]]:
+    """The groups, divided so that the largest are not together; generated heads are in none."""
+    sizes = Counter(take.group for take in takes if take.source not in GENERATED)
+    made: list[set[str]] = [set() for _ in range(min(count, len(sizes)))]
+    load = np.zeros(len(made))
+    for group, size in sizes.most_common():
+        least = int(np.argmin(load))
+        made[least].add(group)
+        load[least] += size
+    return made
+
+
+def _tested(net: SyncNet, takes: Sequence[Take], held: set[str]) -> dict[str, dict[float, Trials]]:
+    own = [take for take in takes if take.group in held]
+    return evaluate(net.to("cpu"), own, EVALUATION_SEED)
+
+
+def _fitted(name: str, takes: Sequence[Take], chosen: argparse.Namespace) -> SyncNet:
+    recipe = Recipe(steps=chosen.steps, batch=chosen.batch)
+    with progress() as bar:
+        task = bar.add_task(name, total=recipe.steps)
+
+        def told(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"fitting, {name}, loss {loss:.3f}")
+            bar.console.print(f"{name}, step {step}: loss {loss:.3f}")
+
+        return fit(
+            takes, recipe, chosen.work / f"checkpoint-{name}.pt", torch.device(chosen.device), told
+        )
+
+
+if __name__ == "__main__":
+    main()
