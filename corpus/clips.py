@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import resample_poly
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from corpus.sources import MAX_LINES, SHORTEST, MediaKind, Recipe, Split, split_of
 from faults.media import Clean, Encoding, Picture, encode, picture_of
@@ -33,8 +33,11 @@ _SOURCE_LINES = (
 )
 _FLAT, _MOST_FLAT, _DARK = 1.5, 0.85, 40.0  # code values; share of tiles; mean code value
 _MOVES, _STANDS = 0.8, 0.25  # code values a frame; share of the change before and after
+_SLOWEST = 5.0  # Hz
+_SAME = 1e-5  # power of the difference of two channels that carry the same, in shares of theirs
+_MISSING = 1.75  # times the usual step from frame to frame; more is a frame that is missing
 _REPEATED = 0.01  # share of frames; more is a rate that was converted
-FORM = 5  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 6  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):
@@ -107,6 +110,9 @@ def _make_noted(recipe: Recipe, folder: Path) -> None:
     try:
         make(recipe, target)
         clean = Clean(target)
+        steps = np.diff(clean.times)
+        if steps.size and (gaps := int((steps > _MISSING * np.median(steps)).sum())):
+            raise RejectedError(f"frames are missing in {gaps} places")
         if (share := repeated(clean)) > _REPEATED:
             raise RejectedError(f"{share:.0%} of its frames repeat the one before")
         noted = asdict(_clip(recipe, target, clean))
@@ -176,13 +182,14 @@ def make(recipe: Recipe, target: Path) -> None:
     parts = [Clean(path) for path in recipe.pictures]
     if any(not part.has_picture for part in parts):
         raise RejectedError("a part has no picture")
-    lengths = [_shown(part)[1] for part in parts]
-    length = min(sum(lengths), recipe.seconds)
+    stretches = [_Stretch.of(p, with_sound=recipe.own_sound and len(parts) > 1) for p in parts]
+    whole = sum(stretch.length for stretch in stretches)
+    length = min(whole, recipe.seconds)
     if length < SHORTEST:
         raise RejectedError(f"{length:.1f} s of picture")
     # from the middle of a long file, which may begin with black and silence
-    skip = max(0.0, (sum(lengths) - recipe.seconds) / 2) if len(parts) == 1 else 0.0
-    own = _joined_sound(parts) if recipe.own_sound else None
+    skip = max(0.0, (whole - recipe.seconds) / 2) if len(parts) == 1 else 0.0
+    own = _joined_sound(parts, stretches) if recipe.own_sound else None
     if own is not None:
         sound, rate = own[0][:, round(skip * own[1]) :], own[1]
     else:
@@ -191,21 +198,37 @@ def make(recipe: Recipe, target: Path) -> None:
         length = min(length, sound.shape[1] / rate)
     if length < SHORTEST:
         raise RejectedError(f"{length:.1f} s with sound")
-    pictures = _joined_pictures(parts, skip, length)
+    pictures = _joined_pictures(parts, stretches, skip, length)
     if sound is not None:
         sound = sound[:, : round(length * rate)]
     _write(target, pictures, parts[0].rate, sound, rate)
 
 
-def _shown(part: Clean) -> tuple[float, float]:
-    """When the first frame of a part is shown, and for how long there are frames; seconds.
+@dataclass(frozen=True)
+class _Stretch:
+    """What is taken of a part: from its first frame on, whole frames.
 
-    Sound may begin before the picture and end after it: counted in, each join would be a gap.
+    Sound may begin before the picture and end before or after it: each join would be a gap of one
+    or a hole in the other.
     """
-    steps = np.diff(part.times)
-    step = float(np.median(steps)) if steps.size else float(1 / part.rate)
-    first = float(part.times[0])
-    return first, float(part.times[-1]) + step - first
+
+    first: float  # seconds
+    step: float  # seconds from frame to frame
+    frames: int
+
+    @property
+    def length(self) -> float:
+        return self.frames * self.step
+
+    @classmethod
+    def of(cls, part: Clean, *, with_sound: bool) -> _Stretch:
+        """All of a part; no further than its own sound, where that is used."""
+        steps = np.diff(part.times)
+        step = float(np.median(steps)) if steps.size else float(1 / part.rate)
+        first, end = float(part.times[0]), float(part.times[-1]) + step
+        if with_sound and part.has_sound:
+            end = min(end, part.sound.shape[1] / part.sample_rate)
+        return cls(first, step, int((end - first) / step + 0.05))
 
 
 def _write(
@@ -215,16 +238,17 @@ def _write(
     sound: Float32 | None,
     rate: int,
 ) -> None:
-    layout = "stereo" if sound is not None and sound.shape[0] == 2 else "mono"
-    if sound is not None and rate not in _RATES:
-        sound, rate = resampled(sound, rate, RATE), RATE
+    if sound is not None:
+        if rate not in _RATES:
+            sound, rate = resampled(sound, rate, RATE), RATE
+        sound = _within_scale(_without_offset(_one_of_two(sound), rate))
     encode(
         target,
         pictures,
-        None if sound is None else _within_scale(sound),
+        sound,
         rate=frame_rate,
         sample_rate=rate,
-        layout=layout,
+        layout="stereo" if sound is not None and sound.shape[0] == 2 else "mono",
         encoding=_NEAR_LOSSLESS,
     )
 
@@ -236,6 +260,22 @@ def _within_scale(sound: Float32) -> Float32:
     """The sound, lowered where lossy coding has taken it beyond full scale: not clipped."""
     peak = float(np.abs(sound).max(initial=0.0))
     return sound if peak <= _PEAK else (sound * (_PEAK / peak)).astype(np.float32)
+
+
+def _without_offset(sound: Float32, rate: int) -> Float32:
+    """The sound without what cannot be heard and some recordings have: a constant, slow drift."""
+    slow = butter(2, _SLOWEST, "highpass", fs=rate, output="sos")
+    made: Float32 = sosfiltfilt(slow, sound, axis=1).astype(np.float32)
+    return made
+
+
+def _one_of_two(sound: Float32) -> Float32:
+    """One channel where two carry the same: that is a defect, though a common one."""
+    if sound.shape[0] == 2:
+        apart = np.square(sound[0] - sound[1]).mean()
+        if apart <= _SAME * np.square(sound).mean():
+            return sound[:1]
+    return sound
 
 
 def resampled(sound: Float32, rate: int, wanted: int) -> Float32:
@@ -308,19 +348,20 @@ def _quietest(sound: Float32, rate: int) -> float:
     return float(np.sqrt(power.min()))
 
 
-def _joined_sound(parts: Sequence[Clean]) -> tuple[Float32, int] | None:
+def _joined_sound(
+    parts: Sequence[Clean], stretches: Sequence[_Stretch]
+) -> tuple[Float32, int] | None:
     """The parts' own sound in step with their pictures."""
     if any(not part.has_sound or part.sample_rate != parts[0].sample_rate for part in parts):
         return None
     rate = parts[0].sample_rate
     pieces: list[Float32] = []
     channels = min(2, parts[0].sound.shape[0])
-    for n, part in enumerate(parts):
-        first, length = _shown(part)
-        sound = _two_channels(part.sound)[:, round(first * rate) :]
+    for n, (part, stretch) in enumerate(zip(parts, stretches, strict=True)):
+        sound = _two_channels(part.sound)[:, round(stretch.first * rate) :]
         if sound.shape[0] != channels:
             return None
-        count = round(length * rate)
+        count = round(stretch.length * rate)
         if len(parts) > 1:  # the next picture begins where this one ends
             sound = np.pad(sound[:, :count], ((0, 0), (0, max(count - sound.shape[1], 0))))
         if n < len(parts) - 1 or n:
@@ -343,15 +384,19 @@ def _faded(sound: Float32, count: int) -> Float32:
 # ------------------------------------------------------------------------------------- pictures
 
 
-def _joined_pictures(parts: Sequence[Clean], skip: float, length: float) -> Iterator[Picture]:
+def _joined_pictures(
+    parts: Sequence[Clean], stretches: Sequence[_Stretch], skip: float, length: float
+) -> Iterator[Picture]:
     """Frames of the parts with cuts between them, from `skip` on, scaled to at most 720 lines."""
     divide = -(-max(parts[0].size[0], 1) // MAX_LINES)
     width, height = parts[0].size[1] // divide // 2 * 2, parts[0].size[0] // divide // 2 * 2
     offset = -skip
-    for part in parts:
-        first, shown = _shown(part)
+    for part, stretch in zip(parts, stretches, strict=True):
         for picture in part.pictures():
-            time = picture.time - first + offset
+            inside = picture.time - stretch.first
+            if inside > stretch.length - stretch.step / 2:
+                break
+            time = inside + offset
             if time >= length - 1e-6:
                 return
             if time < -1e-6:
@@ -360,7 +405,7 @@ def _joined_pictures(parts: Sequence[Clean], skip: float, length: float) -> Iter
                 frame = picture.frame().reformat(width, height, interpolation="AREA")
                 picture = picture_of(frame, picture.time, picture.duration)  # noqa: PLW2901
             yield Picture(max(time, 0.0), picture.duration, picture.luma, picture.cb, picture.cr)
-        offset += shown
+        offset += stretch.length
 
 
 def _moving(
