@@ -25,6 +25,7 @@ _RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _NEAR_LOSSLESS = Encoding(
     "libx264", (("crf", "12"), ("preset", "veryfast"), ("threads", "2")), "flac"
 )
+_EDGE = 0.002  # seconds of fade at a cut: no click, and no hole
 _JOIN = 0.05  # seconds of cross-fade between two sounds
 _QUIETEST = 1e-3  # mean square root of sound that counts as sound, full scale 1.0
 _PEAK = 0.98  # of full scale
@@ -206,13 +207,13 @@ def make(recipe: Recipe, target: Path) -> None:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """What is taken of a part: from its first frame on, whole frames.
+    """What is taken of a part, in whole frames.
 
     Sound may begin before the picture and end before or after it: each join would be a gap of one
     or a hole in the other.
     """
 
-    first: float  # seconds
+    first: float  # seconds at which its first frame is shown
     step: float  # seconds from frame to frame
     frames: int
 
@@ -227,6 +228,7 @@ class _Stretch:
         step = float(np.median(steps)) if steps.size else float(1 / part.rate)
         first, end = float(part.times[0]), float(part.times[-1]) + step
         if with_sound and part.has_sound:
+            first += step  # a codec of sound starts with silence
             end = min(end, part.sound.shape[1] / part.sample_rate)
         return cls(first, step, int((end - first) / step + 0.05))
 
@@ -365,7 +367,7 @@ def _joined_sound(
         if len(parts) > 1:  # the next picture begins where this one ends
             sound = np.pad(sound[:, :count], ((0, 0), (0, max(count - sound.shape[1], 0))))
         if n < len(parts) - 1 or n:
-            sound = _faded(sound, round(0.005 * rate))
+            sound = _faded(sound, round(_EDGE * rate))
         pieces.append(sound)
     made = np.concatenate(pieces, axis=1)
     if float(np.sqrt(np.square(made).mean())) < _QUIETEST:
@@ -394,6 +396,8 @@ def _joined_pictures(
     for part, stretch in zip(parts, stretches, strict=True):
         for picture in part.pictures():
             inside = picture.time - stretch.first
+            if inside < -stretch.step / 2:
+                continue
             if inside > stretch.length - stretch.step / 2:
                 break
             time = inside + offset
