@@ -13,6 +13,8 @@ from pipeline.events import ladder
 from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 CELL = 0.1  # seconds that are judged together
+COMPARED = 2  # bands, from the lowest, in which identical channels stay so in any codec
+TREBLE = 0.8  # least correlation above them: as much as FFmpeg's AAC leaves of mono at 128 kb/s
 NAMES = ("front", "back", "side")
 FALSE_STEREO_SEVERITY = 0.15  # nobody hears it as a fault: it is a matter of delivery
 
@@ -51,15 +53,15 @@ class PhaseSettings(DetectorSettings):
         0.5, "dB", "largest difference of level of identical channels", "less than is heard"
     )
     false_stereo_share: float = setting(
-        0.98,
+        0.95,
         "",
         "least share of the sound that is identical",
-        "nearly all of the asset",
+        "nearly all of the asset; noise of a copy shows in its quietest moments",
         gt=0,
         le=1,
     )
     false_stereo_duration: float = setting(
-        5.0, "s", "least sound from which an asset is judged", "less shows one take"
+        3.0, "s", "least sound from which an asset is judged", "less shows one take"
     )
 
 
@@ -87,7 +89,8 @@ class PhaseDetector(SoundDetector):
 
     Identical channels are reported once, over the whole asset, and with a low severity: mono that
     is delivered as stereo is usual for speech. Sound that is dual mono in part is a choice of the
-    programme and not reported. Codecs that replace noise (PNS in AAC) can make mono differ.
+    programme and not reported. Codecs replace noise in the treble by noise of their own (PNS in
+    AAC), in each channel another: the two lower bands, where they keep the wave, are compared.
     """
 
     name = "phase"
@@ -103,6 +106,7 @@ class PhaseDetector(SoundDetector):
         self._last = 0.0
         self._cells = np.zeros(2)  # of the front pair: with sound, and identical
         self._sums = np.zeros(3)  # of the front pair: left, right, cross power of all cells
+        self._treble = np.zeros(3)  # the same above the compared bands
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -143,6 +147,9 @@ class PhaseDetector(SoundDetector):
             return found
         if identical < rules.false_stereo_share * cells:
             return found
+        high_left, high_right, high_both = self._treble
+        if high_both < TREBLE * np.sqrt(high_left * high_right):
+            return found
         difference = 10 * float(np.log10(left / right))
         correlation = float(both / np.sqrt(left * right))
         found.append(
@@ -166,11 +173,12 @@ class PhaseDetector(SoundDetector):
 
     def _compare(self, cells: Float64, times: Float64, duration: float) -> None:
         """Count how much of the sound is the same in both channels of the front pair, [T, 3, 3]."""
-        left, right, both = cells.sum(axis=2).T
+        left, right, both = cells[:, :, :COMPARED].sum(axis=2).T
         heard = (left + right) / 2 > 10 ** (self.settings.min_level / 10)
         if not heard.any():
             return
         left, right, both, times = left[heard], right[heard], both[heard], times[heard]
+        self._treble += cells[heard, :, COMPARED:].sum(axis=(0, 2))
         limit = 10 ** (self.settings.false_stereo_level / 10)
         level = np.maximum(left, right) <= limit * np.minimum(left, right)
         same = level & (both >= self.settings.false_stereo_correlation * np.sqrt(left * right))
