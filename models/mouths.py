@@ -13,7 +13,7 @@ from models.faces import Face
 
 RATE = 25.0  # pictures of a mouth per second
 SIDE = 80  # samples
-_SHARE = 0.75  # of the size of the face: chin to nose, cheek to cheek
+SHARE = 0.75  # of the size of the face: chin to nose, cheek to cheek
 _FAR = 0.5  # face sizes by which a face may move between two looks
 _GROWS = 1.4  # times by which its size may change between two looks
 _SMOOTH = 7  # frames over which its place is averaged: the finder jitters, a head does not
@@ -55,7 +55,7 @@ def follow(looks: Mapping[int, Sequence[Face]]) -> list[MouthPath]:
         still: list[list[tuple[int, Face]]] = []
         for path in going:
             last = path[-1][1]
-            near = [face for face in left if _same(last, face)]
+            near = [face for face in left if is_same(last, face)]
             if near:
                 face = min(near, key=lambda one: _distance(last, one))
                 left.remove(face)
@@ -72,7 +72,8 @@ def _distance(one: Face, other: Face) -> float:
     return float(np.hypot(one.mouth[0] - other.mouth[0], one.mouth[1] - other.mouth[1]))
 
 
-def _same(one: Face, other: Face) -> bool:
+def is_same(one: Face, other: Face) -> bool:
+    """Whether two faces of frames that follow each other closely are one."""
     ratio = other.size / one.size
     return _distance(one, other) < _FAR * one.size and 1 / _GROWS < ratio < _GROWS
 
@@ -91,7 +92,7 @@ def _path(seen: Sequence[tuple[int, Face]]) -> MouthPath:
     return MouthPath(
         int(numbers[0]),
         (total[_SMOOTH:] - total[:-_SMOOTH]) / _SMOOTH,
-        _SHARE * size,
+        SHARE * size,
         size,
         float(np.mean([face.score for _, face in seen])),
     )

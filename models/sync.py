@@ -1,4 +1,4 @@
-"""The net that tells by how much sound and lips are apart, and what is read from its scores.
+"""The net that tells by how much sound and lips are apart.
 
 Two streams (after J. S. Chung and A. Zisserman, "Out of time: automated lip sync in the wild",
 2016): pictures of a mouth, and the log-mel spectrum of the sound; each gives a vector per 40 ms,
@@ -7,18 +7,21 @@ and vectors of what belongs together are close. A gate lets silence and closed m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram
 
-from models.mouths import RATE
+from models.mouths import SIDE
+from models.threads import single_threaded
 
 WEIGHTS = Path(__file__).parent / "weights/sync.safetensors"
 SAMPLE_RATE = 16_000  # Hz of the sound
@@ -28,6 +31,7 @@ STACK = 9  # pictures that one position sees
 CONTEXT = 25  # spectra that one position sees, 250 ms
 PER_PICTURE = 4  # spectra
 SEEN = 48  # samples a side that the net sees
+ZOOM = 0.8  # share of the cut-out square, in its middle, that it sees
 _VECTOR = 160
 _FLOOR = 1e-5  # power in a band that counts as silence
 _MEAN, _SPREAD = -5.0, 4.0  # of the logarithms, roughly
@@ -145,45 +149,86 @@ def over_lags(scores: Tensor, most: int) -> Tensor:
     return torch.stack([scores.diagonal(lag + LEAD, 1, 2).sum(dim=1) for lag in lags], dim=1)
 
 
+def seen_part(mouths: Tensor) -> Tensor:
+    """The middle of mouths [N, T, SIDE, SIDE], as the net sees it: [N, T, SEEN, SEEN]."""
+    edge = round(SIDE * (1 - ZOOM) / 2)
+    inside = mouths[:, :, edge : SIDE - edge, edge : SIDE - edge].float()
+    return functional.interpolate(inside, (SEEN, SEEN), mode="bilinear", antialias=True)
+
+
+def lag_scores(
+    net: SyncNet, mouth: npt.NDArray[np.uint8], sound: npt.NDArray[np.float32], most: int
+) -> npt.NDArray[np.float32]:
+    """How well each moment of a mouth goes with its sound, shifted by up to `most` pictures.
+
+    Args:
+        net: the net.
+        mouth: [T, 80, 80] pictures, 25 a second.
+        sound: [(T + 2 * most) * 640 + 512] from -1 to 1 at 16 kHz: it begins `most` pictures and
+            256 samples before the first picture.
+        most: pictures by which sound may be late or early.
+
+    Returns:
+        [T - 8, 2 * most + 1], see `by_lag`.
+    """
+    with torch.inference_mode(), single_threaded():
+        seen = net.see(seen_part(torch.from_numpy(mouth)[None]))[0]
+        heard = net.hear(net.spectrum(torch.from_numpy(sound)[None]))[0]
+        made: npt.NDArray[np.float32] = by_lag(net, seen, heard, most).numpy()
+    return made
+
+
+def by_lag(net: SyncNet, seen: Tensor, heard: Tensor, most: int) -> Tensor:
+    """Scores of pictures with the sound around them.
+
+    Args:
+        net: the net.
+        seen: [P, 160] vectors of pictures.
+        heard: [P + 2 * most + 3, 160] vectors of sound; the first belongs to the moment `most + 1`
+            pictures before the first picture's.
+        most: pictures by which sound may be late or early.
+
+    Returns:
+        [P, 2 * most + 1]: the columns are lags from -most on, positive where sound is late. What
+        a picture or a sound scores with everything is taken out.
+    """
+    scores = centred(net.scores(seen[None], heard[None]))[0]
+    rows = torch.arange(len(scores), device=scores.device)[:, None]
+    return scores.gather(1, rows + LEAD + torch.arange(2 * most + 1, device=scores.device))
+
+
 @dataclass(frozen=True)
-class Offset:
-    """What the scores of a window say.
+class Calibration:
+    """What scores of a net mean, measured on groups that nets of the same recipe never saw.
 
     Attributes:
-        lag: seconds by which sound comes late; negative: early.
-        peak: height of the best lag over the median of all, in deviations of the others.
+        sharpness: logarithms of likelihoods are sums of scores times this.
+        half_sure: clearness of a peak at which half of the lags are right.
+        surer: how fast that share rises with clearness, per unit, as a logistic curve.
+        change: what a change of the lag must gain, as a logarithm of likelihoods.
     """
 
-    lag: float
-    peak: float
+    sharpness: float
+    half_sure: float
+    surer: float
+    change: float
 
 
-def read(curve: npt.NDArray[np.float32]) -> Offset:
-    """The best lag of a curve over lags, between positions by a parabola."""
-    most = len(curve) // 2
-    best = int(np.argmax(curve))
-    away = 0.0
-    if 0 < best < len(curve) - 1:
-        left, middle, right = curve[best - 1 : best + 2]
-        bend = left - 2 * middle + right
-        away = float(0.5 * (left - right) / bend) if bend < 0 else 0.0
-    others = np.delete(curve, range(max(0, best - 2), min(len(curve), best + 3)))
-    spread = float(1.4826 * np.median(np.abs(others - np.median(others)))) + 1e-9
-    return Offset((best + away - most) / RATE, float(curve[best] - np.median(others)) / spread)
-
-
-def save(net: SyncNet, weights: Path = WEIGHTS) -> None:
-    """Write a net so that `load` can read it."""
+def save(net: SyncNet, calibration: Calibration, weights: Path = WEIGHTS) -> None:
+    """Write a net and what its scores mean so that `load` can read it."""
     weights.parent.mkdir(exist_ok=True)
-    save_file({k: v.contiguous().cpu() for k, v in net.state_dict().items()}, weights)
+    tensors = {k: v.contiguous().cpu() for k, v in net.state_dict().items()}
+    save_file(tensors, weights, {"calibration": json.dumps(asdict(calibration))})
 
 
-def load(weights: Path = WEIGHTS) -> SyncNet:
-    """The trained net, for inference.
+def load(weights: Path = WEIGHTS) -> tuple[SyncNet, Calibration]:
+    """The trained net, for inference, and what its scores mean.
 
     Raises:
         FileNotFoundError: there are no weights there.
     """
     net = SyncNet()
-    net.load_state_dict(load_file(weights))
-    return net.eval()
+    with safe_open(weights, framework="pt") as stored:
+        net.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+        told = stored.metadata()["calibration"]
+    return net.eval(), Calibration(**json.loads(told))

@@ -15,7 +15,15 @@ from pipeline.detectors.base import (
     StreamDetector,
 )
 from pipeline.settings import Settings
-from pipeline.types import Asset, Observation, PictureFormat, Problem, Segment, SoundFormat
+from pipeline.types import (
+    Asset,
+    AvSync,
+    Observation,
+    PictureFormat,
+    Problem,
+    Segment,
+    SoundFormat,
+)
 
 DetectorT = TypeVar("DetectorT", bound=Detector)
 log = logging.getLogger("vidette")
@@ -32,6 +40,7 @@ class Panel:
         found: (detector name/version, stream, observation), in the order of finding.
         measurements: figures of the whole asset. The first stream that gives a figure keeps its
             name, a further stream's has `_stream_N` appended.
+        av_sync: the verdict on sound and lips, once finished.
         seconds: per detector, how many seconds of its streams it has seen.
         problems: detectors that failed.
     """
@@ -39,6 +48,7 @@ class Panel:
     def __init__(self, settings: Settings, asset: Asset) -> None:
         self.found: list[tuple[str, int | None, Observation]] = []
         self.measurements: dict[str, float] = {}
+        self.av_sync: AvSync | None = None
         self.problems: list[Problem] = []
         self._settings = settings
         self._names = settings.enabled()
@@ -115,6 +125,7 @@ class Panel:
         if name not in self._names:
             return
         self._feed(name, stream, detector.finish)
+        self.av_sync = self.av_sync or detector.av_sync()
         for figure, value in detector.measurements().items():
             owner = self._owners.setdefault(figure, stream)
             self.measurements[figure if owner == stream else f"{figure}_stream_{stream}"] = value

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from av.video.reformatter import ColorRange
 
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
 from pipeline.measure.frame import PictureMeter
 from pipeline.measure.sound import SoundMeter
-from pipeline.types import FrameFlag, Note, PictureFormat, Segment, SoundFormat, SoundStatistics
+from pipeline.types import (
+    FrameFlag,
+    Mouth,
+    Note,
+    PictureFormat,
+    Segment,
+    SoundFormat,
+    SoundStatistics,
+)
+
+if TYPE_CHECKING:
+    from pipeline.measure.mouths import MouthMeter
 
 LENGTH = 1.0  # seconds of presentation in a segment
 MAX_FRAMES = 120  # bounds memory where timestamps stand still
@@ -39,9 +51,15 @@ class Segmenter:
 
     A segment ends after about a second, and where a format changes or sound has a gap, so that all
     picture in it has one format and each stretch of sound is contiguous.
+
+    Args:
+        lips: share of the time in which mouths are followed, see MouthMeter; None: never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lips: float | None = None) -> None:
+        self._lips = lips
+        self._mouths: MouthMeter | None = None
+        self._ended_mouths: list[Mouth] = []
         self._picture: PictureMeter | None = None
         self._shape: tuple[object, ...] | None = None  # of the last frame
         self._interlaced = False
@@ -64,7 +82,8 @@ class Segmenter:
                 yield self._cut()
         for meter in self._sound.values():
             self._collect(meter, everything=True)
-        if self._start is not None or self._notes:
+        self._end_mouths()
+        if self._start is not None or self._notes or self._ended_mouths:
             yield self._cut()
 
     def _add_frame(self, item: DecodedFrame) -> Iterator[Segment]:
@@ -79,10 +98,27 @@ class Segmenter:
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
             meter = self._picture = PictureMeter(_format_of(item, self._interlaced))
+            self._watch_lips(meter.format)
         self._reach(item.time, item.time + item.duration)
         meter.add(item.frame, item.time, item.duration, item.flags)
+        if self._mouths is not None:
+            self._mouths.add(item.time, meter.planes)
         if len(meter) >= MAX_FRAMES:
             yield self._cut()
+
+    def _watch_lips(self, picture_format: PictureFormat) -> None:
+        """Follow mouths in pictures of a new format."""
+        if self._lips is None:
+            return
+        from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - imports torch
+
+        self._end_mouths()
+        self._mouths = MouthMeter(picture_format, self._lips)
+
+    def _end_mouths(self) -> None:
+        if self._mouths is not None:
+            self._mouths.finish()
+            self._ended_mouths += self._mouths.take()
 
     def _add_sound(self, item: DecodedSound) -> None:
         sound_format = SoundFormat(item.stream, item.rate, item.samples.shape[0], item.layout)
@@ -118,6 +154,8 @@ class Segmenter:
     def _cut(self) -> Segment:
         for meter in self._sound.values():
             self._collect(meter)
+        if self._mouths is not None:
+            self._ended_mouths += self._mouths.take()
         start = self._end if self._start is None else self._start
         segment = Segment(
             start=start,
@@ -125,6 +163,8 @@ class Segmenter:
             picture=self._picture.take() if self._picture is not None else None,
             sound=self._stretches,
             notes=self._notes,
+            mouths=self._ended_mouths,
         )
         self._stretches, self._notes, self._start = [], [], None
+        self._ended_mouths = []
         return segment

@@ -197,6 +197,42 @@ class Timelines(Published):
     series: dict[str, list[float | None]] = Field(default_factory=dict)
 
 
+Interval = tuple[float, float]
+
+
+class AvSyncMoment(Published):
+    """Sound against lips over about five seconds that were watched."""
+
+    start: float = Field(description="seconds")
+    end: float
+    offset_ms: float = Field(description="positive: sound comes early")
+    interval_ms: Interval = Field(description="holds the offset in 95 of 100 cases")
+    confidence: float
+    answered: bool = Field(description="false: too unclear to count")
+    mouth: Region = Field(description="where the mouth is that tells most clearly")
+
+
+class AvSync(Published):
+    """Whether the sound is with the lips; said even when all is well."""
+
+    state: Literal["in_sync", "out_of_sync", "abstained"]
+    offset_ms: float | None = Field(
+        default=None, description="positive: sound comes early; of the worst stretch"
+    )
+    interval_ms: Interval | None = Field(
+        default=None, description="holds the offset in 95 of 100 cases"
+    )
+    confidence: float | None = Field(default=None, description="0 to 1, that the offset is right")
+    reason: Literal["no_face", "no_sound", "unclear"] | None = Field(
+        default=None,
+        description="of an abstention; unclear: a voice off screen, music, or too little speech",
+    )
+    share_answered: float = Field(
+        default=0.0, description="share of the asset where lips were watched and the answer holds"
+    )
+    track: list[AvSyncMoment] = Field(default_factory=list, description="over time")
+
+
 class Inspection(Published):
     """All that is known about one asset after an inspection."""
 
@@ -210,6 +246,9 @@ class Inspection(Published):
     measurements: dict[str, float] = Field(
         default_factory=dict,
         description="figures of the whole asset, for instance loudness in LUFS",
+    )
+    av_sync: AvSync | None = Field(
+        default=None, description="null where picture or sound is missing, or `sync` did not run"
     )
     timelines: Timelines = Field(default_factory=Timelines)
     settings: dict[str, dict[str, object]] = Field(
@@ -407,6 +446,23 @@ class SoundStatistics:
 
 
 @dataclass(frozen=True)
+class Mouth:
+    """A mouth that was followed for a while.
+
+    Attributes:
+        time: of the first picture, a whole number of 1/25 s.
+        pictures: [T, 80, 80] uint8 luma as stored, 25 a second.
+        face: mean size of the face, in samples of the frame.
+        place: left, top, right and bottom of its mean place, in shares of the frame.
+    """
+
+    time: float
+    pictures: npt.NDArray[np.uint8]
+    face: float
+    place: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class Note:
     """What the source, the demuxer or a decoder had to say at one instant."""
 
@@ -429,3 +485,4 @@ class Segment:
     picture: PictureStatistics | None
     sound: list[SoundStatistics]  # contiguous stretches, of any examined track, in order
     notes: list[Note]
+    mouths: list[Mouth] = field(default_factory=list)  # that ended; where lips are watched

@@ -34,6 +34,7 @@ from pipeline.detectors.pumping import PumpingDetector
 from pipeline.detectors.segment_missing import SegmentMissingDetector
 from pipeline.detectors.silence import SilenceDetector
 from pipeline.detectors.smear import SmearDetector
+from pipeline.detectors.sync import SyncDetector
 from pipeline.detectors.tearing import TearingDetector
 from pipeline.detectors.test_tone import TestToneDetector
 from pipeline.detectors.timing import TimingDetector
@@ -73,6 +74,7 @@ DETECTORS: dict[str, type[Detector]] = {
         PhaseDetector,
         TestToneDetector,
         # stream
+        SyncDetector,
         TimingDetector,
         DecodeErrorDetector,
         FormatChangeDetector,

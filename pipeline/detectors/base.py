@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.types import (
     Asset,
+    AvSync,
     Kind,
     Observation,
     PictureFormat,
@@ -60,6 +61,10 @@ class Detector(ABC):
     def measurements(self) -> dict[str, float]:
         """Figures of the whole stream, after `finish`, for instance loudness_integrated_lufs."""
         return {}
+
+    def av_sync(self) -> AvSync | None:
+        """The verdict on sound and lips, after `finish`, of the detector that has one."""
+        return None
 
 
 class PictureDetector(Detector):

@@ -211,6 +211,7 @@ class PictureMeter:
         self.format = picture_format
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
+        self._last: av.VideoFrame | None = None  # as it was measured
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
         # room for the frames of a segment: maps [T, 6, th, tw] (luma motion detail comb cb cr)
@@ -241,8 +242,30 @@ class PictureMeter:
         if time >= self._look_due:
             self._look_due = time + LOOK_EVERY - duration / 2
             self._looks.append(look(luma, width, height, time, count))
-        self._previous = luma
+        self._previous, self._last = luma, frame
         self._rows.append((time, duration, int(flags)))
+
+    def planes(self) -> tuple[UInt8, UInt8, UInt8]:
+        """Luma [H, W] and chroma of the frame that was added last, in the frame's own memory.
+
+        Raises:
+            ValueError: there is none yet.
+        """
+        frame = self._last
+        if frame is None:
+            raise ValueError("no frame was added")
+        height, width = self.format.height, self.format.width
+        luma = _array(frame.planes[0])[:height, :width]
+        if frame.format.name == "gray":
+            neutral = np.full((-(-height // 2), -(-width // 2)), 128, np.uint8)
+            return luma, neutral, neutral
+        chroma = frame.planes[1]
+        if frame.format.name == "nv12":
+            both = _array(chroma)[: -(-height // 2), : -(-width // 2) * 2]
+            return luma, both[:, ::2], both[:, 1::2]
+        high, wide = chroma.height, chroma.width
+        cb, cr = (_array(plane)[:high, :wide] for plane in frame.planes[1:3])
+        return luma, cb, cr
 
     def _grow(self) -> None:
         """Make room for a second of frames, or for as many again."""

@@ -18,7 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.report import pictures, sounds
 from pipeline.report.pictures import Deadline, EvidenceError
 from pipeline.source import Limits, open_source
-from pipeline.types import Defect, Inspection, Kind, Region
+from pipeline.types import AvSyncMoment, Defect, Inspection, Kind, Region
 
 # The picture just before and just after tells more than the worst moment alone.
 _WITH_NEIGHBOURS = frozenset(
@@ -71,6 +71,10 @@ _CLOSE_UP_S = {
 _LONGEST_S = 6.0  # seconds of sound in one waveform
 _SMALL = (208, 156)  # box of the pictures before and after
 _CHANNELS = 8  # waveforms in one figure
+LIPS = "av_sync"  # the evidence of sound and lips, beside that of defects
+_MOUTHS, _MOUTH = 12, (112, 112)  # most pictures of mouths; box of one
+_WHOLE = (4096, 4096)  # box of the pictures that they are cut out of
+_AROUND_MOUTH = 1.5  # times the mouth's square, so that one sees whose it is
 
 
 class EvidenceOptions(BaseModel):
@@ -139,6 +143,8 @@ def gather(
 ) -> dict[str, Evidence]:
     """Evidence for the defects of an inspection, by the id of the defect. Never raises.
 
+    That of `av_sync`, pictures of mouths, is there as `LIPS` where lips were watched.
+
     Args:
         inspection: what was found.
         place: URI of the asset to open again.
@@ -148,13 +154,18 @@ def gather(
     ranked = sorted(inspection.defects, key=lambda d: (-d.severity, -d.confidence, d.start, d.id))
     taken = {defect.id: Evidence() for defect in ranked}
     wanted = [defect for defect in ranked if words.term(defect.kind).senses]
-    if not wanted or inspection.coverage.state == "none":
+    lips = inspection.av_sync.track if inspection.av_sync is not None else []
+    if lips:
+        taken[LIPS] = Evidence()
+    if not (wanted or lips) or inspection.coverage.state == "none":
         return taken
     try:
         with open_source(place, limits) as container:
             taker = _Taker(container, inspection, options)
             try:
                 taker.take(wanted, taken)
+                if lips:
+                    taker.take_mouths(lips, taken[LIPS])
             finally:
                 taker.rest()
     except SourceError as error:
@@ -206,6 +217,30 @@ class _Taker:
                     evidence.notes.append(
                         f"No waveform: only the {options.sounds} most severe defects have one."
                     )
+
+    def take_mouths(self, track: list[AvSyncMoment], evidence: Evidence) -> None:
+        """Pictures of mouths, spread over the time that was watched."""
+        count = min(len(track), _MOUTHS)
+        moments = [track[n * len(track) // count] for n in range(count)]
+        times = [(moment.start + moment.end) / 2 for moment in moments]
+        video = next((v.stream for v in self._asset.video if v.examined and v.frames), None)
+        try:
+            self._deadline.check()
+            if video is None or times[-1] > self._until:
+                return
+            found = pictures.frames_at(
+                self._container, video, times, self._asset.start_time, _WHOLE, self._deadline
+            )
+        except EvidenceError as error:
+            evidence.notes.append(f"No pictures of mouths: {error}.")
+            return
+        for moment, picture in zip(moments, found, strict=True):
+            if picture is not None:
+                rgb = pictures.fit(_around(picture.rgb, picture.region(moment.mouth)), _MOUTH)
+                height, width = rgb.shape[:2]
+                evidence.shots.append(
+                    Shot("Mouth", pictures.jpeg(rgb), picture.time, width, height)
+                )
 
     def rest(self) -> None:
         """Stop the decoders' threads: freeing a codec whose threads still log may deadlock."""
@@ -303,6 +338,15 @@ class _Taker:
             top = min(top or sound.rate / 2, sound.rate / 2)
             uri = pictures.png(sounds.spectrogram(sound, top, (480, 160)))
             evidence.spectrum = Spectrum(uri, sound.time, sound.end, top)
+
+
+def _around(rgb: pictures.RGB, mouth: Region) -> pictures.RGB:
+    """The part of a picture around a mouth."""
+    height, width = rgb.shape[:2]
+    x, y = (mouth.left + mouth.right) / 2 * width, (mouth.top + mouth.bottom) / 2 * height
+    side = _AROUND_MOUTH * max((mouth.right - mouth.left) * width, 2.0) / 2
+    top, left = max(0, round(y - side)), max(0, round(x - side))
+    return rgb[top : max(round(y + side), top + 2), left : max(round(x + side), left + 2)]
 
 
 def _wave(title: str, sound: sounds.Sound) -> Wave:

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline import words
 from pipeline.detectors import DETECTORS
-from pipeline.report.evidence import WAVE_WIDTH, Evidence
+from pipeline.report import lips
+from pipeline.report.evidence import LIPS, WAVE_WIDTH, Evidence
 from pipeline.types import Coverage, Defect, Inspection, Kind, Problem
 
 _PROBLEMS = 12  # listed in words; the rest is in the embedded result
@@ -28,6 +29,7 @@ def for_page(inspection: Inspection, evidence: dict[str, Evidence]) -> dict[str,
         "headline": _headline(inspection),
         "counts": [(word, counts[word]) for word in words.SEVERITIES],
         "coverage": coverage,
+        "lips": lips.for_page(inspection, evidence.get(LIPS, Evidence()).shots),
         "kinds": _kinds(inspection),
         "defects": [
             _card(defect, n, inspection, evidence.get(defect.id, Evidence()))

@@ -9,11 +9,15 @@ import torch
 from corpus.sources import scan
 from faults.media import Clean
 from models.mouths import SIDE
+from models.sync import Calibration
+from pipeline.detectors.lags import MOST, STEP, Reading
+from pipeline.detectors.sync import SyncSettings
 from tests import media
 from training.sync import card, dataset
 from training.sync.__main__ import folds
+from training.sync.calibrate import Said, across, calibrate, read_all
 from training.sync.dataset import Take
-from training.sync.evaluate import Trials, evaluate
+from training.sync.evaluate import GroupTrials, Trials, evaluate
 from training.sync.train import Recipe, cut, fit
 
 
@@ -98,25 +102,77 @@ def test_fitting_resumes_and_finds_offsets_of_mouths_it_never_saw(tmp_path, monk
     whole = fit(takes, recipe, tmp_path / "whole.pt", device, lambda *_: None)
     for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-4)
-    found = evaluate(whole, [talking(n, "unseen") for n in range(100, 112)], 1)["unseen"]
-    assert found[1.2].right > 0.8
-    assert found[5.0].right == 1.0
-    assert card.told_apart({"unseen": found}, 1.2) > 0.8
+    found = evaluate(whole, [talking(n, "unseen") for n in range(100, 112)], 1)
+    said = read_all(found, calibrate(found, MOST), MOST)
+    assert said["unseen", 1.2].right.mean() > 0.8
+    assert said["unseen", 5.0].right.all()
+    assert card.told_apart(said, 1.2) > 0.8
 
 
-def test_the_card_tells_groups_and_foreign_sound(tmp_path, monkeypatch):
-    found = {
-        "a": {1.2: Trials([0.0, 0.01, 0.2, -0.04], [9, 8, 2, 7], [1, 3, 2, 2])},
-        "b": {1.2: Trials([0.5], [1], [4])},
-    }
-    assert "| a | – | 75.0% (4) | – | – | – |" in card.table(found)
-    assert card.told_apart({"a": found["a"]}, 1.2) == pytest.approx(0.875)
+def curves(lags, clear: float, rng) -> list[np.ndarray]:
+    """Curves with a peak at each lag (seconds) of a height above noise of 1."""
+    at = np.arange(-MOST, MOST + 1) * STEP
+    return [
+        (clear * np.exp(-0.5 * ((at - lag) / 0.04) ** 2) + rng.normal(0, 1, len(at))).astype("f4")
+        for lag in lags
+    ]
+
+
+def group_of(clear: float, seed: int) -> GroupTrials:
+    """A group whose windows of 2.4 s show their lag so clearly."""
+    rng = np.random.default_rng(seed)
+    made = GroupTrials()
+    lags = list(rng.uniform(-0.8, 0.8, 200))
+    noise = [curve * 0 + rng.normal(0, 1, len(curve)) for curve in curves(lags, 0.0, rng)]
+    made.trials[2.4] = Trials(lags, curves(lags, clear, rng), noise)
+    made.series = [np.stack(curves([0.1] * 100, 4.0, rng))]
+    return made
+
+
+def test_calibration_makes_intervals_and_confidence_mean_what_they_say():
+    found = {"clear": group_of(9.0, 1), "so-so": group_of(4.5, 2), "dark": group_of(2.0, 3)}
+    means = calibrate(found, MOST)
+    said = read_all(found, means, MOST)
+    clear = said["clear", 2.4]
+    assert clear.right.mean() > 0.97
+    inside = [one.low <= lag <= one.high for one, lag in zip(clear.own, clear.lag, strict=True)]
+    assert 0.85 < np.mean(inside) <= 1
+    sure = [one.confidence for of in said.values() for one in of.own]
+    right = np.concatenate([of.right for of in said.values()])
+    foreign = [one.confidence for of in said.values() for one in of.foreign]
+    both = np.array([*sure, *foreign])
+    truth = np.array([*right, *np.zeros(len(foreign))])
+    confident = both > 0.8
+    assert truth[confident].mean() > 0.85
+    assert truth[both < 0.2].mean() < 0.2
+    assert np.mean(np.array(foreign) > 0.8) < 0.02
+    apart = across(found, [{"clear"}, {"so-so", "dark"}], MOST)
+    assert apart.keys() == said.keys()
+
+
+def reading_of(lag: float, confidence: float, clearness: float = 5.0) -> Reading:
+    return Reading(lag, lag - 0.02, lag + 0.02, clearness, confidence)
+
+
+def test_the_card_tells_groups_answers_and_alarms(tmp_path, monkeypatch):
+    sure = [reading_of(0.3, 0.9, 9), reading_of(0.01, 0.95, 8), reading_of(0.5, 0.1, 2)]
+    foreign = [reading_of(0.0, 0.85, 4), reading_of(-0.7, 0.3, 3), reading_of(0.2, 0.1, 1)]
+    one = Said(sure, foreign, np.array([0.31, 0.0, 0.3]))
+    said = {("a", 10.0): one}
+    assert "| a | – | – | – | – | 66.7% (3) |" in card.table(said)
+    assert card.told_apart(said, 10.0) == pytest.approx(7 / 9)
+    answers = card.answers(said, SyncSettings(confidence=0.8))
+    assert "| 10 s | 66.7% | 100.0% | 33.3% | 33.3% |" in answers
+    alarms = card.alarms(said, SyncSettings(confidence=0.8))
+    assert alarms.startswith("recall 0.500 ")  # two are 200 ms or more, one of them is told
+    assert " 0 false alarms" in alarms
     monkeypatch.setattr(card, "CARD", tmp_path / "card.md")
     note = {
         "steps": 6, "batch": 2, "folds": 2, "device": "a CPU", "minutes": 1.0, "takes": 5,
         "seconds": 9, "generated": ["heads"],
     }  # fmt: skip
-    card.write(note, found)
+    found = {"a": GroupTrials(face=77.0)}
+    card.write(note, found, said, said, Calibration(0.3, 4.0, 1.5, 9.0))
     text = (tmp_path / "card.md").read_text()
-    assert "| b | – | 0.0% (1) |" in text
-    assert "at 1.2 s" in text
+    assert "a 77" in text
+    assert "half_sure 4" in text

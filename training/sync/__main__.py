@@ -17,7 +17,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,17 @@ import torch
 
 from corpus.sources import scan
 from models.sync import SyncNet, save
+from pipeline.detectors.lags import MOST
 from training.run import device_name, progress, told_by
 from training.sync import card, dataset
+from training.sync.calibrate import across, calibrate, read_all
 from training.sync.dataset import GENERATED, Take
-from training.sync.evaluate import Trials, evaluate
-from training.sync.train import Recipe, fit
+from training.sync.evaluate import GroupTrials, evaluate
+from training.sync.train import Recipe, fit_several
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EVALUATION_SEED = 20_261
+NEAR = 25  # lags either way: 1 s, for the table that others can be compared with
 
 
 def main() -> None:
@@ -48,7 +51,8 @@ def main() -> None:
     parser.add_argument("--held-out", default="", help="groups with commas between, not fitted on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes that look for mouths")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for fitting")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for fitting one net")
+    parser.add_argument("--at-once", type=int, default=1, help="nets fitted beside each other")
     parser.add_argument("--data-only", action="store_true", help="stop when the mouths are there")
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-sync"
@@ -69,19 +73,24 @@ def main() -> None:
         held = set(chosen.held_out.split(","))
         if unknown := held - {take.group for take in takes}:
             parser.error(f"no such group: {', '.join(sorted(unknown))}")
-        net = _fitted("held-out", [t for t in takes if t.group not in held], chosen)
-        print(card.table(_tested(net, takes, held)))
+        net = _fitted({"held-out": held}, paths, chosen)["held-out"]
+        tested = _tested(net, takes, held)
+        print(card.table(read_all(tested, calibrate(tested, MOST), MOST)))
         return
     started = time.monotonic()
-    found: dict[str, dict[float, Trials]] = {}
-    for n, held in enumerate(folds(takes, chosen.folds)):
-        net = _fitted(f"fold-{n + 1}", [t for t in takes if t.group not in held], chosen)
-        found.update(_tested(net, takes, held))
-        print(card.table(found))
-    save(_fitted("all", takes, chosen))
+    without = {f"fold-{n + 1}": held for n, held in enumerate(folds(takes, chosen.folds))}
+    nets = _fitted({**without, "all": set()}, paths, chosen)
+    minutes = (time.monotonic() - started) / 60
+    found: dict[str, GroupTrials] = {}
+    for name, held in without.items():
+        found.update(_tested(nets[name], takes, held))
+    calibration = calibrate(found, MOST)
+    near, wide = (across(found, without.values(), most) for most in (NEAR, MOST))
+    print(card.table(near))
+    save(nets["all"], calibration)
     note: dict[str, Any] = {
         "device": device_name(torch.device(chosen.device)),
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "minutes": round(minutes, 1),
         "steps": chosen.steps,
         "batch": chosen.batch,
         "folds": chosen.folds,
@@ -89,10 +98,9 @@ def main() -> None:
         "seconds": round(sum(len(take.mouth) for take in takes) / 25),
         "groups": dict(Counter(take.group for take in takes)),
         "generated": list(GENERATED),
-        "found": {g: {str(w): vars(t) for w, t in of.items()} for g, of in found.items()},
     }
     (chosen.work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
-    card.write(note, found)
+    card.write(note, found, near, wide, calibration)
 
 
 def folds(takes: Sequence[Take], count: int) -> list[set[str]]:
@@ -107,23 +115,19 @@ def folds(takes: Sequence[Take], count: int) -> list[set[str]]:
     return made
 
 
-def _tested(net: SyncNet, takes: Sequence[Take], held: set[str]) -> dict[str, dict[float, Trials]]:
+def _tested(net: SyncNet, takes: Sequence[Take], held: set[str]) -> dict[str, GroupTrials]:
     own = [take for take in takes if take.group in held]
-    return evaluate(net.to("cpu"), own, EVALUATION_SEED)
+    return evaluate(net, own, EVALUATION_SEED)
 
 
-def _fitted(name: str, takes: Sequence[Take], chosen: argparse.Namespace) -> SyncNet:
+def _fitted(
+    without: Mapping[str, set[str]], paths: Sequence[Path], chosen: argparse.Namespace
+) -> dict[str, SyncNet]:
     recipe = Recipe(steps=chosen.steps, batch=chosen.batch)
-    with progress() as bar:
-        task = bar.add_task(name, total=recipe.steps)
-
-        def told(step: int, loss: float) -> None:
-            bar.update(task, completed=step, description=f"fitting, {name}, loss {loss:.3f}")
-            bar.console.print(f"{name}, step {step}: loss {loss:.3f}")
-
-        return fit(
-            takes, recipe, chosen.work / f"checkpoint-{name}.pt", torch.device(chosen.device), told
-        )
+    return fit_several(
+        without, paths, recipe, chosen.work,
+        device=chosen.device, at_once=chosen.at_once, threads=chosen.threads,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.mouths import RATE, SIDE
-from models.sync import LEAD, SAMPLE_RATE, SEEN, WINDOW, SyncNet, centred, over_lags
-from training.sync.dataset import KNOWN_DELAY, Take
+from models.sync import LEAD, SAMPLE_RATE, SEEN, WINDOW, ZOOM, SyncNet, centred, over_lags
+from training.sync.dataset import KNOWN_DELAY, Take, read
 
 LENGTH = 28  # pictures of a chunk: the shortest takes have 30
 LAGS = 15  # positions either way that compete in a chunk
 _PER_PICTURE = round(SAMPLE_RATE / RATE)  # samples
-_ZOOM = 0.8  # share of the stored square that the net sees
 _ACROSS, _OVER_LAGS, _PART = 0.5, 1.0, 0.5  # weights of the losses beside that within a chunk
 _SHORT = (6, 13)  # positions of the part
 _WARM = 0.05  # share of the steps in which the rate rises
@@ -100,6 +102,65 @@ def fit(
             torch.save(state, half_written)
             half_written.rename(checkpoint)
     return net.eval()
+
+
+def fit_several(
+    without: Mapping[str, set[str]],
+    paths: Sequence[Path],
+    recipe: Recipe,
+    work: Path,
+    *,
+    device: str,
+    at_once: int,
+    threads: int,
+) -> dict[str, SyncNet]:
+    """Nets by name, each fitted without some groups, in processes beside each other.
+
+    Args:
+        without: the groups that each net does not see.
+        paths: takes that `dataset.prepare` wrote.
+        recipe: of all.
+        work: folder of the checkpoints.
+        device: of all.
+        at_once: processes.
+        threads: of each.
+    """
+    nets = {}
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        jobs = {
+            name: pool.submit(_fit_apart, name, held, paths, recipe, work, device, threads)
+            for name, held in without.items()
+        }
+        for name, job in jobs.items():
+            nets[name] = SyncNet()
+            nets[name].load_state_dict(job.result())
+            nets[name].eval()
+    return nets
+
+
+def _fit_apart(
+    name: str,
+    held: set[str],
+    paths: Sequence[Path],
+    recipe: Recipe,
+    work: Path,
+    device: str,
+    threads: int,
+) -> dict[str, Tensor]:
+    """One net, in a process of its own."""
+    torch.set_num_threads(threads)
+    takes = [take for take in map(read, paths) if take.group not in held]
+    started: tuple[float, int] | None = None
+
+    def told(step: int, loss: float) -> None:
+        nonlocal started
+        started = started or (time.monotonic(), step)
+        each = (time.monotonic() - started[0]) / max(1, step - started[1])
+        left = f", {each * (recipe.steps - step) / 60:.0f} min left" if step > started[1] else ""
+        print(f"{name}, step {step} of {recipe.steps}: loss {loss:.3f}{left}", flush=True)
+
+    net = fit(takes, recipe, work / f"checkpoint-{name}.pt", torch.device(device), told)
+    return net.cpu().state_dict()
 
 
 def _rate(step: int, steps: int) -> float:
@@ -183,13 +244,6 @@ def _power(take: Take, first: int) -> float:
     return float(np.square(part.astype(np.float32)).mean()) if len(part) else 0.0
 
 
-def seen_part(mouths: Tensor) -> Tensor:
-    """The middle of mouths [N, T, SIDE, SIDE], as the net sees it: [N, T, SEEN, SEEN]."""
-    edge = round(SIDE * (1 - _ZOOM) / 2)
-    inside = mouths[:, :, edge : SIDE - edge, edge : SIDE - edge].float()
-    return functional.interpolate(inside, (SEEN, SEEN), mode="bilinear", antialias=True)
-
-
 def _other_mouths(mouths: Tensor, rng: np.random.Generator) -> Tensor:
     """Another size, place, tilt and light, the same within a chunk but for a slow drift."""
     count, length = mouths.shape[:2]
@@ -198,7 +252,7 @@ def _other_mouths(mouths: Tensor, rng: np.random.Generator) -> Tensor:
         drawn = torch.from_numpy(rng.uniform(low, high, count))
         return drawn.to(mouths.device, torch.float32)
 
-    zoom, aspect, angle = _ZOOM * each(0.88, 1.12), each(0.93, 1.07), each(-0.15, 0.15)
+    zoom, aspect, angle = ZOOM * each(0.88, 1.12), each(0.93, 1.07), each(-0.15, 0.15)
     flip = torch.where(each(0, 1) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     line = torch.linspace(-1, 1, length, device=mouths.device)
