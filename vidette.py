@@ -400,6 +400,108 @@ def calibrate_command(
     print(f"Use it: vidette inspect --config {config} FILE")
 
 
+@app.command(
+    "batch",
+    epilog="Exit status: 0 nothing found, 1 defects found, 2 an asset failed or could not be "
+    "examined, 64 usage, 74 no room for results, 130 interrupted. Ask the tables afterwards: "
+    "vidette query OUT",
+)
+def batch_command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files, folders, globs, URIs (s3://bucket/prefix), or manifests: CSV, JSON Lines "
+            "or Parquet with a column `uri`; the other columns are labels.",
+        ),
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder or URI that takes results and tables.")
+    ],
+    run: Annotated[str, typer.Option(help="Name of this selection of assets.")] = "default",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0: as many as there is room for.")
+    ] = 0,
+    cpus: Annotated[
+        float, typer.Option("--cpus-per-worker", min=0.1, help="As Ray counts them.")
+    ] = 1.0,
+    gpus: Annotated[
+        float, typer.Option("--gpus-per-worker", min=0, help="A fraction shares a GPU.")
+    ] = 0.0,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join this Ray cluster ('auto': the one here) and start none."),
+    ] = None,
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds for one asset; 0: any.")] = 0.0,
+    memory_limit: Annotated[
+        float, typer.Option(min=0, help="Megabytes of one worker; 0: any.")
+    ] = 0.0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
+    reports: Annotated[
+        bool, typer.Option("--reports", help="Write an HTML report of each asset as well.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As for inspect.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="As for inspect.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+) -> int:
+    """Inspect an archive: many assets at once, on this machine or on a Ray cluster.
+
+    What is done is kept: the same command goes on where it was interrupted, whatever died, and
+    inspects again only what has changed.
+    """
+    from rich.console import Console
+
+    from pipeline.batch.command import inspect_archive
+    from pipeline.batch.driver import Plan
+    from pipeline.batch.inspector import Bounds
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return inspect_archive(
+        sources,
+        out,
+        run,
+        _settings(config, _split(only), _split(skip), _parse(settings or [])),
+        Plan(workers, cpus, gpus, address, Bounds(time_limit, memory_limit), retry_failed, reports),
+        None if quiet else Console(stderr=True),
+    )
+
+
+class Answer(StrEnum):
+    """How answers are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command("query")
+def query_command(
+    out: Annotated[str, typer.Argument(help="What --out of `vidette batch` was.")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="SQL (DuckDB) over assets, defects and timeline, or over the views worst_assets, "
+            "defects_by_kind and defects_by_label."
+        ),
+    ] = "SELECT * FROM worst_assets LIMIT 20",
+    answer: Annotated[Answer, typer.Option("--format", "-f")] = Answer.TABLE,
+) -> None:
+    """Ask the tables of an archive.
+
+    Columns: vidette query OUT "DESCRIBE assets". For example:
+    vidette query OUT "SELECT * FROM defects_by_label WHERE label = 'cdn'"
+    """
+    from pipeline.batch.command import print_answer
+
+    print_answer(out, sql, answer.value)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of an inspection result."""

@@ -91,7 +91,7 @@ def _blank(uri: str, settings: Settings) -> Inspection:
         # names of files are bytes; what is not text in them is written as an escape
         uri=uri.encode("utf-8", "backslashreplace").decode(),
         settings={name: settings.of(name).model_dump() for name in settings.enabled()},
-        versions=_versions(),
+        versions=versions(),
     )
 
 
@@ -210,7 +210,8 @@ def _conclude(coverage: Coverage, asset: Asset, seconds_seen: dict[str, float]) 
         coverage.state = "partial" if coverage.problems else "complete"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What judges, for the result."""
     return {
         "vidette": version("vidette"),
         "python": platform.python_version(),

@@ -14,9 +14,9 @@ from pipeline.detectors.lags import Reading, gain_of_change, reading
 from training.sync.evaluate import RIGHT, GroupTrials
 
 CONFIDENT = (1.2, 2.4, 5.0, 10.0)  # seconds of the windows on which confidence is fitted
-_NEAR = 0.08  # seconds: a lag that is wrong by more is a chance peak, not an imprecise one
+NEAR = 0.08  # seconds: a lag that is wrong by more is a chance peak, not an imprecise one
 _COVERED = 0.95
-_SHARPNESS = np.geomspace(0.02, 4.0, 25)
+_SHARPNESS = tuple(np.geomspace(0.02, 1.0, 14).tolist())
 _SERIES = (20, 60, 200)  # curves of 0.5 s among which no change is to be found
 _QUIET = 0.995  # share of such series that show none
 
@@ -37,8 +37,16 @@ class Said:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """Which lags were found within one picture."""
+        return self._within(RIGHT)
+
+    @property
+    def near(self) -> npt.NDArray[np.bool_]:
+        """Which lags were found at all: no chance peaks."""
+        return self._within(NEAR)
+
+    def _within(self, seconds: float) -> npt.NDArray[np.bool_]:
         found = np.array([one.lag for one in self.own])
-        return np.abs(found - self.lag) <= RIGHT + 1e-6
+        return np.abs(found - self.lag) <= seconds + 1e-6
 
 
 def read_all(
@@ -66,8 +74,8 @@ def calibrate(found: Mapping[str, GroupTrials], most: int) -> Calibration:
     """The calibration that fits what was found; groups count alike, however large.
 
     Sharpness: intervals hold 95 % of the lags that were found at all. Confidence: a logistic curve
-    of clearness, by maximum likelihood, where own sound found within one picture is right and all
-    else, foreign sound too, is wrong. Change: what 99.5 % of series with one lag do not reach.
+    of clearness, by maximum likelihood, where own sound found within 80 ms is right and all else,
+    foreign sound too, is wrong. Change: what 99.5 % of series with one lag do not reach.
     """
     made = Calibration(sharpness=1.0, half_sure=5.0, surer=1.0, change=10.0)
     made = replace(made, sharpness=min(_SHARPNESS, key=lambda s: _uncovered(found, s, most)))
@@ -85,7 +93,7 @@ def _uncovered(found: Mapping[str, GroupTrials], sharpness: float, most: int) ->
         inside = [
             one.low <= lag <= one.high
             for one, lag in zip(said.own, said.lag, strict=True)
-            if abs(one.lag - lag) <= _NEAR
+            if abs(one.lag - lag) <= NEAR
         ]
         if inside:
             shares.append((np.mean(inside), np.sqrt(len(inside))))
@@ -113,7 +121,7 @@ def _confidence(said: Mapping[tuple[str, float], Said]) -> tuple[float, float]:
     for (_, seconds), of in said.items():
         if seconds not in CONFIDENT:
             continue
-        for readings, truth in ((of.own, of.right), (of.foreign, np.zeros(len(of.foreign)))):
+        for readings, truth in ((of.own, of.near), (of.foreign, np.zeros(len(of.foreign)))):
             clear += [one.clearness for one in readings]
             right += list(truth.astype(float))
             weights += [1 / np.sqrt(len(readings))] * len(readings)

@@ -66,8 +66,8 @@ Error of the offsets that were found within 80 ms: median, and 95 % of magnitude
 ## Confidence
 
 What `inspect` says is judged here with a calibration that was fitted without the group's fold.
-Share of right offsets (foreign sound counts as wrong) by confidence, windows of 1.2 to 10 s, every
-group counted alike:
+Share of offsets that are right within 80 ms (foreign sound counts as wrong) by confidence, windows
+of 1.2 to 10 s, every group counted alike:
 
 {reliability}
 
@@ -127,7 +127,7 @@ def reliability(said: Readings) -> str:
     for (_, window), of in said.items():
         if window < 1.0:
             continue
-        for readings, truth in ((of.own, of.right), (of.foreign, np.zeros(len(of.foreign)))):
+        for readings, truth in ((of.own, of.near), (of.foreign, np.zeros(len(of.foreign)))):
             confidence += [one.confidence for one in readings]
             right += list(truth)
             weight += [1 / len(readings)] * len(readings)
@@ -144,7 +144,7 @@ def reliability(said: Readings) -> str:
 def answers(said: Readings, settings: SyncSettings) -> str:
     """What is answered and how often that is right, by window, as Markdown; groups count alike."""
     lines = [
-        "| window | answered | of these right | foreign sound answered | foreign called in sync |",
+        "| window | answered | of these right within 80 ms | foreign answered | called in sync |",
         "| --- | --- | --- | --- | --- |",
     ]
     for window in WINDOWS:
@@ -155,7 +155,7 @@ def answers(said: Readings, settings: SyncSettings) -> str:
             sure = np.array([one.confidence >= settings.confidence for one in of.own])
             foreign = [one for one in of.foreign if one.confidence >= settings.confidence]
             inside = [one for one in foreign if not _alarms(one.lag, settings)]
-            right = of.right[sure].mean() if sure.any() else np.nan
+            right = of.near[sure].mean() if sure.any() else np.nan
             count = len(of.foreign)
             rows.append((sure.mean(), right, len(foreign) / count, len(inside) / count))
         if rows:

@@ -1,0 +1,303 @@
+"""The driver: hands assets to workers, replaces those that die, and says how far it all is.
+
+A pool of Ray actors, not Ray Data: an asset is one unit of work from seconds to hours long, workers
+must be replaced when a decoder takes them down, and what is done is known by the ledger alone. Ray
+Data would add blocks, which fail and are retried as a whole, and its own checkpoints, which saved
+nothing of a job that died half-way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from pipeline.batch.inspector import Bounds, Done, Inspector, Job
+from pipeline.batch.ledger import FullError, Ledger, Record, identity
+from pipeline.batch.sources import Wanted
+from pipeline.errors import UsageError
+from pipeline.settings import Settings
+
+_ATTEMPTS = 2
+_STILLBORN = 3  # workers that may die at their start before the run is given up
+_ASKED_AT_ONCE = 16  # assets
+_GRACE = 20.0  # seconds over its time that a worker has to end by itself before it is killed
+_LOOK_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to go about it.
+
+    Attributes:
+        workers: processes; 0: as many as the cluster has room for.
+        cpus, gpus: of each, as Ray counts them; a worker decodes with so many threads.
+        address: of a Ray cluster; None: start one here, "auto": the one that runs here.
+        bounds: of each asset.
+        retry_failed: have another go at what failed before.
+        reports: write an HTML report of each asset.
+    """
+
+    workers: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
+    address: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    retry_failed: bool = False
+    reports: bool = False
+
+
+@dataclass
+class State:
+    """How far a run is.
+
+    Attributes:
+        total: assets.
+        there: done by an earlier run.
+        done, failed: by this one.
+        seconds: of presentation that this run examined.
+        defects: that this run found.
+        without: assets of this run of which nothing could be examined.
+        running: URIs in work.
+        started: on time.monotonic().
+        interrupted: by the user.
+    """
+
+    total: int
+    there: int = 0
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    defects: int = 0
+    without: int = 0
+    running: tuple[str, ...] = ()
+    started: float = field(default_factory=time.monotonic)
+    interrupted: bool = False
+
+    @property
+    def left(self) -> int:
+        """Assets that are not finished."""
+        return self.total - self.there - self.done - self.failed
+
+    @property
+    def speed(self) -> float:
+        """Seconds of presentation per second."""
+        return self.seconds / max(time.monotonic() - self.started, 1e-3)
+
+
+def run(
+    wanted: Sequence[Wanted],
+    ledger: Ledger,
+    settings: Settings,
+    plan: Plan,
+    told: Callable[[State], None],
+) -> tuple[list[str], State]:
+    """Inspect what is not done yet.
+
+    Args:
+        wanted: the assets.
+        ledger: where results go.
+        settings: of all assets.
+        plan: how.
+        told: is called about twice a second.
+
+    Returns:
+        The IDs of all assets, in order, and what became of them. KeyboardInterrupt ends it early,
+        with what was finished.
+
+    Raises:
+        FullError: there is no room for results; those that are there are whole.
+        UsageError: the cluster cannot be joined, or has no room for one worker.
+    """
+    settings = settings.model_copy(update={"threads": max(1, int(plan.cpus))})
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:  # some are slow to tell what they have
+        names = pool.map(lambda one: identity(one.uri, settings), wanted)
+        jobs = {
+            name: Job(name, one.uri, one.labels) for name, one in zip(names, wanted, strict=True)
+        }
+    results = ledger.ids("results")
+    over = results if plan.retry_failed else results | ledger.ids("failed")
+    for job in jobs.values():
+        if job.id in over:
+            _labelled(ledger, job)
+    queue = deque(job for job in jobs.values() if job.id not in over)
+    state = State(total=len(jobs), there=len(jobs) - len(queue))
+    told(state)
+    if queue:
+        _started(plan)
+        try:
+            _Pool(ledger, settings, plan, state, told).run(queue)
+        except KeyboardInterrupt:
+            state.interrupted = True
+        finally:
+            ray.shutdown()
+    return list(jobs), state
+
+
+def _labelled(ledger: Ledger, job: Job) -> None:
+    """Give a record that is there the labels of today's manifest."""
+    record = ledger.record(job.id)
+    if record is not None and record.labels != job.labels:
+        ledger.keep(record.model_copy(update={"labels": job.labels}))
+
+
+def _started(plan: Plan) -> None:
+    if ray.is_initialized():
+        raise UsageError("a Ray session is open in this process already")
+    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if plan.address is None:
+        options |= {"include_dashboard": False}
+    try:
+        ray.init(address=plan.address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"Ray cannot be reached at {plan.address}: {error}") from error
+
+
+class _Pool:
+    """Workers, and what each has in work."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        plan: Plan,
+        state: State,
+        told: Callable[[State], None],
+    ) -> None:
+        self._ledger, self._settings, self._plan = ledger, settings, plan
+        self._state, self._told = state, told
+        self._actor = ray.remote(num_cpus=plan.cpus, num_gpus=plan.gpus, max_restarts=0)(Inspector)
+        self._queue: deque[Job] = deque()
+        self._starting: dict[Any, Any] = {}  # workers by reference to their being ready
+        self._busy: dict[Any, tuple[Any, Job, float]] = {}  # by reference: worker, job, deadline
+        self._stillborn = 0  # workers that died before they were ready, one after the other
+
+    def run(self, queue: deque[Job]) -> None:
+        """Work through the queue."""
+        self._queue = queue
+        for _ in range(min(self._size(), len(queue))):
+            self._start()
+        while self._busy or (self._queue and self._starting):
+            ready, _ = ray.wait([*self._busy, *self._starting], timeout=_LOOK_EVERY)
+            for reference in ready:
+                if reference in self._starting:
+                    self._ready(reference)
+                else:
+                    self._take(reference)
+            self._end_late()
+            self._state.running = tuple(job.uri for _, job, _ in self._busy.values())
+            self._told(self._state)
+
+    def _size(self) -> int:
+        have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        room = int(have.get("CPU", 0) / self._plan.cpus) if self._plan.cpus else len(self._queue)
+        if self._plan.gpus:
+            room = min(room, int(have.get("GPU", 0) / self._plan.gpus))
+        if self._plan.workers:  # a cluster that grows may have no room yet
+            return self._plan.workers
+        if not room:
+            raise UsageError(
+                f"the cluster has no room for a worker of {self._plan.cpus:g} CPUs "
+                f"and {self._plan.gpus:g} GPUs"
+            )
+        return room
+
+    def _start(self) -> None:
+        """Start a worker; it is given an asset when it is there, so that limits begin with work."""
+        plan = self._plan
+        worker: Any = self._actor.remote(
+            self._ledger.out, self._settings, plan.bounds, plan.reports
+        )
+        self._starting[worker.ready.remote()] = worker
+
+    def _ready(self, reference: Any) -> None:
+        worker = self._starting.pop(reference)
+        try:
+            ray.get(reference)
+        except (RayActorError, RayTaskError) as error:
+            self._stillborn += 1
+            if self._stillborn == _STILLBORN:
+                raise UsageError(f"workers do not start: {error}") from error
+            self._start()
+        else:
+            self._stillborn = 0
+            self._hand_out(worker)
+
+    def _hand_out(self, worker: Any) -> None:
+        """Give a worker the next asset, or let it go."""
+        if not self._queue:
+            ray.kill(worker)
+            return
+        job = self._queue.popleft()
+        limit = self._plan.bounds.seconds
+        deadline = time.monotonic() + limit + _GRACE if limit else float("inf")
+        self._busy[worker.work.remote(job)] = (worker, job, deadline)
+
+    def _take(self, reference: Any) -> None:
+        worker, job, _ = self._busy.pop(reference)
+        try:
+            done: Done = ray.get(reference)
+        except RayActorError:
+            self._died(job)
+            if self._queue:
+                self._start()
+            return
+        except RayTaskError as error:
+            if isinstance(error.cause, FullError):
+                raise FullError(str(error.cause)) from error
+            self._fail(job, "error", f"{type(error.cause).__name__}: {error.cause}")
+        else:
+            self._count(done)
+        self._hand_out(worker)
+
+    def _count(self, done: Done) -> None:
+        state = self._state
+        state.done += 1
+        state.seconds += done.seconds
+        state.defects += done.defects
+        state.without += not done.examined
+
+    def _died(self, job: Job) -> None:
+        """A worker is gone: its asset is tried once more, unless it was done or is too large."""
+        record = self._ledger.read("results", job.id)
+        if record is not None:  # it died after writing
+            one = Record.model_validate(record).inspection
+            self._count(Done.of(one) if one is not None else Done(0.0, 0, False))
+            return
+        working = self._ledger.read("working", job.id) or {}
+        where = f"at {working.get('position', 0.0):.1f} s"
+        if working.get("reason") == "memory_limit":
+            limit = self._plan.bounds.megabytes
+            self._fail(job, "memory_limit", f"over {limit:g} MB of memory {where}")
+        elif job.attempt < _ATTEMPTS:
+            self._queue.append(Job(job.id, job.uri, job.labels, job.attempt + 1))
+        else:
+            detail = f"its worker died {job.attempt} times, the last time {where}"
+            self._fail(job, "worker_died", detail)
+
+    def _end_late(self) -> None:
+        """Kill workers that are stuck: a native call cannot be cancelled."""
+        now = time.monotonic()
+        for reference, (worker, job, deadline) in list(self._busy.items()):
+            if now > deadline:
+                del self._busy[reference]
+                ray.kill(worker)
+                limit = self._plan.bounds.seconds
+                self._fail(job, "time_limit", f"stuck, killed {_GRACE:g} s after its {limit:g} s")
+                if self._queue:
+                    self._start()
+
+    def _fail(self, job: Job, reason: str, detail: str) -> None:
+        self._state.failed += 1
+        self._ledger.keep(
+            Record(
+                id=job.id, uri=job.uri, labels=job.labels, state="failed", reason=reason,
+                detail=detail, attempts=job.attempt,
+            )
+        )  # fmt: skip

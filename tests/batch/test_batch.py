@@ -1,0 +1,218 @@
+"""`vidette batch` on a real Ray: done once, gone on with, and nothing lost when things die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from pipeline.batch import driver
+from pipeline.batch.command import inspect_archive
+from pipeline.batch.driver import Plan
+from pipeline.batch.inspector import Bounds
+from pipeline.batch.ledger import Ledger, Record, identity
+from pipeline.batch.query import connect
+from pipeline.settings import load
+from tests import media, web
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("ray"),
+    # Ray leaves its log pipes to the interpreter's end
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning"),
+]
+SETTINGS = load(only=("black", "freeze", "silence", "decode_error", "av_length_mismatch"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a Ray of two CPUs that outlives the runs: starting one takes ten seconds."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+    )
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    """Two clean clips, one with black, and a file that is none."""
+    folder = tmp_path_factory.mktemp("clips")
+    for n, name in enumerate(("a.mp4", "b.mp4", "dark.mp4")):
+        frames = media.scene(2.0, 160, 96, seed=n)
+        if name == "dark.mp4":
+            frames = [np.full_like(f, 16) if 10 <= m < 40 else f for m, f in enumerate(frames)]
+        media.write(folder / name, frames, 0.1 * media.programme(2.0, seed=n))
+    (folder / "broken.mp4").write_bytes(b"this is no film" * 100)
+    return folder
+
+
+def table(out: Path, columns: str) -> list[tuple]:
+    return connect(Ledger(str(out))).sql(f"SELECT {columns} FROM assets ORDER BY uri").fetchall()
+
+
+def test_an_archive_is_inspected_once_and_gone_on_with(clips, cluster, tmp_path, capsys):
+    manifest = tmp_path / "list.csv"
+    rows = [f"{path},{path.stem}" for path in sorted(clips.iterdir())]
+    manifest.write_text("uri,name\n" + "\n".join(rows) + "\n")
+    out, plan = tmp_path / "out", Plan(workers=2, address=cluster, reports=True)
+    status = inspect_archive([str(manifest)], str(out), "first", SETTINGS, plan, None)
+    assert status == 2  # one is no film
+    columns = "split_part(uri, '/', -1), state, coverage, defects, labels['name'], attempts"
+    assert table(out, columns) == [
+        ("a.mp4", "done", "complete", 0, "a", 1),
+        ("b.mp4", "done", "complete", 0, "b", 1),
+        ("broken.mp4", "done", "none", 0, "broken", 1),
+        ("dark.mp4", "done", "complete", 1, "dark", 1),
+    ]
+    kinds = connect(Ledger(str(out))).sql("SELECT kind, assets FROM defects_by_kind").fetchall()
+    assert kinds == [("black", 1)]
+    pages = list((out / "reports").glob("*.html"))
+    assert len(pages) == 4
+    assert all(f"reports/{page.name}" in (out / "index.html").read_text() for page in pages)
+    assert not list((out / "working").glob("*.json"))
+
+    written = {path: path.stat().st_mtime_ns for path in (out / "results").iterdir()}
+    status = inspect_archive([str(manifest)], str(out), "first", SETTINGS, plan, Console())
+    assert status == 2
+    assert "Nothing was left to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (out / "results").iterdir()} == written
+
+    (clips / "b.mp4").touch()  # changed, for all one can tell without reading it
+    inspect_archive([str(manifest)], str(out), "first", SETTINGS, plan, None)
+    again = {path.name for path in (out / "results").iterdir() if path not in written}
+    assert again == {identity(str(clips / "b.mp4"), SETTINGS) + ".json"}
+    assert len(table(out, "uri")) == 4
+
+
+def killed(ledger: Ledger, uri: str, number: int, until: threading.Event) -> None:
+    """Send a signal to every worker that has an asset in work, as its decoder might."""
+    dead = set()
+    while not until.wait(0.05):
+        for name in ledger.ids("working"):
+            working = ledger.read("working", name)
+            if working and working["uri"] == uri and working["pid"] not in dead:
+                dead.add(working["pid"])
+                os.kill(working["pid"], number)
+
+
+def test_an_asset_that_kills_its_worker_is_tried_twice_and_the_rest_goes_on(
+    clips, cluster, tmp_path
+):
+    ledger, stop = Ledger(str(tmp_path)), threading.Event()
+    with web.silent() as poison:
+        killer = threading.Thread(target=killed, args=(ledger, poison, signal.SIGSEGV, stop))
+        killer.start()
+        try:
+            plan = Plan(workers=2, address=cluster)
+            sources = [poison, str(clips / "a.mp4"), str(clips / "dark.mp4")]
+            status = inspect_archive(sources, str(tmp_path), "x", SETTINGS, plan, None)
+        finally:
+            stop.set()
+            killer.join()
+    assert status == 2
+    assert table(tmp_path, "split_part(uri, '/', -1), state, reason, attempts")[:2] == [
+        ("a.mp4", "done", None, 1),
+        ("dark.mp4", "done", None, 1),
+    ]
+    (failed,) = [Record.model_validate(ledger.read("failed", n)) for n in ledger.ids("failed")]
+    assert (failed.uri, failed.reason, failed.attempts) == (poison, "worker_died", 2)
+    assert "died 2 times" in failed.detail
+    assert not ledger.ids("working")
+
+
+def test_what_takes_too_long_or_too_much_is_ended(clips, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "_GRACE", 1.0)
+    with web.silent() as stalled:
+        plan = Plan(workers=1, address=cluster, bounds=Bounds(seconds=3.0))
+        status = inspect_archive(
+            [stalled, str(clips / "a.mp4")], str(tmp_path / "t"), "x", SETTINGS, plan, None
+        )
+        assert status == 2
+        states = table(tmp_path / "t", "state, reason")
+        assert sorted(states, key=str) == [("done", None), ("failed", "time_limit")]
+        plan = Plan(workers=1, address=cluster, bounds=Bounds(megabytes=10.0))
+        inspect_archive([stalled], str(tmp_path / "m"), "x", SETTINGS, plan, None)
+        assert table(tmp_path / "m", "state, reason, attempts") == [("failed", "memory_limit", 1)]
+        # what failed stays failed, until one asks for another try
+        plan = Plan(workers=1, address=cluster, bounds=Bounds(megabytes=10.0))
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("m/failed/*")}
+        inspect_archive([stalled], str(tmp_path / "m"), "x", SETTINGS, plan, None)
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("m/failed/*")} == before
+        plan = Plan(workers=1, address=cluster, retry_failed=True, bounds=Bounds(seconds=2.0))
+        inspect_archive([stalled], str(tmp_path / "m"), "x", SETTINGS, plan, None)
+        assert table(tmp_path / "m", "state, reason") == [("failed", "time_limit")]
+
+
+def test_a_driver_that_is_killed_loses_nothing(clips, cluster, tmp_path):
+    """The next run ends with the tables of one that nobody disturbed."""
+    names = [str(clips / name) for name in ("a.mp4", "b.mp4", "dark.mp4", "broken.mp4")]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    plan = Plan(workers=1, address=cluster)
+    inspect_archive(names, str(whole), "x", SETTINGS, plan, None)
+    command = [sys.executable, "-m", "vidette", "batch", *names, "--out", str(cut), "--run", "x"]
+    command += [
+        "--address",
+        cluster,
+        "--workers",
+        "1",
+        "--quiet",
+        "--only",
+        ",".join(SETTINGS.only),
+    ]
+    child = subprocess.Popen(command, cwd=ROOT)
+    try:
+        until = time.monotonic() + 120
+        while not list((cut / "results").glob("*.json")):
+            assert child.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+    done = len(list((cut / "results").glob("*.json")))
+    inspect_archive(names, str(cut), "x", SETTINGS, plan, None)
+    assert done >= 1
+    for name in ("assets", "defects", "timeline"):
+        tables = [
+            connect(Ledger(str(out))).sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall()
+            for out in (whole, cut)
+        ]
+        assert tables[0] == tables[1]
+        assert tables[0]
+    assert len(list((cut / "results").glob("*.json"))) == 4
+    assert not list(cut.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_the_command_starts_a_ray_of_its_own(clips, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "vidette", "batch", str(clips), "--out", str(tmp_path), "--workers",
+         "1", "--only", "black"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "4 assets" in done.stderr
+    asked = subprocess.run(
+        [sys.executable, "-m", "vidette", "query", str(tmp_path), "-f", "json",
+         "SELECT kind, assets FROM defects_by_kind"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [json.loads(line) for line in asked.stdout.splitlines()] == [
+        {"kind": "black", "assets": 1}
+    ]
