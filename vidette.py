@@ -102,23 +102,9 @@ def _write_report(result: Inspection, report: Path, place: str | None, settings:
 def _settings(
     config: str | Path | None, only: Iterable[str], skip: Iterable[str], values: dict[str, Any]
 ) -> Settings:
-    from pipeline.errors import UsageError
-    from pipeline.settings import load
+    from pipeline.settings import chosen
 
-    options: dict[str, Any] = {}
-    if chosen := tuple(only):
-        options["only"] = chosen
-    if left_out := tuple(skip):
-        options["skip"] = left_out
-    for dotted, value in values.items():
-        owner, _, name = dotted.partition(".")
-        if not name:
-            raise UsageError(f"{dotted!r} is not DETECTOR.SETTING or limits.SETTING")
-        if owner == "limits":
-            options.setdefault("limits", {})[name] = value
-        else:
-            options.setdefault("detectors", {}).setdefault(owner, {})[name] = value
-    return load(config, **options)
+    return chosen(config, only, skip, values)
 
 
 # ------------------------------------------------------------------------------- command line
@@ -500,6 +486,61 @@ def query_command(
     from pipeline.batch.command import print_answer
 
     print_answer(out, sql, answer.value)
+
+
+@app.command(
+    "serve",
+    epilog="Try it: curl -F file=@clip.mp4 http://127.0.0.1:8000/v1/score",
+)
+def serve_command(
+    data: Annotated[
+        Path, typer.Option(help="Folder of accepted work, uploads and reports; kept.")
+    ] = Path("vidette-data"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's need --keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    keys: Annotated[
+        Path | None, typer.Option(help="File of bearer keys; without one nobody is asked for one.")
+    ] = None,
+    make_key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Add a key to --keys, print it, and do nothing else."),
+    ] = None,
+    scopes: Annotated[
+        str, typer.Option(help="Of --make-key: read, submit, admin, with commas between.")
+    ] = "read,submit",
+    replicas: Annotated[
+        str, typer.Option(metavar="MIN:MAX", help="Processes that score; they grow with the load.")
+    ] = "1:2",
+    address: Annotated[
+        str | None, typer.Option(help="Join this Ray cluster ('auto': the one here).")
+    ] = None,
+    private_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--private-addresses",
+            help="Fetch URIs and post webhooks to addresses that are not public too.",
+        ),
+    ] = False,
+) -> None:
+    """Answer over HTTP: score clips at once, inspect assets as jobs.
+
+    Ctrl-C finishes what is being answered; accepted inspections go on at the next start.
+    """
+    from pipeline.errors import UsageError
+
+    if make_key is not None:
+        from serve.keys import make_key as add
+
+        if keys is None:
+            raise UsageError("--make-key needs --keys FILE")
+        print(add(keys, make_key, _split([scopes])))
+        return
+    from serve.run import serve_forever
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serve_forever(data, host, port, keys, replicas, address, private_addresses)
 
 
 @app.command()

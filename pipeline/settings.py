@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +109,39 @@ def load(config: str | Path | None = None, **options: Any) -> Settings:
         raise UsageError(_explain(error)) from error
     except (SettingsError, yaml.YAMLError, TypeError) as error:
         raise UsageError(f"the settings cannot be read: {error}") from error
+
+
+def chosen(
+    config: str | Path | None,
+    only: Iterable[str],
+    skip: Iterable[str],
+    values: Mapping[str, Any],
+) -> Settings:
+    """Settings as people give them.
+
+    Args:
+        config: a YAML file.
+        only: names of the detectors to run; all where empty.
+        skip: names of detectors not to run.
+        values: by dotted names: {"freeze.min_duration": 0.5, "limits.read_timeout": 30}.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    options: dict[str, Any] = {}
+    if wanted := tuple(only):
+        options["only"] = wanted
+    if left_out := tuple(skip):
+        options["skip"] = left_out
+    for dotted, value in values.items():
+        owner, _, name = dotted.partition(".")
+        if not name:
+            raise UsageError(f"{dotted!r} is not DETECTOR.SETTING or limits.SETTING")
+        if owner == "limits":
+            options.setdefault("limits", {})[name] = value
+        else:
+            options.setdefault("detectors", {}).setdefault(owner, {})[name] = value
+    return load(config, **options)
 
 
 def _check_name(name: str) -> None:

@@ -136,6 +136,7 @@ def test_an_asset_that_kills_its_worker_is_tried_twice_and_the_rest_goes_on(
     assert not ledger.ids("working")
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_or_too_much_is_ended(clips, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "_GRACE", 1.0)
     with web.silent() as stalled:

@@ -1,0 +1,469 @@
+"""The HTTP application on Ray Serve: scoring at once, inspections as jobs, reports.
+
+Serve moves the class of the application to other processes when it is decorated: what it uses
+stands above it, and annotations are evaluated (no `from __future__`), or FastAPI would not find
+their names there.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.datastructures import UploadFile
+
+from pipeline.detectors import DETECTORS
+from pipeline.errors import UsageError
+from pipeline.settings import Settings, chosen
+from pipeline.types import Inspection
+from serve import problems
+from serve.config import Config
+from serve.guard import fetch, refuse_lists
+from serve.isolated import Isolated
+from serve.jobs import Jobs
+from serve.keys import ANYBODY, Holder, Keys, Scope
+from serve.problems import ProblemError
+from serve.store import Wanted
+
+log = logging.getLogger("vidette.serve")
+_PAGE = 100  # rows of a page
+_FORM = 1 << 20  # bytes that a form may have beside its file
+
+
+class Asked(BaseModel):
+    """What is asked for, as JSON; with an upload the same fields come as parts of the form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: str | None = Field(default=None, max_length=4096, description="http or https")
+    only: list[str] = Field(default_factory=list, description="run these detectors alone")
+    skip: list[str] = Field(default_factory=list, description="run all detectors but these")
+    settings: dict[str, float | int | str | bool] = Field(
+        default_factory=dict, description='by dotted names: {"freeze.min_duration": 0.5}'
+    )
+    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
+    webhook: str | None = Field(default=None, max_length=4096, description="told when it is over")
+
+    def chosen(self) -> Settings:
+        """The settings.
+
+        Raises:
+            ProblemError: 422.
+        """
+        if any(name.startswith("limits.") for name in self.settings):
+            raise ProblemError(422, "invalid_settings", "limits are not yours to set")
+        try:
+            return chosen(None, self.only, self.skip, self.settings)
+        except UsageError as error:
+            raise ProblemError(422, "invalid_settings", str(error)) from error
+
+
+@serve.deployment
+class Runner:
+    """One process that owns the store and works on it.
+
+    Args:
+        config: of the service.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._jobs: Jobs | None = None
+
+    def _there(self) -> Jobs:
+        """The runner; made with the first request, inside the event loop."""
+        if self._jobs is None:
+            self._jobs = Jobs(self._config)
+        return self._jobs
+
+    async def check_health(self) -> None:
+        """Starts the work, also where nobody asks for anything after a restart."""
+        self._there()
+
+    async def submit(
+        self, owner: str, wanted: Wanted, key: str | None, digest: str
+    ) -> tuple[str, bool]:
+        """See Store.submit."""
+        most = self._config.jobs_of_one_key
+        return self._there().store.submit(owner, wanted, most=most, key=key, digest=digest)
+
+    async def facts(self, name: str) -> dict[str, Any] | None:
+        """See Store.facts."""
+        return self._there().store.facts(name)
+
+    async def result(self, name: str) -> tuple[str, str | None] | None:
+        """See Store.result."""
+        return self._there().store.result(name)
+
+    async def page(self, owner: str | None, before: int | None, count: int) -> list[dict[str, Any]]:
+        """See Store.page."""
+        return self._there().store.page(owner, before, count)
+
+    async def cancel(self, name: str) -> bool:
+        """See Store.cancel."""
+        return self._there().store.cancel(name)
+
+    async def counts(self) -> dict[str, int]:
+        """See Store.counts."""
+        return self._there().store.counts()
+
+    async def report(self, name: str) -> str | None:
+        """The report of an inspection, HTML."""
+        path = self._there().reports / f"{name}.html"
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+api = FastAPI(
+    title="Vidette",
+    description="Finds the defects that a viewer would notice in audio and video.",
+    version="1",
+    docs_url=None,
+    redoc_url=None,
+)
+problems.install(api)
+
+
+@api.middleware("http")
+async def _logged(
+    request: Request, following: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """A line in the log for every request, with the ID that Serve gives it and sends back."""
+    response = await following(request)
+    name = request.headers.get("x-request-id", "-")
+    log.info("%s %s %s %d", name, request.method, request.url.path, response.status_code)
+    return response
+
+
+_FORMATS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": Asked.model_json_schema()},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "request": {"type": "string", "description": "the JSON, without `uri`"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+async def _unwrapped(answer: Any) -> Any:
+    """What a deployment answers; its problems as they were raised."""
+    try:
+        return await answer
+    except ProblemError:
+        raise
+    except Exception as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, ProblemError):
+            raise cause from error
+        raise
+
+
+@serve.deployment
+@serve.ingress(api)
+class Api:
+    """Answers requests, and scores what is waited for.
+
+    Args:
+        config: of the service.
+        runner: does what is not waited for.
+    """
+
+    def __init__(self, config: Config, runner: DeploymentHandle[Any]) -> None:
+        self._config, self._runner = config, runner
+        self._keys = Keys(config.keys) if config.keys is not None else None
+        self._isolated = Isolated(ahead=config.scores_at_once)
+        self._free = asyncio.Semaphore(config.scores_at_once)
+        self._waiting = 0
+        registry = self._registry = CollectorRegistry()
+        self._scored = Counter(
+            "vidette_scores", "scores asked for, by outcome", ["outcome"], registry=registry
+        )
+        self._took = Histogram(
+            "vidette_score_seconds", "time that a score took, waiting included",
+            buckets=(0.5, 1, 2, 5, 10, 20, 60), registry=registry,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------ who asks
+
+    def _holder(self, request: Request, scope: Scope) -> Holder:
+        if self._keys is None:
+            return ANYBODY
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        holder = self._keys.holder(key.strip()) if kind.lower() == "bearer" else None
+        if holder is None:
+            raise ProblemError(401, "unauthorized", "send Authorization: Bearer KEY")
+        if not holder.may(scope):
+            raise ProblemError(403, "forbidden", f"this key has no scope {scope}")
+        return holder
+
+    async def _own(self, request: Request, name: str, scope: Scope) -> dict[str, Any]:
+        """Facts of an inspection that this key may see."""
+        holder = self._holder(request, scope)
+        facts: dict[str, Any] | None = await self._runner.facts.remote(name)
+        if facts is None or not (facts["owner"] == holder.name or holder.may("admin")):
+            raise ProblemError(404, "not_found", "there is no such inspection")
+        return facts
+
+    async def _read(self, request: Request, into: Path) -> tuple[Asked, str | None]:
+        """The request; an upload is copied, and its name returned."""
+        most = self._config.max_upload_bytes
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > most + _FORM:
+            raise ProblemError(413, "too_large", f"more than {most} bytes; give a URI instead")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            if kind == "application/json":
+                asked = Asked.model_validate_json(await request.body())
+                if asked.uri is None:
+                    raise ProblemError(422, "invalid_request", "`uri` is missing")
+                return asked, None
+            if kind != "multipart/form-data":
+                detail = "send application/json, or multipart/form-data with `file`"
+                raise ProblemError(415, "unsupported_media_type", detail)
+            async with request.form(max_files=1, max_fields=8, max_part_size=_FORM) as form:
+                file, text = form.get("file"), form.get("request", "{}")
+                if not isinstance(file, UploadFile) or not isinstance(text, str):
+                    raise ProblemError(422, "invalid_request", "the form has no `file`")
+                asked = Asked.model_validate_json(text)
+                if asked.uri is not None:
+                    raise ProblemError(422, "invalid_request", "either `file` or `uri`")
+                if (file.size or 0) > most:
+                    detail = f"more than {most} bytes; give a URI instead"
+                    raise ProblemError(413, "too_large", detail)
+                with into.open("wb") as out:
+                    await asyncio.to_thread(shutil.copyfileobj, file.file, out)
+                return asked, Path(file.filename or "upload").name
+        except ValidationError as error:
+            said = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
+            raise ProblemError(422, "invalid_request", said) from error
+
+    # ------------------------------------------------------------------------------ scoring
+
+    @api.post("/v1/score", response_model=Inspection, openapi_extra=_FORMATS)
+    async def score(self, request: Request) -> Response:
+        """Inspect a short clip or a picture and answer with the result."""
+        self._holder(request, "submit")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        outcome = "problem"
+        try:
+            result = await self._score(request)
+            outcome = "done"
+        finally:
+            self._scored.labels(outcome).inc()
+            self._took.observe(loop.time() - started)
+        return Response(result.model_dump_json(by_alias=True), media_type="application/json")
+
+    async def _score(self, request: Request) -> Inspection:
+        config = self._config
+        if self._waiting >= config.scores_at_once + config.scores_waiting:
+            detail = f"{self._waiting} requests are waiting already"
+            raise ProblemError(429, "busy", detail, retry_after=2)
+        self._waiting += 1
+        try:
+            with tempfile.TemporaryDirectory(prefix="vidette-score-") as folder:
+                path = Path(folder) / "asset"
+                asked, name = await self._read(request, path)
+                settings = asked.chosen()
+                if name is not None:
+                    refuse_lists(path)
+                else:
+                    private, most = config.private_addresses, config.max_upload_bytes
+                    await fetch(asked.uri or "", path, most, private=private)
+                async with self._free:
+                    return await self._isolated.inspect(
+                        path, name or asked.uri or "", settings, config.score
+                    )
+        finally:
+            self._waiting -= 1
+
+    # ------------------------------------------------------------------------------ jobs
+
+    @api.post("/v1/inspections", status_code=202, openapi_extra=_FORMATS)
+    async def submit(self, request: Request) -> Response:
+        """Accept an inspection; it is done whatever dies. Send an Idempotency-Key to ask again."""
+        holder = self._holder(request, "submit")
+        uploads = self._config.data / "uploads"
+        uploads.mkdir(parents=True, exist_ok=True)
+        path = uploads / uuid.uuid4().hex
+        kept = False
+        try:
+            asked, name = await self._read(request, path)
+            digest = hashlib.sha256(asked.model_dump_json().encode())
+            if name is not None:
+                refuse_lists(path)
+                digest.update(await asyncio.to_thread(path.read_bytes))
+            wanted = Wanted(
+                name=name or asked.uri or "",
+                uri=asked.uri,
+                upload=None if name is None else str(path),
+                settings=asked.chosen().model_dump(mode="json"),
+                labels=asked.labels,
+                webhook=asked.webhook,
+            )
+            key = request.headers.get("idempotency-key")
+            accepted, kept = await _unwrapped(
+                self._runner.submit.remote(holder.name, wanted, key, digest.hexdigest())
+            )
+        finally:
+            if not kept:
+                path.unlink(missing_ok=True)
+        facts = await self._runner.facts.remote(accepted)
+        headers = {"Location": f"/v1/inspections/{accepted}", "Retry-After": "2"}
+        return JSONResponse(facts, 202, headers)
+
+    @api.get("/v1/inspections")
+    async def list_inspections(
+        self,
+        request: Request,
+        cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+        limit: Annotated[int, Query(ge=1, le=_PAGE)] = 20,
+    ) -> dict[str, Any]:
+        """Inspections of this key (of all keys for an admin), the newest first."""
+        holder = self._holder(request, "read")
+        owner = None if holder.may("admin") else holder.name
+        rows = await self._runner.page.remote(owner, cursor, limit)
+        following = rows[-1]["cursor"] if len(rows) == limit else None
+        for row in rows:
+            del row["cursor"]
+        return {"inspections": rows, "next": following}
+
+    @api.get("/v1/inspections/{name}")
+    async def one(self, request: Request, name: str) -> dict[str, Any]:
+        """State and progress."""
+        return await self._own(request, name, "read")
+
+    @api.get("/v1/inspections/{name}/result", response_model=Inspection)
+    async def result(self, request: Request, name: str) -> Response:
+        """The whole result."""
+        return Response(await self._result(request, name), media_type="application/json")
+
+    async def _result(self, request: Request, name: str) -> str:
+        await self._own(request, name, "read")
+        known: tuple[str, str | None] | None = await self._runner.result.remote(name)
+        state, text = known or ("gone", None)
+        if text is None:
+            again = 2.0 if state in ("queued", "running") else None
+            raise ProblemError(409, "no_result", f"the inspection is {state}", retry_after=again)
+        return text
+
+    @api.get("/v1/inspections/{name}/defects")
+    async def defects(
+        self,
+        request: Request,
+        name: str,
+        kind: str | None = None,
+        cursor: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_PAGE)] = _PAGE,
+    ) -> dict[str, Any]:
+        """Defects, in order of time, in pages."""
+        found = json.loads(await self._result(request, name))["defects"]
+        found = [one for one in found if kind is None or one["kind"] == kind]
+        following = cursor + limit if cursor + limit < len(found) else None
+        return {"defects": found[cursor : cursor + limit], "next": following}
+
+    @api.get("/v1/inspections/{name}/report")
+    async def report(self, request: Request, name: str) -> Response:
+        """The report, one HTML file."""
+        await self._own(request, name, "read")
+        text = await self._runner.report.remote(name)
+        if text is None:
+            raise ProblemError(409, "no_report", "there is no report (yet)", retry_after=2)
+        return HTMLResponse(text)
+
+    @api.delete("/v1/inspections/{name}", status_code=204)
+    async def cancel(self, request: Request, name: str) -> Response:
+        """Cancel what is not finished."""
+        await self._own(request, name, "submit")
+        await self._runner.cancel.remote(name)
+        return Response(status_code=204)
+
+    # ------------------------------------------------------------------------------ about it
+
+    @api.get("/v1/detectors")
+    async def detectors(self, request: Request) -> list[dict[str, Any]]:
+        """Every detector with its kinds of defects and its settings."""
+        self._holder(request, "read")
+        return [
+            {
+                "name": name,
+                "version": detector.version,
+                "summary": detector.summary,
+                "kinds": [kind.value for kind in detector.kinds],
+                "settings": detector.Settings.model_json_schema().get("properties", {}),
+            }
+            for name, detector in DETECTORS.items()
+        ]
+
+    @api.get("/health/live")
+    async def live(self) -> dict[str, str]:
+        """This process answers."""
+        return {"status": "alive"}
+
+    @api.get("/health/ready")
+    async def ready(self) -> dict[str, str]:
+        """Work is accepted: the store answers."""
+        try:
+            async with asyncio.timeout(5):
+                await self._runner.counts.remote()
+        except Exception as error:
+            raise ProblemError(503, "not_ready", "the store does not answer", 2) from error
+        return {"status": "ready"}
+
+    @api.get("/metrics", response_class=PlainTextResponse)
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus: scores of this replica, inspections of the store by state."""
+        self._holder(request, "read")
+        counts = await self._runner.counts.remote()
+        lines = ["# HELP vidette_inspections Accepted inspections by state.",
+                 "# TYPE vidette_inspections gauge"]  # fmt: skip
+        lines += [f'vidette_inspections{{state="{s}"}} {n}' for s, n in sorted(counts.items())]
+        text = generate_latest(self._registry).decode() + "\n".join(lines) + "\n"
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+def build(config: Config) -> serve.Application:
+    """The application, for `serve run`, `serve deploy` and `vidette serve`."""
+    runner = Runner.options(  # type: ignore[attr-defined]
+        num_replicas=1,
+        ray_actor_options={"num_cpus": config.cpus},
+        max_ongoing_requests=200,
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=5,
+    ).bind(config)
+    application: serve.Application = Api.options(  # type: ignore[attr-defined]
+        autoscaling_config={
+            "min_replicas": config.min_replicas,
+            "initial_replicas": max(1, config.min_replicas),
+            "max_replicas": config.max_replicas,
+            # one that is worked on and one that waits for each place
+            "target_ongoing_requests": 2 * config.scores_at_once,
+            "upscale_delay_s": 5,
+            "downscale_delay_s": 120,
+        },
+        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
+        max_ongoing_requests=config.scores_at_once + config.scores_waiting + 100,
+        graceful_shutdown_timeout_s=30,
+    ).bind(config, runner)
+    return application

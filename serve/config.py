@@ -1,0 +1,41 @@
+"""How the service is set up: the arguments of the application in `serve/config.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serve.isolated import Bounds
+
+
+class Config(BaseModel):
+    """All of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Field(description="folder of accepted work, uploads and reports; kept")
+    keys: Path | None = Field(
+        default=None, description="file of bearer keys; None: nobody is asked for one"
+    )
+    max_upload_bytes: int = Field(default=64 * 2**20, gt=0, description="413 above that")
+    max_fetch_bytes: int = Field(default=4 * 2**30, gt=0, description="of what a URI names")
+    score: Bounds = Field(default=Bounds(), description="of an inspection that is waited for")
+    job: Bounds = Field(
+        default=Bounds(seconds=4 * 3600, cpu_seconds=16 * 3600),
+        description="of one that is not",
+    )
+    scores_at_once: int = Field(default=2, gt=0, description="in one replica")
+    scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
+    jobs_at_once: int = Field(default=1, gt=0)
+    jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=2, ge=1)
+    cpus: float = Field(default=1.0, ge=0, description="of a replica, as Ray counts them")
+    gpus: float = Field(default=0.0, ge=0)
+    private_addresses: bool = Field(
+        default=False, description="fetch from and post to addresses that are not public too"
+    )
+    webhook_secret: str | None = Field(
+        default=None, description="whsec_...: signs what is posted to webhooks"
+    )

@@ -1,0 +1,135 @@
+"""Fetching what strangers name: from public web addresses only, and never a playlist.
+
+FFmpeg is given a file on disk and no network: every byte comes through here. A host is resolved
+once, refused where any of its addresses is not public, and the connection goes to the address that
+was looked at, so that a second answer of the name server changes nothing. Each redirect is looked
+at in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+
+from serve.problems import ProblemError
+
+_REDIRECTS = 5
+_HEAD = 512  # bytes that tell a playlist
+_TIMEOUT = httpx.Timeout(10.0)
+_LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
+# addresses of IPv4 inside of IPv6: what they carry decides
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+async def fetch(uri: str, into: Path, most: int, *, private: bool = False) -> None:
+    """Copy what a URI names to a file.
+
+    Args:
+        uri: http or https.
+        into: the file.
+        most: bytes.
+        private: take it from addresses that are not public too.
+
+    Raises:
+        ProblemError: 422 where the address is refused or does not answer, 413 where it is too much,
+            415 where it is a playlist.
+    """
+    for _ in range(_REDIRECTS + 1):
+        following = await _once(uri, into, most, private)
+        if following is None:
+            refuse_lists(into)
+            return
+        uri = following
+    raise ProblemError(422, "too_many_redirects", f"more than {_REDIRECTS} redirects")
+
+
+async def _once(uri: str, into: Path, most: int, private: bool) -> str | None:
+    """Copy, or say where to go on."""
+    try:
+        url = httpx.URL(uri)
+    except httpx.InvalidURL as error:
+        raise ProblemError(422, "invalid_uri", f"not a URI: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ProblemError(422, "refused_scheme", "only http and https URIs are fetched")
+    if url.userinfo:
+        raise ProblemError(422, "refused_credentials", "URIs with credentials are not fetched")
+    address = await public_address(url.host, url.port or _port(url.scheme), private=private)
+    pinned = url.copy_with(host=address)
+    headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "vidette"}
+    try:
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client,
+            client.stream(
+                "GET", pinned, headers=headers, extensions={"sni_hostname": url.host}
+            ) as response,
+        ):
+            if response.is_redirect:
+                return str(urljoin(uri, response.headers.get("location", "")))
+            if response.status_code != 200:
+                detail = f"the host answered {response.status_code}"
+                raise ProblemError(422, "not_fetched", detail)
+            await _copy(response, into, most)
+    except httpx.HTTPError as error:
+        detail = f"it could not be fetched: {type(error).__name__}"
+        raise ProblemError(422, "not_fetched", detail) from error
+    return None
+
+
+async def _copy(response: httpx.Response, into: Path, most: int) -> None:
+    copied = 0
+    with into.open("wb") as file:
+        async for part in response.aiter_bytes():
+            copied += len(part)
+            if copied > most:
+                raise ProblemError(413, "too_large", f"more than {most} bytes")
+            file.write(part)
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+async def public_address(host: str, port: int, *, private: bool = False) -> str:
+    """The address to connect to.
+
+    Raises:
+        ProblemError: the host has none, or one that is not public.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ProblemError(422, "unknown_host", "the host has no address") from error
+    addresses = [str(one[4][0]) for one in found]
+    if not private and not all(is_public(address) for address in addresses):
+        raise ProblemError(422, "refused_address", "the host has an address that is not public")
+    return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is on the internet, and nobody's own."""
+    one = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(one, ipaddress.IPv6Address):
+        inner = one.ipv4_mapped or one.sixtofour or (one.teredo and one.teredo[1])
+        if inner is None and one in _NAT64:
+            inner = ipaddress.IPv4Address(int(one) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return one.is_global and not one.is_multicast and not one.is_reserved
+
+
+def refuse_lists(path: Path) -> None:
+    """Refuse a file that names other files.
+
+    Raises:
+        ProblemError: 415, it is one.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.lower().startswith(tuple(one.lower() for one in _LISTS)):
+        raise ProblemError(415, "refused_playlist", "playlists are not taken, only media files")

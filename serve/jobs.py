@@ -1,0 +1,165 @@
+"""Works on accepted inspections, one after the other or several at once, and posts webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from standardwebhooks import Webhook
+
+from pipeline.settings import Settings
+from serve.config import Config
+from serve.guard import fetch, public_address, refuse_lists
+from serve.isolated import Isolated
+from serve.problems import ProblemError
+from serve.store import LEASE, Store, Wanted
+
+log = logging.getLogger("vidette.serve")
+_IDLE = 0.5  # seconds between looks for work
+_RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)  # seconds, after Standard Webhooks
+
+
+class Jobs:
+    """The runner; one of them for a store. Made inside a running event loop.
+
+    Args:
+        config: of the service.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store = Store(config.data / "inspections.sqlite")
+        self.reports = config.data / "reports"
+        self.uploads = config.data / "uploads"
+        for folder in (self.reports, self.uploads):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
+        self._isolated = Isolated(ahead=config.jobs_at_once)
+        self._isolated.warm()
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
+        self._tasks.append(asyncio.create_task(self._post()))
+
+    async def close(self) -> None:
+        """Stop; what is in work is claimed again by whoever comes next."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._isolated.close()
+        self.store.close()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                claimed = self.store.claim()
+                if claimed is None:
+                    await asyncio.sleep(_IDLE)
+                else:
+                    await self._one(*claimed)
+            except asyncio.CancelledError:
+                raise
+            except Exception:  # one inspection must not end the work on the others
+                log.exception("an inspection failed")
+                await asyncio.sleep(_IDLE)
+
+    async def _one(self, name: str, wanted: Wanted) -> None:
+        work = asyncio.create_task(self._inspected(name, wanted))
+        far: dict[str, Any] = {"position": 0.0, "duration": None}
+        self._far[name] = far
+        try:
+            while not work.done():
+                if not self.store.renew(name, far["position"], far["duration"]):
+                    work.cancel()  # it was cancelled
+                await asyncio.wait([work], timeout=min(1.0, LEASE / 4))
+            if work.cancelled():
+                return
+            try:
+                result = work.result()
+            except ProblemError as problem:
+                said = {"code": problem.code, "detail": problem.detail}
+                self.store.finish(name, problem=said)
+            except Exception as error:
+                log.exception("inspection %s failed", name)
+                detail = type(error).__name__
+                self.store.finish(name, problem={"code": "internal_error", "detail": detail})
+            else:
+                self.store.finish(name, result=result)
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await work
+            if wanted.upload is not None and self._is_over(name):
+                Path(wanted.upload).unlink(missing_ok=True)
+            del self._far[name]
+
+    def _is_over(self, name: str) -> bool:
+        known = self.store.result(name)
+        return known is None or known[0] not in ("queued", "running")
+
+    async def _inspected(self, name: str, wanted: Wanted) -> str:
+        """The result of one inspection, as JSON."""
+        with tempfile.TemporaryDirectory(prefix="vidette-job-") as folder:
+            if wanted.upload is not None:
+                path = Path(wanted.upload)
+                refuse_lists(path)
+            else:
+                path = Path(folder) / "asset"
+                private = self.config.private_addresses
+                most = self.config.max_fetch_bytes
+                await fetch(wanted.uri or "", path, most, private=private)
+
+            def told(position: float, duration: float | None) -> None:
+                self._far[name] |= {"position": position, "duration": duration}
+
+            report = Path(folder) / "report.html"
+            settings = Settings.model_validate(wanted.settings)
+            result = await self._isolated.inspect(
+                path, wanted.name, settings, self.config.job, report=report, told=told
+            )
+            if report.is_file():
+                part = self.reports / f"{name}.part"
+                part.write_bytes(report.read_bytes())
+                part.replace(self.reports / f"{name}.html")
+            return result.model_dump_json(by_alias=True)
+
+    async def _post(self) -> None:
+        """Send messages until they arrive, or for about eight hours."""
+        while True:
+            for message in self.store.due():
+                arrived = await self._sent(message.id, message.url, message.body)
+                if arrived or message.attempts >= len(_RETRIES):
+                    self.store.delivered(message.id)
+                else:
+                    wait = _RETRIES[message.attempts] * (1 + secrets.randbelow(100) / 500)
+                    self.store.put_off(message.id, wait)
+            await asyncio.sleep(_IDLE)
+
+    async def _sent(self, name: str, url: str, body: str) -> bool:
+        now = time.time()
+        headers = {"Content-Type": "application/json", "webhook-id": name}
+        headers["webhook-timestamp"] = str(int(now))
+        if self.config.webhook_secret is not None:
+            signer = Webhook(self.config.webhook_secret)
+            moment = datetime.fromtimestamp(int(now), UTC)
+            headers["webhook-signature"] = signer.sign(name, moment, body)
+        try:
+            to = httpx.URL(url)
+            port = to.port or (443 if to.scheme == "https" else 80)
+            address = await public_address(to.host, port, private=self.config.private_addresses)
+            headers["Host"] = to.netloc.decode("ascii")
+            async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
+                response = await client.post(
+                    to.copy_with(host=address), content=body, headers=headers,
+                    extensions={"sni_hostname": to.host},
+                )  # fmt: skip
+        except (httpx.HTTPError, httpx.InvalidURL, ProblemError) as error:
+            log.warning("webhook %s: %s", name, error)
+            return False
+        return response.is_success

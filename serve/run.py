@@ -1,0 +1,92 @@
+"""Starting the service on this machine, or on a cluster from here."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+
+from pipeline.errors import UsageError
+from serve.app import build
+from serve.config import Config
+from serve.keys import Keys
+
+NAME = "vidette"
+
+
+def serve_forever(
+    data: Path,
+    host: str,
+    port: int,
+    keys: Path | None,
+    replicas: str,
+    address: str | None,
+    private_addresses: bool,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        data: folder of accepted work.
+        host: to listen on.
+        port: to listen on.
+        keys: file of bearer keys.
+        replicas: "MIN:MAX", or one number.
+        address: of a Ray cluster; None: start one here.
+        private_addresses: see Config.
+
+    Raises:
+        UsageError: something of this cannot be.
+    """
+    if keys is None and not _is_loopback(host):
+        raise UsageError(f"without --keys it listens on this machine alone, not on {host}")
+    if keys is not None:
+        Keys(keys)
+    least, _, most = replicas.partition(":")
+    try:
+        config = Config(
+            data=data.resolve(),
+            keys=None if keys is None else keys.resolve(),
+            min_replicas=int(least),
+            max_replicas=int(most or least),
+            private_addresses=private_addresses,
+        )
+    except ValueError as error:
+        raise UsageError(f"--replicas wants MIN:MAX, not {replicas!r}") from error
+    start(config, host, port, address)
+    print(f"Vidette answers at http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("finishing", flush=True)
+    finally:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
+
+
+def start(config: Config, host: str, port: int, address: str | None = None) -> None:
+    """Start Ray, the proxy and the application; returns when it answers.
+
+    Raises:
+        UsageError: the cluster cannot be joined.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options["include_dashboard"] = False
+    try:
+        ray.init(address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"Ray cannot be reached at {address}: {error}") from error
+    serve.start(http_options={"host": host, "port": port}, logging_config={"encoding": "JSON"})
+    serve.run(build(config), name=NAME, route_prefix="/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
