@@ -1,0 +1,396 @@
+"""Guard, keys, store and the processes apart: what the service is made of, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from standardwebhooks import Webhook
+
+import vidette
+from pipeline.errors import UsageError
+from pipeline.settings import load
+from serve import store as store_module
+from serve.config import Config
+from serve.guard import fetch, is_public, public_address, refuse_lists
+from serve.isolated import Bounds, Isolated
+from serve.jobs import Jobs
+from serve.keys import Keys, make_key
+from serve.problems import ProblemError
+from serve.store import Store, Wanted
+from tests import media, web
+
+SETTINGS = load(only=("black", "silence"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """Two seconds, black from 0.4 to 1.6 s."""
+    path = tmp_path_factory.mktemp("clip") / "dark.mp4"
+    frames = media.scene(2.0, 160, 96)
+    frames = [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
+    media.write(path, frames, 0.1 * media.programme(2.0))
+    return path
+
+
+# ------------------------------------------------------------------------------------- guard
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),  # metadata of clouds
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::7f00:1", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_only_public_addresses_are_public(address, public):
+    assert is_public(address) is public
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f000001", "2130706433"])
+def test_loopback_is_refused_however_it_is_written(host):
+    with pytest.raises(ProblemError) as told:
+        asyncio.run(public_address(host, 80))
+    assert told.value.code in ("refused_address", "unknown_host")
+
+
+def test_what_is_refused_is_never_connected_to(tmp_path):
+    with web.serving(tmp_path) as canary:
+        (tmp_path / "x.mp4").write_bytes(b"x")
+        for uri, code in (
+            (f"{canary.url}/x.mp4", "refused_address"),
+            (f"file://{tmp_path}/x.mp4", "refused_scheme"),
+            ("concat:/etc/passwd", "refused_scheme"),
+            (canary.url.replace("http://", "http://me:secret@"), "refused_credentials"),
+        ):
+            with pytest.raises(ProblemError) as told:
+                asyncio.run(fetch(uri, tmp_path / "out", 100))
+            assert (told.value.status, told.value.code) == (422, code)
+        assert canary.seen == []
+
+
+class _Redirects(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "http://169.254.169.254/latest/meta-data")
+        self.end_headers()
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+def test_redirects_are_looked_at_again(tmp_path, monkeypatch):
+    """The first host passes for public; where it leads to does not."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Redirects)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    looked: list[str] = []
+
+    async def told(host, port, **_):
+        looked.append(host)
+        return await public_address(host, port, private=len(looked) == 1)
+
+    monkeypatch.setattr("serve.guard.public_address", told)
+    try:
+        uri = f"http://127.0.0.1:{server.server_port}/a.mp4"
+        with pytest.raises(ProblemError) as refused:
+            asyncio.run(fetch(uri, tmp_path / "out", 100))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert refused.value.code == "refused_address"
+    assert looked == ["127.0.0.1", "169.254.169.254"]
+
+
+def test_fetching_has_a_limit_and_says_what_went_wrong(tmp_path):
+    (tmp_path / "x.mp4").write_bytes(b"x" * 1000)
+    (tmp_path / "list.mp4").write_bytes(b"\n#EXTM3U\nhttp://10.0.0.1/\n")
+    with web.serving(tmp_path) as server:
+        out = tmp_path / "out"
+        asyncio.run(fetch(f"{server.url}/x.mp4", out, 1000, private=True))
+        assert out.read_bytes() == b"x" * 1000
+        wrong = (("x.mp4", 999, 413), ("gone.mp4", 9, 422), ("list.mp4", 99, 415))
+        for name, most, status in wrong:
+            with pytest.raises(ProblemError) as told:
+                asyncio.run(fetch(f"{server.url}/{name}", out, most, private=True))
+            assert told.value.status == status
+    with pytest.raises(ProblemError) as told:
+        asyncio.run(fetch(web.closed(), out, 10, private=True))
+    assert told.value.code == "not_fetched"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n",
+        "\ufeff#extm3u",
+        "ffconcat version 1.0",
+        "<?xml version='1.0'?>",
+        "v=0\r\n",
+    ],
+)
+def test_lists_of_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "x"
+    path.write_text(text)
+    with pytest.raises(ProblemError) as told:
+        refuse_lists(path)
+    assert told.value.status == 415
+
+
+# -------------------------------------------------------------------------------------- keys
+
+
+def test_keys_are_kept_as_hashes(tmp_path):
+    path = tmp_path / "keys.json"
+    key = make_key(path, "ops", ["read"])
+    other = make_key(path, "root", ["admin"])
+    assert key not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    keys = Keys(path)
+    assert keys.holder(key).name == "ops"
+    assert keys.holder(key).may("read")
+    assert not keys.holder(key).may("submit")
+    assert keys.holder(other).may("submit")
+    assert keys.holder(key[:-1]) is None
+    assert keys.holder("") is None
+    with pytest.raises(UsageError, match="already"):
+        make_key(path, "ops", ["read"])
+    with pytest.raises(UsageError, match="no such scope"):
+        make_key(path, "new", ["everything"])
+    path.write_text("nonsense")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Keys(path)
+
+
+# ------------------------------------------------------------------------------------- store
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "s.sqlite")
+    yield made
+    made.close()
+
+
+def submit(store: Store, key: str | None = None, digest: str = "d", owner: str = "me", most=10):
+    return store.submit(owner, Wanted(name="x.mp4", uri="u"), most=most, key=key, digest=digest)
+
+
+def test_the_same_key_and_request_are_one_inspection(store):
+    name, new = submit(store, "k")
+    assert new
+    assert submit(store, "k") == (name, False)
+    assert submit(store)[0] != name
+    assert submit(store, "k", owner="you")[0] != name
+    with pytest.raises(ProblemError) as told:
+        submit(store, "k", digest="other")
+    assert (told.value.status, told.value.code) == (422, "idempotency_mismatch")
+
+
+def test_a_key_has_a_quota(store):
+    for _ in range(2):
+        submit(store, most=2)
+    with pytest.raises(ProblemError) as told:
+        submit(store, most=2)
+    assert (told.value.status, told.value.retry_after) == (429, 10)
+    submit(store, owner="you", most=2)
+    store.cancel(store.page("me", None, 1)[0]["id"])
+    submit(store, most=2)
+
+
+def test_work_of_the_dead_is_claimed_again_twice_at_most(store, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE", 0.05)
+    name, _ = submit(store)
+    for attempt in (1, 2):
+        assert store.claim()[0] == name
+        assert store.claim() is None  # it is somebody's now
+        assert store.facts(name)["attempts"] == attempt
+        time.sleep(0.06)
+    assert store.claim() is None
+    facts = store.facts(name)
+    assert (facts["state"], facts["problem"]["code"]) == ("failed", "worker_died")
+
+
+def test_what_is_cancelled_stays_so(store):
+    name, _ = submit(store)
+    store.claim()
+    assert store.renew(name, 1.0, 4.0)
+    assert store.facts(name)["progress"] == 0.25
+    assert store.cancel(name)
+    assert not store.renew(name, 2.0, 4.0)
+    store.finish(name, result="{}")
+    assert store.result(name) == ("cancelled", None)
+    assert not store.cancel("nothing")
+
+
+def test_pages_go_back_in_time(store):
+    names = [submit(store)[0] for _ in range(5)]
+    first = store.page("me", None, 3)
+    assert [row["id"] for row in first] == names[:1:-1]
+    second = store.page("me", first[-1]["cursor"], 3)
+    assert [row["id"] for row in second] == names[1::-1]
+    assert store.page("you", None, 3) == []
+    assert store.counts() == {"queued": 5}
+
+
+# ------------------------------------------------------------------------ processes of their own
+
+
+async def alone(job):
+    isolated = Isolated()
+    try:
+        return await job(isolated)
+    finally:
+        await isolated.close()
+
+
+def test_a_process_apart_finds_the_same(clip, tmp_path):
+    told: list[float] = []
+
+    async def job(isolated):
+        return await isolated.inspect(
+            clip, "dark.mp4", SETTINGS, Bounds(), report=tmp_path / "r.html",
+            told=lambda position, _: told.append(position),
+        )  # fmt: skip
+
+    found = asyncio.run(alone(job))
+    here = vidette.inspect(clip, only=SETTINGS.only)
+    assert found.defects == here.defects
+    assert found.defects
+    assert found.uri == "dark.mp4"
+    assert told
+    assert "<title>" in (tmp_path / "r.html").read_text()[:2000]
+
+
+def test_a_crash_is_a_problem_and_the_next_one_works(clip, tmp_path):
+    async def crash(isolated):
+        with stalled(tmp_path) as pipe:
+            killer = threading.Thread(target=kill_who_reads, args=(pipe, signal.SIGSEGV))
+            killer.start()
+            with pytest.raises(ProblemError) as told:
+                await isolated.inspect(pipe, "x", SETTINGS, Bounds(seconds=60))
+            killer.join()
+        assert (told.value.status, told.value.code) == (422, "decoder_crashed")
+        assert "SIGSEGV" in told.value.detail
+        return await isolated.inspect(clip, "y", SETTINGS, Bounds())
+
+    assert asyncio.run(alone(crash)).defects
+
+
+@contextmanager
+def stalled(folder: Path) -> Iterator[Path]:
+    """A pipe into which nothing comes: whoever inspects it waits for ten seconds."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    try:
+        yield path
+    finally:
+        os.close(writer)
+
+
+def kill_who_reads(path: Path, number: int) -> None:
+    """Kill the child that has opened a file, as its decoder might."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for child in psutil.Process().children():
+            opened = Path(f"/proc/{child.pid}/fd")
+            with suppress(OSError):
+                if any(one.readlink() == path for one in opened.iterdir()):
+                    os.kill(child.pid, number)
+                    return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "code"),
+    [(Bounds(seconds=1.0), "time_limit"), (Bounds(memory_bytes=10**7), "memory_limit")],
+)
+def test_limits_end_a_process(tmp_path, bounds, code):
+    async def job(isolated):
+        with stalled(tmp_path) as pipe, pytest.raises(ProblemError) as told:
+            await isolated.inspect(pipe, "x", SETTINGS, bounds)
+        return told.value
+
+    problem = asyncio.run(alone(job))
+    assert (problem.status, problem.code) == (422, code)
+
+
+# -------------------------------------------------------------------------------------- jobs
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((dict(self.headers), body))
+        self.send_response(503 if len(self.server.got) == 1 else 204)
+        self.end_headers()
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+def test_a_webhook_is_signed_and_sent_until_it_arrives(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("serve.jobs._RETRIES", (0.1, 0.1))
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
+    receiver.got = []
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    secret = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdA=="
+    config = Config(data=tmp_path, private_addresses=True, webhook_secret=secret)
+
+    async def work() -> str:
+        jobs = Jobs(config)
+        upload = tmp_path / "uploads/one"
+        upload.write_bytes(clip.read_bytes())
+        hook = f"http://127.0.0.1:{receiver.server_port}/hook"
+        wanted = Wanted(
+            name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json"),
+            webhook=hook,
+        )  # fmt: skip
+        name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
+        async with asyncio.timeout(90):
+            while len(receiver.got) < 2:
+                await asyncio.sleep(0.05)
+        assert (tmp_path / f"reports/{name}.html").is_file()
+        assert not upload.exists()
+        await jobs.close()
+        return name
+
+    try:
+        name = asyncio.run(work())
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+    (first, body), (second, again) = receiver.got
+    assert first["webhook-id"] == second["webhook-id"] == f"msg_{name}"
+    assert body == again
+    headers = {key.lower(): value for key, value in second.items()}
+    said = Webhook(secret).verify(body, headers)
+    assert said["type"] == "inspection.done"
+    assert json.loads(body)["data"]["id"] == name

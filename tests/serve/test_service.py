@@ -1,0 +1,238 @@
+"""The whole service: a real Ray Serve, asked by a real HTTP client."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import ray
+
+import vidette
+from pipeline.types import Kind
+from serve.client import Client, ServiceError
+from serve.config import Config
+from serve.isolated import Bounds
+from serve.keys import make_key
+from serve.run import start
+from tests import media, web
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+ONLY = ["black", "silence"]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """Two seconds, black from 0.4 to 1.6 s."""
+    path = tmp_path_factory.mktemp("clip") / "dark.mp4"
+    frames = media.scene(2.0, 160, 96)
+    frames = [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
+    media.write(path, frames, 0.1 * media.programme(2.0))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """URL, key of a user, key of an admin, key that may only read."""
+    data = tmp_path_factory.mktemp("data")
+    keys = data / "keys.json"
+    user = make_key(keys, "user", ["read", "submit"])
+    admin = make_key(keys, "root", ["admin"])
+    reader = make_key(keys, "reader", ["read"])
+    config = Config(
+        data=data, keys=keys, max_upload_bytes=4 * 2**20, jobs_of_one_key=6, cpus=0.5,
+        max_replicas=1, score=Bounds(seconds=60),
+    )  # fmt: skip
+    port = free_port()
+    start(config, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{port}", user, admin, reader
+    ray.serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture
+def client(service):
+    with Client(service[0], service[1]) as made:
+        yield made
+
+
+def problem_of(response: httpx.Response, status: int, code: str) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    said = response.json()
+    assert (said["status"], said["code"]) == (status, code)
+    assert said["instance"] == response.request.url.path
+    return said
+
+
+def test_a_clip_is_scored_at_once(client, clip):
+    found = client.score(clip, only=ONLY)
+    here = vidette.inspect(clip, only=ONLY)
+    assert found.defects == here.defects
+    assert [one.kind for one in found.defects] == [Kind.BLACK]
+    assert found.uri == "dark.mp4"
+    stricter = client.score(clip, only=ONLY, settings={"black.min_duration": 1.5})
+    assert not stricter.defects
+
+
+def test_a_picture_and_a_file_that_is_none(client, tmp_path):
+    (tmp_path / "x.mp4").write_bytes(b"no film" * 100)
+    found = client.score(tmp_path / "x.mp4", only=ONLY)
+    assert found.coverage.state == "none"
+    assert found.coverage.problems[0].reason == "not_media"
+
+
+def test_who_may_do_what(service, clip):
+    url, _, _, reader = service
+    with httpx.Client(base_url=url) as http:
+        refused = http.get("/v1/inspections")
+        problem_of(refused, 401, "unauthorized")
+        assert refused.headers["www-authenticate"] == "Bearer"
+        wrong = {"authorization": "Bearer vidette_wrong"}
+        problem_of(http.get("/v1/detectors", headers=wrong), 401, "unauthorized")
+        allowed = {"authorization": f"Bearer {reader}"}
+        assert http.get("/v1/detectors", headers=allowed).status_code == 200
+        with clip.open("rb") as file:
+            answer = http.post("/v1/score", files={"file": file}, headers=allowed)
+        problem_of(answer, 403, "forbidden")
+        for path in ("/health/live", "/health/ready", "/openapi.json"):
+            assert http.get(path).status_code == 200
+
+
+def test_everything_that_is_wrong_is_a_problem_document(service, clip):
+    url, user, _, _ = service
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {user}"}) as http:
+        problem_of(http.get("/v1/nothing"), 404, "not_found")
+        problem_of(http.delete("/v1/score"), 405, "method_not_allowed")
+        problem_of(http.get("/v1/inspections/x"), 404, "not_found")
+        problem_of(http.get("/v1/inspections?limit=0"), 422, "invalid_request")
+        problem_of(http.post("/v1/score", content=b"x"), 415, "unsupported_media_type")
+        problem_of(http.post("/v1/score", json={}), 422, "invalid_request")
+        problem_of(http.post("/v1/score", json={"uri": 3}), 422, "invalid_request")
+        problem_of(http.post("/v1/score", data={"request": "{}"}), 415, "unsupported_media_type")
+        for request, code in (
+            ('{"only": ["nobody"]}', "invalid_settings"),
+            ('{"settings": {"limits.allow_local_files": true}}', "invalid_settings"),
+            ('{"nonsense": 1}', "invalid_request"),
+            ("{", "invalid_request"),
+        ):
+            with clip.open("rb") as file:
+                answer = http.post("/v1/score", files={"file": file}, data={"request": request})
+            problem_of(answer, 422, code)
+        large = {"file": ("x.mp4", b"x" * (5 * 2**20))}
+        problem_of(http.post("/v1/score", files=large), 413, "too_large")
+
+
+def test_nothing_inside_is_reached(client, tmp_path):
+    """Neither by a URI, nor by a playlist, is a server on the loopback or a local file read."""
+    secret = tmp_path / "secret.ts"
+    secret.write_bytes(b"G" + b"secret" * 100)
+    with web.serving(tmp_path) as canary:
+        with pytest.raises(ServiceError) as told:
+            client.score(f"{canary.url}/secret.ts")
+        assert (told.value.status, told.value.code) == (422, "refused_address")
+        lists = {
+            "a.m3u8": f"#EXTM3U\n#EXTINF:1,\n{canary.url}/secret.ts\n#EXT-X-ENDLIST\n",
+            "b.mp4": f"#EXTM3U\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
+            "c.ts": f"ffconcat version 1.0\nfile '{secret}'\n",
+            "d.mp4": f"\n\n   #EXTM3U\n{canary.url}/x\n",
+        }
+        for name, text in lists.items():
+            (tmp_path / name).write_text(text)
+            with pytest.raises(ServiceError) as told:
+                client.score(tmp_path / name)
+            assert (told.value.status, told.value.code) == (415, "refused_playlist")
+        assert canary.seen == []
+
+
+def test_an_inspection_is_accepted_done_and_told_in_pages(client, clip, service):
+    name = client.submit(clip, idempotency_key="one", only=ONLY, labels={"channel": "7"})
+    assert client.submit(clip, idempotency_key="one", only=ONLY, labels={"channel": "7"}) == name
+    with pytest.raises(ServiceError) as told:
+        client.submit(clip, idempotency_key="one", only=["black"])
+    assert told.value.code == "idempotency_mismatch"
+    seen: list[str] = []
+    facts = client.wait(name, 120, told=lambda facts: seen.append(facts["state"]))
+    assert facts["state"] == "done", facts
+    assert (facts["progress"], facts["labels"], facts["attempts"]) == (1.0, {"channel": "7"}, 1)
+    assert client.result(name).defects == list(client.defects(name))
+    assert [one.kind for one in client.defects(name, kind="black")] == [Kind.BLACK]
+    assert list(client.defects(name, kind="freeze")) == []
+    assert "<title>" in client.report(name)
+    url, _, admin, reader = service
+    with Client(url, reader) as other, pytest.raises(ServiceError) as told:
+        other.facts(name)
+    assert told.value.status == 404  # another key's
+    with Client(url, admin) as root:
+        assert root.facts(name)["owner"] == "user"
+
+
+def test_what_is_not_done_has_no_result_and_can_be_cancelled(client, service):
+    url, user, _, _ = service
+    name = client.submit("http://192.0.2.7/never.mp4")  # a public address of nobody
+    with pytest.raises(ServiceError):
+        client.result(name)
+    client.cancel(name)
+    assert client.wait(name, 30)["state"] in ("cancelled", "failed")
+    with pytest.raises(ServiceError) as told:
+        client.result(name)
+    assert (told.value.status, told.value.code) == (409, "no_result")
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {user}"}) as http:
+        page = http.get("/v1/inspections", params={"limit": 1}).json()
+        assert [one["id"] for one in page["inspections"]] == [name]
+        assert page["next"]
+
+
+def test_metrics_count(service, client, clip):
+    client.score(clip, only=["black"])
+    url, user, _, _ = service
+    text = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {user}"}).text
+    assert 'vidette_scores_total{outcome="done"}' in text
+    assert "vidette_inspections{" in text
+
+
+@pytest.mark.slow
+def test_accepted_work_survives_its_runner(client, clip):
+    """The process that works on inspections is killed: each is done once all the same."""
+    names = [client.submit(clip, labels={"n": str(n)}) for n in range(3)]
+    until = time.monotonic() + 60
+    while client.facts(names[0])["state"] == "queued" and time.monotonic() < until:
+        time.sleep(0.05)
+    runner = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "ServeReplica:vidette:Runner" in " ".join(process.info["cmdline"] or [])
+    ]
+    assert runner
+    for pid in runner:
+        os.kill(pid, signal.SIGKILL)
+    for name in names:
+        until = time.monotonic() + 120
+        while True:
+            try:
+                facts = client.wait(name, 120)
+                break
+            except (ServiceError, httpx.HTTPError):
+                assert time.monotonic() < until
+                time.sleep(0.5)
+        assert facts["state"] == "done", facts
+        assert facts["attempts"] <= 2
