@@ -22,7 +22,6 @@ from pipeline.types import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.measure.corruption import CorruptionMeter
     from pipeline.measure.mouths import MouthMeter
 
 LENGTH = 1.0  # seconds of presentation in a segment
@@ -55,12 +54,10 @@ class Segmenter:
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
-        corruption: frames a second that are scored, see CorruptionMeter; None: none.
     """
 
-    def __init__(self, lips: float | None = None, corruption: float | None = None) -> None:
-        self._lips, self._corruption = lips, corruption
-        self._scores: CorruptionMeter | None = None
+    def __init__(self, lips: float | None = None) -> None:
+        self._lips = lips
         self._mouths: MouthMeter | None = None
         self._ended_mouths: list[Mouth] = []
         self._picture: PictureMeter | None = None
@@ -102,13 +99,10 @@ class Segmenter:
             self._shape = shape
             meter = self._picture = PictureMeter(_format_of(item, self._interlaced))
             self._watch_lips(meter.format)
-            self._score_corruption(meter.format)
         self._reach(item.time, item.time + item.duration)
         meter.add(item.frame, item.time, item.duration, item.flags)
         if self._mouths is not None:
             self._mouths.add(item.time, meter.planes)
-        if self._scores is not None:
-            self._scores.add(item.time, item.flags, meter.planes, meter.before)
         if len(meter) >= MAX_FRAMES:
             yield self._cut()
 
@@ -120,14 +114,6 @@ class Segmenter:
 
         self._end_mouths()
         self._mouths = MouthMeter(picture_format, self._lips)
-
-    def _score_corruption(self, picture_format: PictureFormat) -> None:
-        """Score frames of a new format."""
-        if self._corruption is None:
-            return
-        from pipeline.measure.corruption import CorruptionMeter  # noqa: PLC0415 - imports torch
-
-        self._scores = CorruptionMeter(picture_format, self._corruption)
 
     def _end_mouths(self) -> None:
         if self._mouths is not None:
@@ -178,7 +164,6 @@ class Segmenter:
             sound=self._stretches,
             notes=self._notes,
             mouths=self._ended_mouths,
-            scores=self._scores.take() if self._scores is not None else [],
         )
         self._stretches, self._notes, self._start = [], [], None
         self._ended_mouths = []

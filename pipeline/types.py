@@ -446,15 +446,6 @@ class SoundStatistics:
 
 
 @dataclass(frozen=True)
-class TileScores:
-    """What the corruption net says of one frame: probabilities per tile, [tile rows, columns]."""
-
-    time: float
-    corruption: Float32
-    blockiness: Float32
-
-
-@dataclass(frozen=True)
 class Mouth:
     """A mouth that was followed for a while.
 
@@ -495,4 +486,3 @@ class Segment:
     sound: list[SoundStatistics]  # contiguous stretches, of any examined track, in order
     notes: list[Note]
     mouths: list[Mouth] = field(default_factory=list)  # that ended; where lips are watched
-    scores: list[TileScores] = field(default_factory=list)  # of frames that the net saw

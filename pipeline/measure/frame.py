@@ -212,7 +212,6 @@ class PictureMeter:
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._last: av.VideoFrame | None = None  # as it was measured
-        self._before: UInt8 | None = None  # the luma of the frame before that
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
         # room for the frames of a segment: maps [T, 6, th, tw] (luma motion detail comb cb cr)
@@ -243,7 +242,7 @@ class PictureMeter:
         if time >= self._look_due:
             self._look_due = time + LOOK_EVERY - duration / 2
             self._looks.append(look(luma, width, height, time, count))
-        self._before, self._previous, self._last = self._previous, luma, frame
+        self._previous, self._last = luma, frame
         self._rows.append((time, duration, int(flags)))
 
     def planes(self) -> tuple[UInt8, UInt8, UInt8]:
@@ -267,12 +266,6 @@ class PictureMeter:
         high, wide = chroma.height, chroma.width
         cb, cr = (_array(plane)[:high, :wide] for plane in frame.planes[1:3])
         return luma, cb, cr
-
-    def before(self) -> UInt8 | None:
-        """Luma [H, W] of the frame before the one that was added last; None at the beginning."""
-        if self._before is None:
-            return None
-        return self._before[: self.format.height, : self.format.width]
 
     def _grow(self) -> None:
         """Make room for a second of frames, or for as many again."""

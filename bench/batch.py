@@ -1,0 +1,269 @@
+"""What an archive costs, and the lesson of this project measured.
+
+    python -m bench.batch [CLIP] [--copies N] [--quick]
+
+One clip (by default one that is made: 20 s of 640x360 with sound), as an archive of copies:
+
+- `inspect` in one process, asset by asset: the floor;
+- `vidette batch` with one worker and with two: overhead and scaling;
+- the same detectors behind a decoding actor that sends its frames through Ray's object store, one
+  task a frame and in batches of 32, and behind one that writes them to files. These stand here only
+  to be measured.
+
+Figures are CPU seconds per hour of one stream, of all processes together, start-up left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import ray
+
+from pipeline.batch.driver import Plan, State, run
+from pipeline.batch.ledger import Ledger
+from pipeline.batch.sources import gather
+from pipeline.decode import DecodedFrame, Decoder
+from pipeline.inspect import inspect
+from pipeline.panel import Panel
+from pipeline.segment import Segmenter
+from pipeline.settings import Settings, load
+from pipeline.source import Limits, open_source
+from pipeline.types import Asset, FrameFlag
+from tests import media
+
+RESULTS = Path(__file__).parent / "results/batch.md"
+_SECONDS = 20.0
+_BATCH = 32  # frames that travel together
+
+
+def main() -> None:
+    """Measure and print; without --quick the table is written as well."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clip", nargs="?", type=Path)
+    parser.add_argument("--copies", type=int, default=6)
+    parser.add_argument("--quick", action="store_true", help="two copies, nothing is written")
+    chosen = parser.parse_args()
+    copies = 2 if chosen.quick else chosen.copies
+    # lips are left out: the frames that travel below carry none of what they need
+    settings = load(skip=("sync",), threads=1)
+    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
+        folder = Path(name)
+        clips = _archive(chosen.clip, folder / "archive", copies)
+        inspect(str(clips[0]), settings)  # compiles
+        rows = [_plainly(clips, settings)]
+        rows += [_batch(folder, clips, settings, workers) for workers in (1, 2)]
+        pictures = _elsewhere(folder, str(clips[0]), settings)
+    text = _table([rows, pictures], copies, chosen.clip)
+    print(text)
+    if not chosen.quick:
+        RESULTS.write_text(text)
+
+
+def _archive(clip: Path | None, folder: Path, copies: int) -> list[Path]:
+    folder.mkdir()
+    first = folder / f"0{clip.suffix if clip else '.mp4'}"
+    if clip is not None:
+        shutil.copy(clip, first)
+    else:
+        frames = media.scene(_SECONDS, 640, 360, cuts=5)
+        media.write(first, frames, 0.2 * media.programme(_SECONDS))
+    made = [first]
+    for n in range(1, copies):
+        made.append(folder / f"{n}{first.suffix}")
+        shutil.copy(first, made[-1])
+    return made
+
+
+class _Row:
+    """A way to do it: wall and CPU seconds for so many seconds of stream."""
+
+    def __init__(self, name: str, stream: float, wall: float, cpu: float) -> None:
+        self.name, self.stream, self.wall, self.cpu = name, stream, wall, cpu
+
+    @property
+    def per_hour(self) -> float:
+        """CPU seconds per hour of stream."""
+        return self.cpu / self.stream * 3600
+
+
+def _cpu() -> float:
+    """Seconds that this process and all below it have used."""
+    used = sum(os.times()[:4])
+    for child in psutil.Process().children(recursive=True):
+        try:
+            used += sum(child.cpu_times()[:2])
+        except psutil.Error:
+            continue
+    return used
+
+
+def _plainly(clips: list[Path], settings: Settings) -> _Row:
+    started, cpu = time.perf_counter(), time.process_time()
+    stream = sum(inspect(str(clip), settings).asset.duration for clip in clips)
+    return _Row(
+        "inspect, one process", stream, time.perf_counter() - started, time.process_time() - cpu
+    )
+
+
+def _batch(folder: Path, clips: list[Path], settings: Settings, workers: int) -> _Row:
+    """Wall clock from the first asset on; CPU time as the results state it."""
+    begun: list[float] = []
+
+    def told(state: State) -> None:
+        if state.running and not begun:
+            begun.append(time.perf_counter())
+
+    ledger = Ledger(str(folder / f"out-{workers}"))
+    ids, state = run(
+        gather([str(clip) for clip in clips]), ledger, settings, Plan(workers=workers), told
+    )
+    wall = time.perf_counter() - begun[0]
+    cpu = 0.0
+    for name in ids:
+        record = ledger.record(name)
+        if record is not None and record.inspection is not None:
+            cpu += record.inspection.timings["cpu"]
+    return _Row(f"vidette batch, {workers} worker(s)", state.seconds, wall, cpu)
+
+
+# ------------------------------------------------------------- what this project does not do
+
+
+class _Detectors:
+    """Gets frames from elsewhere and runs the same detectors on them."""
+
+    def __init__(self, settings: Settings, asset: Asset) -> None:
+        self._panel, self._segmenter = Panel(settings, asset), Segmenter()
+        self._items: list[Any] = []
+
+    def frame(
+        self, time_: float, duration: float, rate: float, flags: int, picture: np.ndarray
+    ) -> None:
+        """Take one frame."""
+        self.frames((time_, duration, rate, flags, picture))
+
+    def frames(self, *rows: tuple[float, float, float, int, np.ndarray]) -> None:
+        """Take frames: time, duration, rate, flags, picture."""
+        for row in rows:
+            self._items.append(_decoded(*row))
+
+    def files(self, *rows: tuple[float, float, float, int, str]) -> None:
+        """The same, from files, which are removed."""
+        for time_, duration, rate, flags, path in rows:
+            self._items.append(_decoded(time_, duration, rate, flags, np.load(path)))
+            Path(path).unlink()
+
+    def keep(self, item: DecodedFrame) -> None:
+        """Take a frame that was decoded here."""
+        self._items.append(item)
+
+    def finish(self) -> int:
+        """Measure and detect; returns how many observations there are."""
+        for segment in self._segmenter.run(self._items):
+            self._panel.update(segment)
+        self._panel.finish()
+        return len(self._panel.found)
+
+
+def _decoded(
+    time_: float, duration: float, rate: float, flags: int, picture: np.ndarray
+) -> DecodedFrame:
+    frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+    return DecodedFrame(0, time_, duration, rate, FrameFlag(flags), frame)
+
+
+def _pictures(clip: str, settings: Settings) -> Iterator[tuple[Any, ...]]:
+    with open_source(clip, Limits()) as container:
+        for item in Decoder(container, settings.threads):
+            if isinstance(item, DecodedFrame):
+                picture = item.frame.to_ndarray(format="yuv420p")
+                yield item.time, item.duration, item.rate, int(item.flags), picture
+
+
+def _elsewhere(folder: Path, clip: str, settings: Settings) -> list[_Row]:
+    """Pictures alone: in the process that decodes them, and in another one."""
+    asset = inspect(clip, settings).asset.model_copy(update={"audio": []})
+    started, cpu = time.perf_counter(), time.process_time()
+    here = _Detectors(settings, asset)
+    with open_source(clip, Limits()) as container:
+        for item in Decoder(container, settings.threads):
+            if isinstance(item, DecodedFrame):
+                here.keep(item)
+    here.finish()
+    wall, used = time.perf_counter() - started, time.process_time() - cpu
+    rows = [_Row("frames stay in the process", asset.duration, wall, used)]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    detectors = ray.remote(_Detectors)
+    for name, size, files in (
+        ("frames through the object store, one task a frame", 1, False),
+        (f"frames through the object store, {_BATCH} at a time", _BATCH, False),
+        ("frames through files, one task a frame", 1, True),
+    ):
+        actor: Any = detectors.remote(settings, asset)
+        ray.get(actor.frames.remote())
+        started, cpu = time.perf_counter(), _cpu()
+        part: list[Any] = []
+        for n, row in enumerate(_pictures(clip, settings)):
+            if files:
+                path = folder / f"{n}.npy"
+                np.save(path, row[-1])
+                row = (*row[:-1], str(path))  # noqa: PLW2901 - the same frame, elsewhere
+            part.append(row)
+            if len(part) == size:
+                _send(actor, part, files)
+                part = []
+        _send(actor, part, files)
+        ray.get(actor.finish.remote())
+        rows.append(_Row(name, asset.duration, time.perf_counter() - started, _cpu() - cpu))
+        ray.kill(actor)
+    ray.shutdown()
+    return rows
+
+
+def _send(actor: Any, part: list[Any], files: bool) -> None:
+    if files:
+        actor.files.remote(*part)
+    elif len(part) == 1:
+        actor.frame.remote(*part[0])
+    else:
+        actor.frames.remote(*part)
+
+
+def _table(parts: list[list[_Row]], copies: int, clip: Path | None) -> str:
+    lines = [
+        "# What an archive costs",
+        "",
+        f"`python -m bench.batch{' CLIP' if clip else ''} --copies {copies}`, "
+        f"{psutil.cpu_count()} cores. Factors are against the first line of each table.",
+    ]
+    for name, rows in zip(("Whole assets", "Pictures alone: the lesson"), parts, strict=True):
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| way | times real time | CPU seconds per stream-hour | factor |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {row.name} | {row.stream / row.wall:.1f} | {row.per_hour:.0f} "
+            f"| {row.per_hour / rows[0].per_hour:.2f} |"
+            for row in rows
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
