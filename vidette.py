@@ -759,6 +759,9 @@ def _facts(result: Inspection) -> str:
     for audio in asset.audio:
         layout = audio.layout or f"{audio.channels} channels"
         parts.append(f"{audio.codec} {audio.sample_rate} Hz {layout}")
+    sync = result.av_sync
+    if sync is not None and sync.offset_ms is not None:
+        parts.append(f"sound {sync.offset_ms:+.0f} ms against lips (+: early)")
     examined = sum(end - start for start, end in coverage.examined)
     parts.append(f"examined {coverage.state}: {examined:.1f} s")
     wall = result.timings.get("wall", 0.0)

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline import words
 from pipeline.detectors import DETECTORS
+from pipeline.inspect import inspect
 from pipeline.report import EvidenceOptions, pictures, render, sounds, write_report
 from pipeline.report import evidence as evidence_of
 from pipeline.report.pictures import Deadline, EvidenceError, frames_at
@@ -24,6 +25,8 @@ from pipeline.source import Limits
 from pipeline.types import (
     Asset,
     AudioTrack,
+    AvSync,
+    AvSyncMoment,
     Coverage,
     Defect,
     Inspection,
@@ -170,6 +173,56 @@ def test_empty_state_still_shows_what_was_examined():
     assert '<h1 id="verdict-title">No defects found</h1>' in page
     assert "All of 0:01:01.500 was examined by 1 detector." in page
     assert "Coverage: complete" in page
+
+
+def moment(start: float, offset: float, answered: bool = True) -> AvSyncMoment:
+    return AvSyncMoment(
+        start=start, end=start + 5, offset_ms=offset, interval_ms=(offset - 20, offset + 20),
+        confidence=0.9 if answered else 0.3, answered=answered,
+        mouth=Region(left=0.4, top=0.5, right=0.6, bottom=0.7),
+    )  # fmt: skip
+
+
+def test_sound_and_lips_are_drawn_over_time():
+    verdict = AvSync(
+        state="out_of_sync", offset_ms=-240.0, interval_ms=(-260.0, -220.0), confidence=0.97,
+        share_answered=0.5, track=[moment(0, -240), moment(5, -235), moment(10, 900, False)],
+    )  # fmt: skip
+    asset = Asset(duration=20, video=[VIDEO])
+    settings = {"sync": {"early_ms": 90.0, "late_ms": 185.0}}
+    page = render(Inspection(uri="x.mp4", asset=asset, av_sync=verdict, settings=settings))
+    assert "Sound and lips are apart" in page
+    assert "Sound is 240 ms late (95 of 100: -260 to -220 ms" in page
+    assert "in 50% of the asset" in page
+    assert page.count('<g class="answered">') == 2
+    assert page.count('<g class="unclear">') == 1
+    assert "300 ms early" in page  # what is unclear does not set the scale
+    heights = [float(y) for y in re.findall(r'"/><path d="M[\d.]+ ([\d.]+)h', page)]
+    heights = heights[-3:]  # before them: the mark of Vidette
+    assert heights[0] == pytest.approx(75 + 75 * 240 / 300, abs=0.1)  # late is below the middle
+    assert heights[2] == 0  # off the scale
+
+
+def test_an_abstention_says_why():
+    verdict = AvSync(state="abstained", reason="no_face")
+    page = render(Inspection(uri="x.mp4", asset=Asset(duration=20, video=[VIDEO]), av_sync=verdict))
+    assert "Nothing can be said about sound and lips" in page
+    assert "No face is large enough" in page
+    assert 'id="lips"' not in render(Inspection(uri="x.mp4", asset=Asset(duration=20)))
+
+
+def test_mouths_are_shown_beside_the_offset(tmp_path):
+    path = tmp_path / "x.mp4"
+    media.write(path, media.scene(4.0, 320, 180), 0.1 * media.programme(4.0))
+    track = [moment(0, 10).model_copy(update={"end": 2.0}), moment(2, 10).model_copy(
+        update={"end": 4.0})]  # fmt: skip
+    verdict = AvSync(
+        state="in_sync", offset_ms=10.0, interval_ms=(-10.0, 30.0), confidence=0.9, track=track
+    )
+    inspection = inspect(str(path)).model_copy(update={"av_sync": verdict})
+    write_report(inspection, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert page.count('alt="Mouth at') == 2
 
 
 def test_failed_state_says_why_and_claims_nothing():
