@@ -25,7 +25,10 @@ from serve.problems import ProblemError
 
 _LINE = 256 * 2**20  # bytes of a result at most
 _WATCHED_EVERY = 0.25  # seconds
-_PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "VIRTUAL_ENV")
+_PASSED_ON = (  # and no secret
+    *("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
+)
 
 
 class Bounds(BaseModel):

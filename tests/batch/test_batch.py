@@ -160,6 +160,7 @@ def test_what_takes_too_long_or_too_much_is_ended(clips, cluster, tmp_path, monk
         assert table(tmp_path / "m", "state, reason") == [("failed", "time_limit")]
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_loses_nothing(clips, cluster, tmp_path):
     """The next run ends with the tables of one that nobody disturbed."""
     names = [str(clips / name) for name in ("a.mp4", "b.mp4", "dark.mp4", "broken.mp4")]
