@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import nms
 
 WEIGHTS = Path(__file__).parent / "weights/faces.safetensors"
 MULTIPLE = 32  # the net's coarsest grid
@@ -187,9 +186,21 @@ class FaceFinder:
         return torch.cat(rgb, dim=1).clamp(0, 255), ratio
 
 
+def _apart(boxes: Tensor, score: Tensor) -> Tensor:
+    """Indices of boxes that are faces of their own, the surest first."""
+    if len(score) == 1:
+        return torch.zeros(1, dtype=torch.long, device=score.device)
+    from torchvision.ops import nms  # noqa: PLC0415 - takes as long as torch itself
+
+    kept: Tensor = nms(boxes, score, _OVERLAP)
+    return kept
+
+
 def _decoded(outputs: Sequence[Tensor], ratio: float, least: float) -> list[Face]:
     heat, scale, offset, landmarks = outputs
-    rows, columns = torch.nonzero(heat[0] > least, as_tuple=True)
+    # a face is the highest of the scores around it; nearly always that leaves one box of each
+    highest = functional.max_pool2d(heat, 3, stride=1, padding=1)
+    rows, columns = torch.nonzero((heat[0] > least) & (heat[0] == highest[0]), as_tuple=True)
     if not len(rows):
         return []
     score = heat[0, rows, columns]
@@ -197,7 +208,7 @@ def _decoded(outputs: Sequence[Tensor], ratio: float, least: float) -> list[Face
     top = (rows + offset[0, rows, columns] + 0.5) * _STRIDE - height / 2
     left = (columns + offset[1, rows, columns] + 0.5) * _STRIDE - width / 2
     boxes = torch.stack([left, top, left + width, top + height], dim=1)
-    kept = nms(boxes, score, _OVERLAP)
+    kept = _apart(boxes, score)
     points = landmarks[:, rows[kept], columns[kept]].T.reshape(-1, 5, 2)
     corners = points[:, 3:].mean(dim=1)  # y, x in boxes
     table = torch.stack(
