@@ -24,6 +24,7 @@ from serve.store import LEASE, Store, Wanted
 
 log = logging.getLogger("vidette.serve")
 _IDLE = 0.5  # seconds between looks for work
+_LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
 _RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)  # seconds, after Standard Webhooks
 
 
@@ -41,11 +42,19 @@ class Jobs:
         self.uploads = config.data / "uploads"
         for folder in (self.reports, self.uploads):
             folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
         self._isolated = Isolated(ahead=config.jobs_at_once)
         self._isolated.warm()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
         self._tasks.append(asyncio.create_task(self._post()))
+
+    def _sweep(self) -> None:
+        """Remove uploads that nobody wants: their request died before it was accepted."""
+        wanted, now = self.store.uploads(), time.time()
+        for path in self.uploads.iterdir():
+            if str(path) not in wanted and now - path.stat().st_mtime > _LEFT_OVER:
+                path.unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Stop; what is in work is claimed again by whoever comes next."""

@@ -81,7 +81,7 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> N
         ray.init(address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray cannot be reached at {address}: {error}") from error
-    serve.start(http_options={"host": host, "port": port}, logging_config={"encoding": "JSON"})
+    serve.start(http_options={"host": host, "port": port})
     serve.run(build(config), name=NAME, route_prefix="/")
 
 

@@ -217,6 +217,14 @@ class Store:
         )
         return [_facts(row) | {"cursor": row["number"]} for row in rows]
 
+    def uploads(self) -> set[str]:
+        """Paths of uploads that are still wanted."""
+        rows = self._database.execute(
+            "SELECT wanted FROM inspections WHERE state IN ('queued', 'running')"
+        )
+        wanted = (Wanted.model_validate_json(row["wanted"]) for row in rows)
+        return {one.upload for one in wanted if one.upload is not None}
+
     def counts(self) -> dict[str, int]:
         """Inspections by state."""
         rows = self._database.execute("SELECT state, count(*) FROM inspections GROUP BY state")

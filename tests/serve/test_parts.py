@@ -345,6 +345,27 @@ def test_limits_end_a_process(tmp_path, bounds, code):
 # -------------------------------------------------------------------------------------- jobs
 
 
+def test_uploads_that_nobody_wants_are_swept(tmp_path):
+    async def work() -> None:
+        jobs = Jobs(Config(data=tmp_path))
+        await jobs.close()
+
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    for name in ("wanted", "old", "new"):
+        (uploads / name).write_bytes(b"x")
+        if name != "new":
+            os.utime(uploads / name, (0, 0))
+    store = Store(tmp_path / "inspections.sqlite")
+    store.submit(
+        "me", Wanted(name="w", upload=str(uploads / "wanted")), most=1, key=None, digest=""
+    )
+    store.claim()  # somebody else's for now
+    store.close()
+    asyncio.run(work())
+    assert {path.name for path in uploads.iterdir()} == {"wanted", "new"}
+
+
 class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
