@@ -196,7 +196,7 @@ class Api:
     def __init__(self, config: Config, runner: DeploymentHandle[Any]) -> None:
         self._config, self._runner = config, runner
         self._keys = Keys(config.keys) if config.keys is not None else None
-        self._isolated = Isolated(ahead=config.scores_at_once)
+        self._isolated = Isolated()
         self._free = asyncio.Semaphore(config.scores_at_once)
         self._waiting = 0
         registry = self._registry = CollectorRegistry()

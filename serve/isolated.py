@@ -1,8 +1,9 @@
 """Inspections of untrusted input, each in a process of its own, with limits.
 
-A decoder that crashes, or is taken over, takes nothing with it. Processes are started ahead of
-time, since their imports take about a second; none is used twice. Memory is watched from outside:
-limits on address space would stop torch and Numba, which reserve far more than they use.
+A decoder that crashes, or is taken over, takes nothing with it. The processes are forked by another
+one that has everything loaded (`serve/zygote.py`), so that each is there at once; none is used
+twice. Memory is watched from outside: limits on address space would stop torch and Numba, which
+reserve far more than they use. Linux alone has the kind of socket that this uses.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,28 +47,24 @@ class Bounds(BaseModel):
 
 
 class Isolated:
-    """Starts processes ahead of time and hands each one inspection.
+    """Has processes forked, and hands each one inspection."""
 
-    Args:
-        ahead: processes that wait.
-    """
-
-    def __init__(self, ahead: int = 1) -> None:
-        self._ahead = ahead
-        self._waiting: list[asyncio.Task[asyncio.subprocess.Process]] = []
+    def __init__(self) -> None:
+        self._zygote: asyncio.Task[_Zygote] | None = None
 
     def warm(self) -> None:
-        """Start what is missing."""
-        while len(self._waiting) < self._ahead:
-            self._waiting.append(asyncio.create_task(_started()))
+        """Start the process that forks, if there is none."""
+        task = self._zygote
+        gone = task is not None and task.done() and (task.exception() or task.result().is_over)
+        if task is None or gone:
+            self._zygote = asyncio.create_task(_Zygote.started())
 
     async def close(self) -> None:
-        """End the processes that wait."""
-        waiting, self._waiting = self._waiting, []
-        for task in waiting:
+        """End the process that forks, and all that it has forked."""
+        task, self._zygote = self._zygote, None
+        if task is not None:
             with contextlib.suppress(ProblemError):
-                process = await task
-                await _ended(process)
+                await (await task).end()
 
     async def inspect(
         self,
@@ -87,11 +87,8 @@ class Isolated:
             told: is called about once a second of presentation with the position and the duration.
 
         Raises:
-            ProblemError: 422, its process died or took too much.
+            ProblemError: 422, its process died or took too much; 503, none could be had.
         """
-        task = self._waiting.pop(0) if self._waiting else asyncio.create_task(_started())
-        self.warm()
-        process = await task
         job = {
             "path": str(path),
             "name": name,
@@ -100,72 +97,132 @@ class Isolated:
             "cpu_seconds": bounds.cpu_seconds,
             "file_bytes": bounds.file_bytes,
         }
+        self.warm()
+        assert self._zygote is not None  # noqa: S101 - it was started
+        zygote = await asyncio.shield(self._zygote)
         try:
-            async with asyncio.timeout(bounds.seconds):
-                return await _answer(process, json.dumps(job), bounds, told)
+            async with asyncio.timeout(bounds.seconds), zygote.forked(job) as answers:
+                return await _result(answers, bounds, told)
         except TimeoutError as error:
             detail = f"not done after {bounds.seconds:g} s"
             raise ProblemError(422, "time_limit", detail) from error
+
+
+class _Zygote:
+    """The process that forks."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        self._process, self._control = process, control
+
+    @staticmethod
+    async def started() -> _Zygote:
+        """Start it and wait until it has everything loaded.
+
+        Raises:
+            ProblemError: 503, it did not start.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "serve.zygote", str(theirs.fileno()),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True,
+            pass_fds=(theirs.fileno(),),
+        )  # fmt: skip
+        theirs.close()
+        ours.setblocking(False)
+        made = _Zygote(process, ours)
+        if await asyncio.get_running_loop().sock_recv(ours, 16) != b"ready":
+            await made.end()
+            raise ProblemError(503, "no_worker", "no process could be started", retry_after=5)
+        return made
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.returncode is not None
+
+    async def end(self) -> None:
+        """End it; what it has forked dies with it."""
+        self._control.close()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+
+    @asynccontextmanager
+    async def forked(self, job: Mapping[str, object]) -> AsyncIterator[asyncio.StreamReader]:
+        """What a process says that does a job; it is over afterwards."""
+        reading, writing = os.pipe()
+        try:
+            socket.send_fds(self._control, [json.dumps(job).encode()], [writing])
+        except OSError as error:
+            os.close(reading)
+            raise ProblemError(503, "no_worker", "no process could be forked", 5) from error
         finally:
-            await _ended(process)
+            os.close(writing)
+        answers = asyncio.StreamReader(limit=_LINE)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(answers), os.fdopen(reading, "rb")
+        )
+        try:
+            yield answers
+        finally:
+            transport.close()
 
 
-async def _answer(
-    process: asyncio.subprocess.Process,
-    job: str,
-    bounds: Bounds,
-    told: Callable[[float, float | None], None],
+async def _result(
+    answers: asyncio.StreamReader, bounds: Bounds, told: Callable[[float, float | None], None]
 ) -> Inspection:
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes
     over: list[str] = []
-    watch = asyncio.create_task(_watch(process, bounds.memory_bytes, over))
+    pid, watch = 0, None
     try:
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(job.encode() + b"\n")
-            await process.stdin.drain()
-        async for line in process.stdout:
-            said = json.loads(line)
-            if "result" in said:
+        async for line in answers:
+            said = _read(line)
+            if "pid" in said and watch is None:  # the first line, before anything untrusted
+                pid = int(said["pid"])
+                watch = asyncio.create_task(_watch(pid, bounds.memory_bytes, over))
+            elif isinstance(position := said.get("position"), float):
+                duration = said.get("duration")
+                told(position, duration if isinstance(duration, float) else None)
+            elif "result" in said:
                 return Inspection.model_validate(said["result"])
-            told(said["position"], said["duration"])
-        status = await process.wait()
+            elif "status" in said:
+                pid = 0
+                raise _ended(int(said["status"]), over, bounds)
+        raise ProblemError(503, "no_worker", "the process that forks has died", retry_after=5)
     finally:
-        watch.cancel()
+        if watch is not None:
+            watch.cancel()
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """A line of a process that may have been taken over, or was cut off."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _ended(status: int, over: list[str], bounds: Bounds) -> ProblemError:
+    """Why there is no result."""
     if over:
-        raise ProblemError(422, "memory_limit", over[0])
+        return ProblemError(422, "memory_limit", over[0])
     if status == -signal.SIGXCPU:
-        detail = f"more than {bounds.cpu_seconds} s of CPU time"
-        raise ProblemError(422, "time_limit", detail)
+        return ProblemError(422, "time_limit", f"more than {bounds.cpu_seconds} s of CPU time")
     by = signal.Signals(-status).name if status < 0 else f"status {status}"
-    raise ProblemError(422, "decoder_crashed", f"the process that decoded it ended by {by}")
+    return ProblemError(422, "decoder_crashed", f"the process that decoded it ended by {by}")
 
 
-async def _started() -> asyncio.subprocess.Process:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "serve.child",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True, limit=_LINE,
-    )  # fmt: skip
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    if await process.stdout.readline() != b"ready\n":
-        await _ended(process)
-        raise ProblemError(503, "no_worker", "no process could be started", retry_after=5)
-    return process
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    await process.wait()
-
-
-async def _watch(process: asyncio.subprocess.Process, most: int, over: list[str]) -> None:
-    """Kill it when it uses too much memory."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        seen = psutil.Process(process.pid)
+async def _watch(pid: int, most: int, over: list[str]) -> None:
+    """Kill a process when it uses too much memory."""
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        seen = psutil.Process(pid)
         while seen.memory_info().rss <= most:
             await asyncio.sleep(_WATCHED_EVERY)
         over.append(f"more than {most} bytes of memory")
-        process.kill()
+        os.kill(pid, signal.SIGKILL)

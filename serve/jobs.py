@@ -44,7 +44,7 @@ class Jobs:
             folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
-        self._isolated = Isolated(ahead=config.jobs_at_once)
+        self._isolated = Isolated()
         self._isolated.warm()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
         self._tasks.append(asyncio.create_task(self._post()))

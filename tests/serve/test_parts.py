@@ -319,7 +319,7 @@ def kill_who_reads(path: Path, number: int) -> None:
     """Kill the child that has opened a file, as its decoder might."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        for child in psutil.Process().children():
+        for child in psutil.Process().children(recursive=True):
             opened = Path(f"/proc/{child.pid}/fd")
             with suppress(OSError):
                 if any(one.readlink() == path for one in opened.iterdir()):
