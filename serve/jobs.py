@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import shutil
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -40,7 +41,9 @@ class Jobs:
         self.store = Store(config.data / "inspections.sqlite")
         self.reports = config.data / "reports"
         self.uploads = config.data / "uploads"
-        for folder in (self.reports, self.uploads):
+        self._work_folder = config.data / "work"
+        shutil.rmtree(self._work_folder, ignore_errors=True)  # of a runner that was killed
+        for folder in (self.reports, self.uploads, self._work_folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
@@ -114,7 +117,7 @@ class Jobs:
 
     async def _inspected(self, name: str, wanted: Wanted) -> str:
         """The result of one inspection, as JSON."""
-        with tempfile.TemporaryDirectory(prefix="vidette-job-") as folder:
+        with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
             if wanted.upload is not None:
                 path = Path(wanted.upload)
                 refuse_lists(path)

@@ -345,13 +345,14 @@ def test_limits_end_a_process(tmp_path, bounds, code):
 # -------------------------------------------------------------------------------------- jobs
 
 
-def test_uploads_that_nobody_wants_are_swept(tmp_path):
+def test_what_a_dead_service_left_is_swept(tmp_path):
     async def work() -> None:
         jobs = Jobs(Config(data=tmp_path))
         await jobs.close()
 
     uploads = tmp_path / "uploads"
     uploads.mkdir()
+    (tmp_path / "work/left").mkdir(parents=True)
     for name in ("wanted", "old", "new"):
         (uploads / name).write_bytes(b"x")
         if name != "new":
@@ -364,6 +365,7 @@ def test_uploads_that_nobody_wants_are_swept(tmp_path):
     store.close()
     asyncio.run(work())
     assert {path.name for path in uploads.iterdir()} == {"wanted", "new"}
+    assert not (tmp_path / "work/left").exists()
 
 
 class _Receiver(BaseHTTPRequestHandler):
