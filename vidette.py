@@ -489,6 +489,104 @@ def query_command(
 
 
 @app.command(
+    "watch",
+    epilog="Example: vidette watch https://example.com/live.m3u8 --out watched --label cdn=a",
+)
+def watch_command(
+    uris: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URI]...",
+            help="Live streams: HLS, MPEG-TS (UDP, RTP, HTTP), RTSP, RTMP; SRT and DASH where the "
+            "program ffmpeg is installed.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the state and of what was found.")
+    ] = Path("watched"),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML with streams, settings, pools and webhooks; see docs/watch.md."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="Of the streams named here."),
+    ] = None,
+    webhooks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--webhook", metavar="URL", help="Gets every event, signed by VIDETTE_WEBHOOK_SECRET."
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="At most so many; 0: one a core here, any on a cluster.")
+    ] = 0,
+    standby: Annotated[
+        int, typer.Option(min=0, help="Workers kept warm, to take over from one that dies.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join this Ray cluster ('auto': the one here) and start none."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--for", min=0, help="Seconds to watch; 0: until interrupted.")
+    ] = 0.0,
+    only: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As for inspect.")
+    ] = None,
+) -> int:
+    """Watch live streams, and say what is wrong with them while it is.
+
+    Events go to the screen, to OUT/events.jsonl, to OUT/events/ (Parquet) and to webhooks. The
+    state is in OUT: the same command goes on with it. `vidette status OUT` shows it meanwhile.
+    """
+    import os
+
+    from rich.console import Console
+
+    from pipeline.live.command import Plan, watch_streams
+    from pipeline.live.streams import asked
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch, chosen = asked(
+        uris or [],
+        config,
+        {name: str(value) for name, value in _parse(labels or []).items()},
+        webhooks or [],
+        _settings(None, _split(only), _split(skip), _parse(settings or [])),
+    )
+    secret = os.environ.get("VIDETTE_WEBHOOK_SECRET")
+    plan = Plan(address, workers, standby, secret, seconds)
+    return watch_streams(watch, config, out, chosen, plan, Console(stderr=True))
+
+
+@app.command("status", epilog="Example: vidette status watched --by cdn --window 300")
+def status_command(
+    out: Annotated[Path, typer.Argument(help="The folder that `vidette watch` writes.")],
+    by: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Defects by this label, over all streams.")
+    ] = None,
+    window: Annotated[
+        float, typer.Option(min=1, help="Seconds up to now that defects are counted over.")
+    ] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines.")] = False,
+    pardon: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Let it out of quarantine.")
+    ] = None,
+) -> None:
+    """Show how watched streams are, or which label the defects of the last minutes belong to."""
+    from rich.console import Console
+
+    from pipeline.live.command import pardon_stream, print_status
+
+    if pardon is not None:
+        pardon_stream(out, pardon)
+    print_status(out, by, window, as_json, Console())
+
+
+@app.command(
     "serve",
     epilog="Try it: curl -F file=@clip.mp4 http://127.0.0.1:8000/v1/score",
 )

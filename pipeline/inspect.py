@@ -14,9 +14,8 @@ from threadpoolctl import threadpool_limits
 from pipeline import events, facts
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
-from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.errors import SourceError
-from pipeline.panel import Panel
+from pipeline.panel import Panel, lips
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import open_source
@@ -110,7 +109,7 @@ def _examine(
     coverage.problems += decoder.problems
     position = 0.0
     try:
-        for segment in Segmenter(_lips(settings, asset)).run(decoder):
+        for segment in Segmenter(lips(settings, asset)).run(decoder):
             panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
@@ -138,14 +137,6 @@ def _examine(
     if not interrupted:
         coverage.problems += _shortfalls(asset)
     _conclude(coverage, asset, panel.seconds)
-
-
-def _lips(settings: Settings, asset: Asset) -> float | None:
-    """The share of the time in which lips are to be watched; 0: as much as the budget allows."""
-    both = any(v.examined for v in asset.video) and any(a.examined for a in asset.audio)
-    if not both or SyncDetector.name not in settings.enabled():
-        return None
-    return SyncSettings.model_validate(settings.of(SyncDetector.name).model_dump()).share
 
 
 def _cover(coverage: Coverage, segment: Segment) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from pipeline.detectors.base import (
     SoundDetector,
     StreamDetector,
 )
+from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.settings import Settings
 from pipeline.types import (
     Asset,
@@ -26,6 +27,7 @@ from pipeline.types import (
 )
 
 DetectorT = TypeVar("DetectorT", bound=Detector)
+Found = tuple[str, int | None, Observation]  # detector name/version, stream, observation
 log = logging.getLogger("vidette")
 
 
@@ -37,7 +39,7 @@ class Panel:
     stays, and `problems` says so.
 
     Attributes:
-        found: (detector name/version, stream, observation), in the order of finding.
+        found: in the order of finding.
         measurements: figures of the whole asset. The first stream that gives a figure keeps its
             name, a further stream's has `_stream_N` appended.
         av_sync: the verdict on sound and lips, once finished.
@@ -46,7 +48,7 @@ class Panel:
     """
 
     def __init__(self, settings: Settings, asset: Asset) -> None:
-        self.found: list[tuple[str, int | None, Observation]] = []
+        self.found: list[Found] = []
         self.measurements: dict[str, float] = {}
         self.av_sync: AvSync | None = None
         self.problems: list[Problem] = []
@@ -97,6 +99,19 @@ class Panel:
         for name, detector in self._stream.items():
             self._end(name, None, detector)
 
+    def standing(self) -> list[Found]:
+        """What would be found if the asset ended here; nothing changes by asking."""
+        groups: list[tuple[int | None, Mapping[str, Detector]]] = [(None, self._stream)]
+        if self._picture_format is not None:
+            groups.append((self._picture_format.stream, self._picture))
+        groups += self._sound.items()
+        return [
+            found
+            for stream, detectors in groups
+            for name, detector in list(detectors.items())
+            for found in self._asked(name, stream, detector.standing)
+        ]
+
     def _make(self, base: type[DetectorT], of: object) -> dict[str, DetectorT]:
         made = {}
         for name in self._names:
@@ -133,9 +148,15 @@ class Panel:
     def _feed(
         self, name: str, stream: int | None, ask: Callable[[], Iterable[Observation]]
     ) -> None:
+        self.found += self._asked(name, stream, ask)
+
+    def _asked(
+        self, name: str, stream: int | None, ask: Callable[[], Iterable[Observation]]
+    ) -> list[Found]:
+        """What a detector answers; one that raises is left out from here on."""
         label = f"{name}/{DETECTORS[name].version}"
         try:
-            self.found += [(label, stream, observation) for observation in ask()]
+            return [(label, stream, observation) for observation in ask()]
         except Exception as error:  # one detector's fault must not cost what the others find
             log.exception("detector %s failed and is left out from here on", name)
             self._names.remove(name)
@@ -143,3 +164,12 @@ class Panel:
                 group.pop(name, None)  # type: ignore[attr-defined]
             detail = f"the detector {name} failed: {type(error).__name__}: {error}"
             self.problems.append(Problem(reason="detector_failed", detail=detail, stream=stream))
+            return []
+
+
+def lips(settings: Settings, asset: Asset) -> float | None:
+    """The share of the time in which lips are to be watched; 0: as much as the budget allows."""
+    both = any(v.examined for v in asset.video) and any(a.examined for a in asset.audio)
+    if not both or SyncDetector.name not in settings.enabled():
+        return None
+    return SyncSettings.model_validate(settings.of(SyncDetector.name).model_dump()).share

@@ -57,7 +57,7 @@ class Settings(BaseModel):
             try:
                 DETECTORS[name].Settings.model_validate(table)
             except ValidationError as error:
-                raise ValueError(f"{name}.{_explain(error)}") from error
+                raise ValueError(f"{name}.{explain(error)}") from error
         return tables
 
     def enabled(self) -> list[str]:
@@ -104,9 +104,9 @@ def load(config: str | Path | None = None, **options: Any) -> Settings:
         model_config = SettingsConfigDict(yaml_file=config)
 
     try:
-        return Settings.model_validate(Layered(**options).model_dump())
+        return Settings.model_validate(Layered(**options).model_dump(exclude_unset=True))
     except ValidationError as error:
-        raise UsageError(_explain(error)) from error
+        raise UsageError(explain(error)) from error
     except (SettingsError, yaml.YAMLError, TypeError) as error:
         raise UsageError(f"the settings cannot be read: {error}") from error
 
@@ -149,7 +149,8 @@ def _check_name(name: str) -> None:
         raise ValueError(f"there is no detector {name!r}; `vidette detectors` lists them")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """What is wrong with settings, in words."""
     lines = []
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"])

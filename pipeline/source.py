@@ -41,6 +41,8 @@ _REFUSED_FORMATS = {
 _REFERENCE_STARTS = (b"ffconcat", b"v=0\r\n", b"v=0\n")
 _PLAYLIST_START = b"#EXTM3U"
 _LIVE_PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,udp,rtp,srtp,tcp,tls,srt,crypto"
+_LIVE_PROBE = 2_000_000  # microseconds; FFmpeg looks at five seconds of a transport stream
+_LIVE_FIFO = 50_000  # packets of 188 bytes, about three seconds at 25 Mb/s
 _OPEN_PROTOCOLS = "file,http,https,httpproxy,tcp,tls,crypto,data"
 _SPOOL_CHUNK = 1 << 20
 
@@ -186,10 +188,9 @@ def _open(uri: str, limits: Limits) -> av.container.InputContainer:
                 "refused_reference",
                 f"{uri} is a list of other files or addresses (concat, SDP), which is not opened",
             )
-        return _demux(f"file:{path.absolute()}", uri, limits, protocols="file")
+        return demux(f"file:{path.absolute()}", uri, limits, protocols="file")
     if scheme_of(uri) in LIVE_SCHEMES:
-        extra = {"rtsp_transport": "tcp"} if uri.lower().startswith("rtsp") else {}
-        return _demux(uri, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra)
+        return demux_live(uri, limits)
     return _open_reached(uri, limits)
 
 
@@ -215,12 +216,26 @@ def _local_head(path: Path) -> bytes:
 def _open_reached(uri: str, limits: Limits) -> av.container.InputContainer:
     if limits.allow_local_files and limits.allow_other_hosts and local_path(uri) is not None:
         # asked to trust the playlist: FFmpeg follows it by itself, encrypted segments included
-        return _demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS)
+        return demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS)
     reach = Reach(uri, limits)
-    return _demux(reach.main(), uri, limits, protocols=None, reach=reach)
+    return demux(reach.main(), uri, limits, protocols=None, reach=reach)
 
 
-def _demux(
+def demux_live(uri: str, limits: Limits) -> av.container.InputContainer:
+    """Open a stream of one of LIVE_SCHEMES.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    extra = {"analyzeduration": str(_LIVE_PROBE)}
+    if uri.lower().startswith("rtsp"):
+        extra["rtsp_transport"] = "tcp"
+    if scheme_of(uri) in ("udp", "rtp"):
+        extra |= {"overrun_nonfatal": "1", "fifo_size": str(_LIVE_FIFO)}
+    return demux(uri, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra)
+
+
+def demux(
     file: str | Patient,
     uri: str,
     limits: Limits,
@@ -230,6 +245,20 @@ def _demux(
     reach: Reach | None = None,
     extra: dict[str, str] | None = None,
 ) -> av.container.InputContainer:
+    """Open a demuxer on a file, within limits.
+
+    Args:
+        file: what FFmpeg opens itself, or an open file.
+        uri: what it is called in messages.
+        limits: of time and size.
+        protocols: that FFmpeg itself may use; None: any that `reach` lets pass.
+        live: one of LIVE_SCHEMES.
+        reach: opens what the asset names.
+        extra: options of FFmpeg.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
     options = {"format_whitelist": _formats(live), "max_pixels": str(limits.max_pixels)}
     # connections that stay open would go round `reach`
     options |= {"http_persistent": "0", "http_multiple": "0"} | (extra or {})

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import shutil
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-from standardwebhooks import Webhook
 
+from pipeline import webhooks
 from pipeline.settings import Settings
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
@@ -26,7 +24,6 @@ from serve.store import LEASE, Store, Wanted
 log = logging.getLogger("vidette.serve")
 _IDLE = 0.5  # seconds between looks for work
 _LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
-_RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)  # seconds, after Standard Webhooks
 
 
 class Jobs:
@@ -146,21 +143,15 @@ class Jobs:
         while True:
             for message in self.store.due():
                 arrived = await self._sent(message.id, message.url, message.body)
-                if arrived or message.attempts >= len(_RETRIES):
+                wait = None if arrived else webhooks.next_try(message.attempts)
+                if wait is None:
                     self.store.delivered(message.id)
                 else:
-                    wait = _RETRIES[message.attempts] * (1 + secrets.randbelow(100) / 500)
                     self.store.put_off(message.id, wait)
             await asyncio.sleep(_IDLE)
 
     async def _sent(self, name: str, url: str, body: str) -> bool:
-        now = time.time()
-        headers = {"Content-Type": "application/json", "webhook-id": name}
-        headers["webhook-timestamp"] = str(int(now))
-        if self.config.webhook_secret is not None:
-            signer = Webhook(self.config.webhook_secret)
-            moment = datetime.fromtimestamp(int(now), UTC)
-            headers["webhook-signature"] = signer.sign(name, moment, body)
+        headers = webhooks.headers(name, body, self.config.webhook_secret)
         try:
             to = httpx.URL(url)
             port = to.port or (443 if to.scheme == "https" else 80)

@@ -17,16 +17,13 @@ import resource
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
-
-import av
-import numpy as np
 
 from pipeline.inspect import Progress, inspect
 from pipeline.report import write_report
 from pipeline.settings import Settings
+from pipeline.warm import warm
 
 MESSAGE = 1 << 17  # bytes of a job at most
 _OPEN_FILES = 256
@@ -38,7 +35,7 @@ def main() -> None:
     _tie()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=int(sys.argv[1]))
-    _warm()
+    warm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait
     control.send(b"ready")
     while True:
@@ -94,25 +91,6 @@ def _work(job: dict[str, Any], descriptor: int) -> None:
         write_report(result, Path(job["report"]), job["path"], settings.limits)
     print(json.dumps({"result": result.model_dump(mode="json", by_alias=True)}), file=answers)
     answers.flush()
-
-
-def _warm() -> None:
-    """Inspect a second of grey and silence: what is loaded for it, every fork has."""
-    with tempfile.TemporaryDirectory(prefix="vidette-warm-") as folder:
-        path = Path(folder) / "warm.mkv"
-        with av.open(str(path), "w") as container:
-            video = container.add_stream("mpeg4", 25, width=96, height=64, pix_fmt="yuv420p")
-            audio = container.add_stream("pcm_s16le", 48_000, layout="stereo")
-            grey = np.full((64, 96, 3), 128, np.uint8)
-            for _ in range(25):
-                container.mux(video.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-            silence = np.zeros((1, 96_000), np.int16)
-            frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="stereo")
-            frame.sample_rate = 48_000
-            container.mux(audio.encode(frame))
-            for stream in (video, audio):
-                container.mux(stream.encode(None))
-        inspect(str(path))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,12 @@ MAY_IMPORT = {
 }
 ROOMS = {name.removesuffix(".py") for name in MAY_IMPORT} | {"tests", "examples", "docs"}
 # Thin shells over the core that may know Ray.
-SHELLS = {"pipeline/batch/driver.py"}
+SHELLS = {
+    "pipeline/cluster.py",
+    "pipeline/batch/driver.py",
+    "pipeline/live/crew.py",
+    "pipeline/live/metrics.py",
+}
 
 
 def modules(room: str) -> list[Path]:

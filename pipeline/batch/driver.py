@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from pipeline import cluster
 from pipeline.batch.inspector import Bounds, Done, Inspector, Job
 from pipeline.batch.ledger import FullError, Ledger, Record, identity
 from pipeline.batch.sources import Wanted
@@ -130,13 +131,13 @@ def run(
     state = State(total=len(jobs), there=len(jobs) - len(queue))
     told(state)
     if queue:
-        _started(plan)
+        cluster.join(plan.address)
         try:
             _Pool(ledger, settings, plan, state, told).run(queue)
         except KeyboardInterrupt:
             state.interrupted = True
         finally:
-            ray.shutdown()
+            cluster.leave()
     return list(jobs), state
 
 
@@ -145,18 +146,6 @@ def _labelled(ledger: Ledger, job: Job) -> None:
     record = ledger.record(job.id)
     if record is not None and record.labels != job.labels:
         ledger.keep(record.model_copy(update={"labels": job.labels}))
-
-
-def _started(plan: Plan) -> None:
-    if ray.is_initialized():
-        raise UsageError("a Ray session is open in this process already")
-    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    if plan.address is None:
-        options |= {"include_dashboard": False}
-    try:
-        ray.init(address=plan.address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"Ray cannot be reached at {plan.address}: {error}") from error
 
 
 class _Pool:

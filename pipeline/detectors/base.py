@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, TypeVar
@@ -57,6 +58,10 @@ class Detector(ABC):
     @abstractmethod
     def finish(self) -> Iterable[Observation]:
         """End of the stream, or of this format of it: what is still open."""
+
+    def standing(self) -> Iterable[Observation]:
+        """What `finish` would say now, for a stream that goes on; the state stays as it is."""
+        return list(copy.deepcopy(self).finish())
 
     def measurements(self) -> dict[str, float]:
         """Figures of the whole stream, after `finish`, for instance loudness_integrated_lufs."""

@@ -81,6 +81,10 @@ class LengthsDetector(StreamDetector):
         self._reach = max(self._reach, segment.end)
         return ()
 
+    def standing(self) -> Iterable[Observation]:
+        """Nothing: lengths are known at the end."""
+        return ()
+
     def finish(self) -> Iterator[Observation]:
         """Compare the streams with each other and with the header, if the end was reached."""
         if not self._ended:

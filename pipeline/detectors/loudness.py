@@ -6,6 +6,7 @@ what is right for one outlet is wrong for another.
 
 from __future__ import annotations
 
+import copy
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -186,6 +187,10 @@ class LoudnessDetector(SoundDetector):
             summary=f"true peak {run.peak_value:.1f} dBTP, {over:.1f} dB over the limit",
             evidence={"true_peak_dbtp": run.peak_value, "limit_dbtp": limit},
         )
+
+    def standing(self) -> Iterable[Observation]:
+        """Overs that last; the loudness of a programme is known at its end."""
+        return [self._over(run) for run in copy.copy(self._overs).finish()]
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""

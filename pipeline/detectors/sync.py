@@ -141,6 +141,8 @@ class SyncDetector(StreamDetector):
         self._end = 0.0
         self._answers: list[_Answer] = []
         self._moments: list[AvSyncMoment] = []
+        self._standing: list[Observation] = []
+        self._read_at = 0  # curves
 
     def update(self, segment: Segment) -> Iterator[Observation]:
         """Take the next segment: mouths are judged once the sound around them is there."""
@@ -156,6 +158,15 @@ class SyncDetector(StreamDetector):
                 self._judge(mouth)
         if len(self._curves) >= _MOST_CURVES:
             yield from self._read()
+
+    def standing(self) -> Iterable[Observation]:
+        """What the curves so far say; read anew where there are more of them."""
+        if len(self._curves) != self._read_at:
+            kept = dict(self._curves), list(self._answers), list(self._moments)
+            self._standing = list(self._read())
+            self._curves, self._answers, self._moments = kept
+            self._read_at = len(self._curves)
+        return self._standing
 
     def finish(self) -> Iterator[Observation]:
         """Read what was gathered."""

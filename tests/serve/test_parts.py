@@ -380,7 +380,7 @@ class _Receiver(BaseHTTPRequestHandler):
 
 
 def test_a_webhook_is_signed_and_sent_until_it_arrives(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr("serve.jobs._RETRIES", (0.1, 0.1))
+    monkeypatch.setattr("pipeline.webhooks.RETRIES", (0.1, 0.1))
     receiver = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
     receiver.got = []
     threading.Thread(target=receiver.serve_forever, daemon=True).start()

@@ -1,0 +1,37 @@
+"""Ray: join a cluster, or start one here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from pipeline.errors import UsageError
+
+
+def join(address: str | None, cpus: float | None = None) -> None:
+    """Connect this process to Ray.
+
+    Args:
+        address: of a cluster, "auto" for the one that runs here; None: start one for this process.
+        cpus: that our own says it has; None: as many as there are.
+
+    Raises:
+        UsageError: there is none, or this process is in a session already.
+    """
+    if ray.is_initialized():
+        raise UsageError("a Ray session is open in this process already")
+    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False}
+        if cpus is not None:
+            options["num_cpus"] = cpus
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"Ray cannot be reached at {address}: {error}") from error
+
+
+def leave() -> None:
+    """Disconnect; a Ray that was started for this process ends."""
+    ray.shutdown()

@@ -1,0 +1,158 @@
+"""Connecting to live streams: HLS and HTTP through our own fetcher, the rest through FFmpeg."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+from urllib.parse import urlsplit
+
+import av.container
+
+from pipeline.errors import SourceError
+from pipeline.live.playlists import LiveReach, Playlists
+from pipeline.reach import Reach, Readable
+from pipeline.source import LIVE_SCHEMES, Limits, demux, demux_live
+from pipeline.uri import local_path, scheme_of, shown
+
+# What the FFmpeg in the PyAV wheel cannot open; the system's can.
+_BY_CHILD = ("srt",)
+_HELD = 30.0  # seconds: a read lasts until the next segment of a playlist is there
+_CHILD_PROTOCOLS = {
+    "srt": "srt,udp,pipe",
+    "http": "http,https,tcp,tls,crypto,data,pipe",
+    "https": "https,tls,tcp,crypto,data,pipe",
+}
+_LAST_WORDS = 3  # lines of what a child said when it ended
+
+
+@contextmanager
+def connected(
+    uri: str, limits: Limits, playlists: Playlists, *, newest: bool
+) -> Iterator[av.container.InputContainer]:
+    """Connect to a live stream.
+
+    Args:
+        uri: HLS, MPEG-TS over HTTP, UDP or RTP, RTSP, RTMP; SRT and DASH by the system's `ffmpeg`.
+        limits: of opening and of what may be reached; reads may take 30 s and longer.
+        playlists: remembers those of this stream from one connection to the next.
+        newest: begin with the newest segment of a playlist, not with the third last.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    patient = limits.model_copy(update={"read_timeout": max(limits.read_timeout, _HELD)})
+    scheme = scheme_of(uri)
+    if scheme in LIVE_SCHEMES and scheme not in _BY_CHILD:
+        with demux_live(uri, patient) as container:
+            yield container
+        return
+    reach: Reach
+    if scheme in _BY_CHILD or urlsplit(uri).path.endswith(".mpd"):
+        reach = _ChildReach(uri, patient)
+    else:
+        reach = LiveReach(uri, patient, playlists)
+    # a playlist that stands still for a while is not at its end
+    extra = {"live_start_index": "-1" if newest else "-3", "max_reload": "100000"}
+    extra |= {"m3u8_hold_counters": "100000"}
+    with demux(reach.main(), uri, patient, protocols=None, reach=reach, extra=extra) as container:
+        yield container
+
+
+def is_live(uri: str) -> bool:
+    """Whether a URI can be of something live: no local file, unless it is a playlist."""
+    path = local_path(uri)
+    return path is None or path.suffix.lower() in (".m3u8", ".m3u")
+
+
+class _ChildReach(Reach):
+    """Reads from a child that copies the stream as it is; nothing else may be reached."""
+
+    def _factory(self, uri: str) -> Callable[[], Readable]:
+        return lambda: _Child(uri)
+
+    def _vet(self, url: str) -> str:
+        raise self._refused(url, "another place", None)
+
+
+class _Child:
+    """The output of `ffmpeg -c copy`."""
+
+    def __init__(self, uri: str) -> None:
+        program = shutil.which("ffmpeg")
+        if program is None:
+            raise SourceError(
+                "missing_program",
+                f"{shown(uri)}: SRT and DASH need the program `ffmpeg`, which is not installed",
+            )
+        scheme = scheme_of(uri)
+        protocols = _CHILD_PROTOCOLS.get(scheme)
+        if protocols is None:
+            raise SourceError("unknown_scheme", f"{shown(uri)}: DASH is read from http(s) alone")
+        command = [program, "-nostdin", "-loglevel", "error", "-protocol_whitelist", protocols]
+        command += [
+            "-i",
+            uri,
+            "-map",
+            "0:v:0?",
+            "-map",
+            "0:a?",
+            "-c",
+            "copy",
+            "-f",
+            "nut",
+            "pipe:1",
+        ]
+        self._process = subprocess.Popen(  # noqa: S603 - no shell, the URI is the operator's
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._said: deque[bytes] = deque(maxlen=_LAST_WORDS)
+        self._listener = threading.Thread(target=self._listen, name="vidette-child", daemon=True)
+        self._listener.start()
+        self._position = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, as soon as some are there."""
+        data = cast(io.BufferedReader, self._process.stdout).read1(size)
+        if not data and self._process.wait() != 0:
+            self._listener.join(1.0)
+            said = b" ".join(self._said).decode("utf-8", "replace")
+            raise ConnectionError(said or f"ffmpeg ended with status {self._process.returncode}")
+        self._position += len(data)
+        return data
+
+    def seek(self, _offset: int, _whence: int = 0, /) -> int:
+        """A pipe does not move."""
+        return -1
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self._position
+
+    def seekable(self) -> bool:
+        """No."""
+        return False
+
+    def close(self) -> None:
+        """End the child."""
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        for line in cast(IO[bytes], self._process.stderr):
+            self._said.append(line.strip())
+
+
+def wait(failures: int, chance: float) -> float:
+    """Seconds to wait before the next try: 0.5 s, doubled up to 30 s, with jitter.
+
+    Args:
+        failures: tries in a row that failed, from 1 on.
+        chance: 0 to 1; many streams of one server must not come back at the same instant.
+    """
+    return min(0.5 * 2.0 ** min(failures - 1, 6), 30.0) * (0.5 + chance)

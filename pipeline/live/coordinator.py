@@ -1,0 +1,375 @@
+"""The coordinator: who watches what, what becomes of those who die, and where their news goes.
+
+All that it must not lose is in the store. It may die at any time; the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.live.crew import Crew, Gone, Ready, Said
+from pipeline.live.event import Event
+from pipeline.live.placement import Placement
+from pipeline.live.store import Known, Store
+from pipeline.live.streams import Pool, Stream
+from pipeline.live.tracker import Tracker
+from pipeline.types import Kind
+
+log = logging.getLogger("vidette")
+ASK_EVERY = 0.5  # seconds
+TIDY_EVERY = 5.0  # seconds between looks at who has too much or too little to do
+PRUNE_EVERY = 3600.0  # seconds
+PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is squeezed in
+PARDON = 600.0  # seconds without another death after which a stream is no suspect any more
+SUSPECT = 2  # deaths of its workers
+SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
+STILLBORN = 5  # workers in a row that die at their start: then something is wrong with all
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Take events that are in the store."""
+
+
+@dataclass
+class _Hand:
+    pool: str
+    hired: float
+    place: str | None = None  # once it is there
+    safe: int = 0  # number of its last batch that is in the store
+    asked: float = 0.0
+    memory: int = 0
+    cpu: float = 0.0
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """A worker, for people."""
+
+    name: str
+    pool: str
+    place: str | None
+    streams: int
+    load: float
+    cpu: float
+    memory: int
+
+
+@dataclass
+class _PoolState:
+    pool: Pool
+    placement: Placement
+    spare_since: float | None = None
+    suspects: set[str] = field(default_factory=set)  # to be watched alone
+
+
+class Coordinator:
+    """Made once for a store.
+
+    Args:
+        store: of the streams.
+        crew: has the workers.
+        pools: the kinds of workers.
+        sinks: get events once they are in the store.
+        webhooks: addresses that get them as well, see `Store.take`.
+        standby: workers of each pool that are warm and have nothing to do.
+        most: workers of a pool that does not say so itself; 0: any number.
+        clock: the wall clock.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        crew: Crew,
+        pools: Mapping[str, Pool],
+        sinks: Sequence[Sink] = (),
+        webhooks: Sequence[str] = (),
+        *,
+        standby: int = 1,
+        most: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._crew, self._sinks = store, crew, list(sinks)
+        self._webhooks, self._standby, self._most, self._clock = webhooks, standby, most, clock
+        self._pools = {name: _PoolState(pool, Placement(pool.cpus)) for name, pool in pools.items()}
+        self._hands: dict[str, _Hand] = {}
+        self._streams: dict[str, Stream] = {}
+        self._waiting: dict[str, float] = {}  # streams that nobody watches, since when
+        self._urgent: set[str] = set()  # of these: were watched until their worker died
+        self._version: tuple[int, int] | None = None
+        self._tidied = self._pruned = 0.0
+        self._stillborn = 0
+
+    @property
+    def workers(self) -> list[WorkerFacts]:
+        """All that were hired."""
+        facts = []
+        for name, hand in self._hands.items():
+            placement = self._pools[hand.pool].placement
+            there = name in placement.workers
+            facts.append(
+                WorkerFacts(
+                    name, hand.pool, hand.place,
+                    len(placement.streams(name)) if there else 0,
+                    placement.load(name) if there else 0.0,
+                    hand.cpu, hand.memory,
+                )
+            )  # fmt: skip
+        return facts
+
+    def step(self) -> None:
+        """Do what is to be done now; to be called a few times a second.
+
+        Raises:
+            RuntimeError: workers do not start.
+        """
+        now = self._clock()
+        self._read_streams(now)
+        for news in self._crew.news():
+            if news.worker not in self._hands:
+                continue
+            if isinstance(news, Ready):
+                self._ready(news)
+            elif isinstance(news, Said):
+                self._said(news)
+            else:
+                self._gone(news, now)
+        for name, hand in self._hands.items():
+            if hand.place is not None and now - hand.asked >= ASK_EVERY:
+                hand.asked = now
+                self._crew.ask(name, hand.safe)
+        self._place(now)
+        if now - self._tidied >= TIDY_EVERY:
+            self._tidied = now
+            for state in self._pools.values():
+                self._tidy(state, now)
+        if now - self._pruned >= PRUNE_EVERY:
+            self._pruned = now
+            self._store.prune(now)
+
+    def close(self) -> None:
+        """End all workers; what they watched is watched again by whoever comes next."""
+        for name in list(self._hands):
+            self._crew.dismiss(name)
+        self._hands.clear()
+
+    # ------------------------------------------------------------------------------------- streams
+
+    def _read_streams(self, now: float) -> None:
+        version = self._store.version()
+        if version == self._version:
+            return
+        known = self._store.streams()
+        for name in [name for name in self._streams if not _wanted(known.get(name))]:
+            self._drop(name, removed=name not in known)
+        for name, one in known.items():
+            if not _wanted(one) or self._streams.get(name) == one.stream:
+                continue
+            if one.stream.pool not in self._pools:
+                log.error("stream %s: there is no pool %r", name, one.stream.pool)
+                continue
+            if name in self._streams:
+                self._drop(name, removed=False)
+            self._streams[name] = one.stream
+            self._waiting[name] = now
+        self._version = self._store.version()
+
+    def _drop(self, name: str, *, removed: bool) -> None:
+        """Let a stream not be watched."""
+        stream = self._streams.pop(name)
+        state = self._pools[stream.pool]
+        worker = state.placement.remove(name)
+        state.suspects.discard(name)
+        self._waiting.pop(name, None)
+        self._urgent.discard(name)
+        if worker is not None:
+            self._crew.leave(worker, name)
+        if removed:
+            state.placement.forget(name)
+            self._tell(
+                [
+                    event.model_copy(update={"change": "closed", "outcome": "lost"})
+                    for event in self._store.standing(name)
+                ]
+            )
+
+    def _place(self, now: float) -> None:
+        for name, since in list(self._waiting.items()):
+            stream = self._streams[name]
+            state = self._pools[stream.pool]
+            if name in state.suspects:
+                worker = state.placement.confine(name)
+            else:
+                coming = self._starting(stream.pool) > 0 or not self._is_full(stream.pool)
+                crowd = name in self._urgent or not coming or now - since > PATIENT
+                worker = state.placement.place(name, crowd=crowd)
+            if worker is not None:
+                self._begin(stream, worker)
+        for name, state in self._pools.items():
+            self._hire_for(name, state, now)
+
+    def _begin(self, stream: Stream, worker: str) -> None:
+        self._waiting.pop(stream.name, None)
+        self._urgent.discard(stream.name)
+        self._store.placed(stream.name, self._hands[worker].place)
+        self._crew.watch(worker, stream, self._store.standing(stream.name))
+
+    # ------------------------------------------------------------------------------------- workers
+
+    def _starting(self, pool: str, *, alone: bool = False) -> int:
+        return sum(
+            hand.pool == pool and hand.place is None and hand.alone == alone
+            for hand in self._hands.values()
+        )
+
+    def _limit(self, pool: str) -> int:
+        return self._pools[pool].pool.most or self._most
+
+    def _common(self, pool: str) -> int:
+        return sum(hand.pool == pool and not hand.alone for hand in self._hands.values())
+
+    def _is_full(self, pool: str) -> bool:
+        limit = self._limit(pool)
+        return limit > 0 and self._common(pool) >= limit
+
+    def _hire_for(self, name: str, state: _PoolState, now: float) -> None:
+        suspects = [s for s in state.suspects if s in self._waiting]
+        for _ in range(len(suspects) - self._starting(name, alone=True)):
+            self._hire(name, now, alone=True)
+        waiting = [
+            s for s in self._waiting if self._streams[s].pool == name and s not in state.suspects
+        ]
+        if not waiting and not state.placement.workers:
+            return
+        lacking = state.placement.lacking(waiting) + self._standby - len(state.placement.idle)
+        if waiting and not state.placement.workers:
+            lacking = max(lacking, 1)
+        limit = self._limit(name)
+        if limit:
+            lacking = min(lacking, limit - self._common(name) + self._starting(name))
+        for _ in range(lacking - self._starting(name)):
+            self._hire(name, now)
+
+    def _hire(self, pool: str, now: float, *, alone: bool = False) -> None:
+        worker = uuid.uuid4().hex[:8]
+        self._hands[worker] = _Hand(pool, now, alone=alone)
+        self._crew.hire(worker, self._pools[pool].pool)
+
+    def _ready(self, news: Ready) -> None:
+        self._stillborn = 0
+        hand = self._hands[news.worker]
+        hand.place = news.place
+        self._pools[hand.pool].placement.joined(news.worker, alone=hand.alone)
+
+    def _said(self, news: Said) -> None:
+        batch, hand = news.batch, self._hands[news.worker]
+        placement = self._pools[hand.pool].placement
+        own = set(placement.streams(news.worker))
+        statuses = [status for status in batch.statuses if status.stream in own]
+        fresh = self._store.take(
+            [event for event in batch.events if event.stream in self._streams],
+            batch.coverage,
+            statuses,
+            self._webhooks,
+        )
+        hand.safe, hand.cpu, hand.memory = batch.number, batch.cpu, batch.memory
+        for status in statuses:
+            if status.cost is not None:
+                placement.measured(status.stream, status.cost)
+        self._out(fresh)
+
+    def _gone(self, news: Gone, now: float) -> None:
+        hand = self._hands.pop(news.worker)
+        if hand.place is None:
+            self._stillborn += 1
+            log.error("a worker died while it started: %s", news.why)
+            if self._stillborn >= STILLBORN:
+                raise RuntimeError(f"workers do not start: {news.why}")
+            return
+        state = self._pools[hand.pool]
+        names = state.placement.left(news.worker)
+        log.warning("worker %s is gone (%s), with %d streams", hand.place, news.why, len(names))
+        deaths = self._store.died(names, now, PARDON)
+        suspects = [name for name, count in deaths.items() if count >= SUSPECT]
+        for name in names:
+            if suspects == [name]:  # none of the others was there the last time
+                self._quarantine(name, deaths[name], now)
+            else:
+                state.suspects |= {name} & set(suspects)
+                self._waiting[name] = now
+                self._urgent.add(name)
+
+    def _quarantine(self, name: str, deaths: int, now: float) -> None:
+        stream = self._streams[name]
+        why = f"its workers died {deaths} times; it is not watched until somebody pardons it"
+        log.error("stream %s is in quarantine: %s", name, why)
+        self._store.quarantine(name, why)
+        self._drop(name, removed=False)
+        lost = [
+            event.model_copy(update={"change": "closed", "outcome": "lost"})
+            for event in self._store.standing(name)
+        ]
+        tracker = Tracker(name, stream.labels)
+        self._tell(lost + tracker.note(Kind.OUTAGE, now, now, 1.0, why))
+
+    def _tidy(self, state: _PoolState, now: float) -> None:
+        """Even out who has too much and too little to do."""
+        placement = state.placement
+        while (move := placement.relief()) is not None:
+            name, old, new = move
+            self._crew.leave(old, name)
+            self._begin(self._streams[name], new)
+        known = self._store.streams() if placement.confined else {}
+        for worker, name in placement.confined.items():
+            if name in known and now - known[name].died > PARDON:
+                state.suspects.discard(name)
+                self._release(state, worker)
+        spare = placement.spare()
+        if spare is None:
+            state.spare_since = None
+        elif state.spare_since is None:
+            state.spare_since = now
+        elif now - state.spare_since > SPARE_FOR:
+            state.spare_since = None
+            for name in placement.streams(spare):
+                placement.remove(name)
+                to = placement.place(name, crowd=True, avoid=[spare])
+                if to is not None and to != spare:
+                    self._crew.leave(spare, name)
+                    self._begin(self._streams[name], to)
+        for worker in placement.idle[self._standby :]:
+            if now - self._hands[worker].hired > SPARE_FOR:
+                self._release(state, worker)
+
+    def _release(self, state: _PoolState, worker: str) -> None:
+        for name in state.placement.left(worker):
+            self._waiting[name] = self._clock()
+        self._crew.dismiss(worker)
+        del self._hands[worker]
+
+    # ---------------------------------------------------------------------------------------- news
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Events of the coordinator's own."""
+        self._out(self._store.take(events, [], [], self._webhooks))
+
+    def _out(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        for sink in self._sinks:
+            try:
+                sink.take(events)
+            except Exception:  # events are in the store, and the other sinks want them
+                log.exception("events could not be written to %s", type(sink).__name__)
+
+
+def _wanted(known: Known | None) -> bool:
+    return known is not None and known.quarantined is None

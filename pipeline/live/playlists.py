@@ -1,0 +1,167 @@
+"""What the playlists of a live HLS stream say of its delivery, seen as they are fetched."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import SourceError
+from pipeline.reach import Patient, Reach, Readable
+
+if TYPE_CHECKING:
+    from pipeline.source import Limits
+
+STALE = 1.5  # target durations without anything new: after RFC 8216 6.2.2 and Apple's validator
+GRACE = 1.0  # seconds more, for the way
+_STANDS_STILL = "the playlist has had nothing new for too long"
+_MOST = 1 << 22  # bytes of a playlist
+_FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more says nothing
+
+
+@dataclass
+class _Playlist:
+    target: float  # seconds
+    newest: tuple[str, str]  # media sequence and last segment
+    changed: float  # when, on the clock of the wall
+    asked: float
+    ended: bool
+
+    @property
+    def due(self) -> float:
+        """When something new should have been in it."""
+        return self.changed + STALE * self.target
+
+
+class Playlists:
+    """Remembers the media playlists of one stream over all of its connections."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, _Playlist] = {}
+
+    def saw(self, url: str, body: bytes, now: float) -> bool:
+        """A playlist was fetched; returns whether it has had nothing new for too long."""
+        lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
+        target = _value(lines, "#EXT-X-TARGETDURATION:")
+        if target is None:  # a list of variants
+            return False
+        segments = [line for line in lines if line and not line.startswith("#")]
+        sequence = _value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0"
+        newest = (sequence, segments[-1] if segments else "")
+        ended = "#EXT-X-ENDLIST" in lines
+        with self._lock:
+            known = self._known.get(url)
+            changed = now if known is None or known.newest != newest else known.changed
+            seen = self._known[url] = _Playlist(_seconds(target), newest, changed, now, ended)
+        return not ended and now > seen.due + GRACE
+
+    @property
+    def target(self) -> float:
+        """The longest target duration, in seconds; 0 where there is no playlist."""
+        with self._lock:
+            return max((one.target for one in self._known.values()), default=0.0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream says that nothing more will come."""
+        with self._lock:
+            return bool(self._known) and all(one.ended for one in self._known.values())
+
+    def stale_since(self, now: float) -> float | None:
+        """Since when a playlist that is still asked for has had nothing new, if that is too long.
+
+        The moment is when something new was due.
+        """
+        with self._lock:
+            due = [
+                one.due
+                for one in self._known.values()
+                # it must have been asked for in vain: we may be what is slow
+                if not one.ended
+                and one.asked > one.due + GRACE
+                and now - one.asked < _FORGOTTEN * one.target + GRACE
+            ]
+        return min(due, default=None)
+
+
+class LiveReach(Reach):
+    """Reaches like any asset's, and lets `playlists` see the playlists that pass.
+
+    A connection does not begin on a playlist that stands still: its segments were seen before.
+    """
+
+    def __init__(self, uri: str, limits: Limits, playlists: Playlists) -> None:
+        super().__init__(uri, limits)
+        self._playlists = playlists
+        self._begun: set[str] = set()
+
+    def main(self) -> Patient:
+        """The stream itself, open.
+
+        Raises:
+            SourceError: it cannot be opened, or stands still.
+        """
+        if is_playlist(self._uri):  # read once beforehand, to be seen
+            look = super().main()
+            try:
+                body = _whole(look)
+            finally:
+                look.close()
+            if self._saw(self._name, body):
+                raise SourceError("stale_playlist", _STANDS_STILL)
+        return super().main()
+
+    def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
+        """Open a file that the stream names; an empty one where that is refused or fails."""
+        file = super().__call__(url, flags, options)
+        if not is_playlist(url) or isinstance(file, io.BytesIO):
+            return file
+        try:
+            body = _whole(file)
+        except SourceError as error:
+            self.note(error.reason, error.detail)
+            body = b""
+        finally:
+            file.close()
+        if self._saw(url, body):
+            self.note("stale_playlist", _STANDS_STILL)
+            return io.BytesIO()
+        return io.BytesIO(body)
+
+    def _saw(self, url: str, body: bytes) -> bool:
+        """Whether a playlist that this connection would begin on stands still."""
+        stale = bool(body) and self._playlists.saw(url, body, time.time())
+        first = url not in self._begun
+        self._begun.add(url)
+        return stale and first
+
+
+def is_playlist(url: str) -> bool:
+    """Whether an address is one of an HLS playlist, by its name."""
+    return url.partition("?")[0].partition("#")[0].lower().endswith((".m3u8", ".m3u"))
+
+
+def _whole(file: Readable) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := file.read(1 << 16):
+        parts.append(part)
+        size += len(part)
+        if size > _MOST:
+            raise SourceError("input_too_large", f"a playlist is longer than {_MOST} bytes")
+    return b"".join(parts)
+
+
+def _value(lines: list[str], tag: str) -> str | None:
+    return next((line.removeprefix(tag) for line in lines if line.startswith(tag)), None)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(float(text), 0.1)
+    except ValueError:
+        return 10.0

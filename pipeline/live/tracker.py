@@ -1,0 +1,241 @@
+"""From observations, finished and standing, to events that open, change and close."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.live.event import Change, Event
+from pipeline.panel import Found
+from pipeline.types import Kind, Observation
+
+TOUCHING = 0.5  # seconds between intervals that are of one defect
+REMEMBERED = 120.0  # seconds for which a closed event is known again
+UPDATE_EVERY = 10.0  # seconds between updates that say nothing but that it lasts
+WORSE = 0.1  # of severity, that is worth an update of its own
+PATIENCE = 3  # rounds that an open event may be missing before it is withdrawn
+RESUMED = 10.0  # seconds after a move in which an open event must be seen again
+AT_ONCE = 2.0  # seconds of the new watch in which what went on unseen must have begun
+_WATCHER = "live/1"  # what the watcher says itself
+
+
+@dataclass
+class _Open:
+    event: Event
+    told: float  # when, on the clock of the wall
+    missing: int = 0  # rounds
+    resumed: bool = False  # and not yet seen by this tracker
+
+
+class Tracker:
+    """The events of one stream.
+
+    Args:
+        stream: its name.
+        labels: its labels.
+        least: per kind, the confidence below which nothing is said.
+        resumed: events that were open when somebody else stopped watching.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        labels: Mapping[str, str],
+        least: Mapping[Kind, float] | None = None,
+        resumed: Iterable[Event] = (),
+    ) -> None:
+        self._stream, self._labels = stream, dict(labels)
+        self._least = dict(least or {})
+        self._open = [_Open(event, 0.0, resumed=True) for event in resumed]
+        self._closed: list[Event] = []
+        self._again: float | None = None  # since when the stream is seen by this tracker
+
+    @property
+    def standing(self) -> list[Event]:
+        """What is open."""
+        return [one.event for one in self._open]
+
+    def update(
+        self,
+        finished: Iterable[Found],
+        standing: Iterable[Found],
+        anchor: float,
+        now: float,
+    ) -> list[Event]:
+        """Take what detectors say.
+
+        Args:
+            finished: observations that have ended.
+            standing: observations as they would be if the stream ended here.
+            anchor: the wall clock at presentation zero, as seconds since 1970.
+            now: the wall clock.
+
+        Returns:
+            What is to be told.
+        """
+        told: list[Event] = []
+        seen: set[int] = set()
+        for found in finished:
+            told += self._take(found, anchor, now, seen, ended=True)
+        for found in standing:
+            told += self._take(found, anchor, now, seen, ended=False)
+        told += self._missing(seen, now)
+        self._closed = [e for e in self._closed if e.end.timestamp() > now - REMEMBERED]
+        return told
+
+    def note(self, kind: Kind, start: float, end: float, severity: float, said: str) -> list[Event]:
+        """Open, or prolong, what the watcher itself sees of the input, for instance an outage."""
+        observation = Observation(kind, start, end, severity, 1.0, said, {"seconds": end - start})
+        return self._take((_WATCHER, None, observation), 0.0, end, set(), ended=False)
+
+    def settle(self, kind: Kind, end: float) -> list[Event]:
+        """Close what `note` opened, if anything is open."""
+        told = []
+        for one in [
+            o for o in self._open if _key(o.event) == (kind, None, _WATCHER.partition("/")[0])
+        ]:
+            at = max(_at(end), one.event.start)
+            seconds = (at - one.event.start).total_seconds()
+            evidence = {"seconds": round(seconds, 3)}
+            told.append(self._close(one, end=at, outcome="ended", evidence=evidence))
+        return told
+
+    def interrupt(self) -> list[Event]:
+        """Watching stops: what is open is closed where it was last seen."""
+        own = [one for one in self._open if one.event.detector != _WATCHER]
+        return [self._close(one, outcome="lost") for one in own]
+
+    def resume(self, now: float) -> None:
+        """The stream is seen: events that were resumed must show themselves soon."""
+        if self._again is None:
+            self._again = now
+
+    def _take(
+        self, found: Found, anchor: float, now: float, seen: set[int], *, ended: bool
+    ) -> list[Event]:
+        detector, track, saw = found
+        if saw.confidence < self._least.get(saw.kind, 0.0):
+            return []
+        start, end = anchor + saw.start, max(anchor + saw.end, anchor + saw.start)
+        key = (saw.kind, track, detector.partition("/")[0])
+        for one in self._open:
+            event = one.event
+            if _key(event) == key and self._goes_on(one, start, end, saw):
+                seen.add(id(one))
+                one.resumed = False
+                return self._refresh(one, saw, detector, end, now, ended=ended)
+        if any(_key(event) == key and _covers(event, start, end) for event in self._closed):
+            return []  # the same, seen once more by the panel that took over
+        event = self._event("opened", detector, track, saw, start, end)
+        one = _Open(event, now)
+        self._open.append(one)
+        seen.add(id(one))
+        return [event, self._close(one, outcome="ended")] if ended else [event]
+
+    def _goes_on(self, one: _Open, start: float, end: float, saw: Observation) -> bool:
+        """Whether what is seen is the event, or its continuation."""
+        if one.event.detector == _WATCHER:
+            return True
+        if one.resumed:
+            # nobody saw what was between: it went on if it was there at once
+            return saw.start <= AT_ONCE
+        reach = one.event.end.timestamp() + TOUCHING
+        return start <= reach and end >= one.event.start.timestamp() - TOUCHING
+
+    def _refresh(
+        self, one: _Open, saw: Observation, detector: str, end: float, now: float, *, ended: bool
+    ) -> list[Event]:
+        one.missing = 0
+        before = one.event
+        now_known = {
+            "end": max(_at(end), before.start) if ended else max(_at(end), before.end),
+            "severity": _share(saw.severity),
+            "confidence": _share(saw.confidence),
+            "summary": saw.summary,
+            "evidence": _rounded(saw.evidence),
+            "region": saw.region,
+            "detector": detector,
+        }
+        if ended:
+            return [self._close(one, outcome="ended", **now_known)]
+        one.event = before.model_copy(update={"change": "updated", **now_known})
+        worse = one.event.severity - before.severity >= WORSE
+        if not worse and now - one.told < UPDATE_EVERY:
+            # what is compared with is what was told last
+            one.event = one.event.model_copy(update={"severity": before.severity})
+            return []
+        one.told = now
+        return [one.event]
+
+    def _missing(self, seen: set[int], now: float) -> list[Event]:
+        told = []
+        for one in list(self._open):
+            if id(one) in seen or one.event.detector == _WATCHER:
+                continue
+            if one.resumed:
+                if self._again is not None and now > self._again + RESUMED:
+                    told.append(self._close(one, outcome="lost"))
+                continue
+            one.missing += 1
+            if one.missing >= PATIENCE:
+                told.append(self._close(one, outcome="withdrawn"))
+        return told
+
+    def _close(self, one: _Open, **known: object) -> Event:
+        event = one.event.model_copy(update={"change": "closed", **known})
+        self._open.remove(one)
+        self._closed.append(event)
+        return event
+
+    def _event(
+        self,
+        change: Change,
+        detector: str,
+        track: int | None,
+        saw: Observation,
+        start: float,
+        end: float,
+    ) -> Event:
+        key = f"{self._stream}|{saw.kind}|{track}|{start:.1f}|{detector.partition('/')[0]}"
+        return Event(
+            id=hashlib.sha256(key.encode()).hexdigest()[:16],
+            change=change,
+            stream=self._stream,
+            labels=self._labels,
+            kind=saw.kind,
+            start=_at(start),
+            end=_at(end),
+            position=0.0 if detector == _WATCHER else round(saw.start, 3),
+            severity=_share(saw.severity),
+            confidence=_share(saw.confidence),
+            track=track,
+            region=saw.region,
+            evidence=_rounded(saw.evidence),
+            summary=saw.summary,
+            detector=detector,
+        )
+
+
+def _key(event: Event) -> tuple[Kind, int | None, str]:
+    return event.kind, event.track, event.detector.partition("/")[0]
+
+
+def _covers(event: Event, start: float, end: float) -> bool:
+    """Whether most of an interval lies in a closed event."""
+    first, last = event.start.timestamp() - TOUCHING, event.end.timestamp() + TOUCHING
+    inside = min(end, last) - max(start, first)
+    return inside >= 0 and inside >= (end - start) / 2
+
+
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _share(value: float) -> float:
+    return round(min(max(value, 0.0), 1.0), 4)
+
+
+def _rounded(evidence: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(number), 6) for name, number in evidence.items()}

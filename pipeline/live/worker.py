@@ -1,0 +1,141 @@
+"""The worker: a Ray actor that watches many streams, each in a thread of its own.
+
+Frames never leave it. What it has to say waits here until the coordinator has it safe.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from pipeline.live.event import Event
+from pipeline.live.streams import Stream
+from pipeline.live.watcher import Status, Watcher
+from pipeline.settings import Settings
+from pipeline.warm import warm
+
+TICK = 0.5  # seconds
+_JOIN = 0.5  # seconds between intervals of coverage that are one
+
+
+@dataclass
+class Batch:
+    """What a worker has to say.
+
+    Attributes:
+        number: of the batch; handing it back says that it is safe.
+        events: in order.
+        coverage: stream, start and end of what was watched, since 1970.
+        statuses: of all of its streams.
+        cpu: CPUs that the whole process has used since the last batch.
+        memory: bytes that it holds.
+        place: host and process.
+    """
+
+    number: int = 0
+    events: list[Event] = field(default_factory=list)
+    coverage: list[tuple[str, float, float]] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    cpu: float = 0.0
+    memory: int = 0
+    place: str = ""
+
+
+class Worker:
+    """Made once in each worker process; `ray.remote` makes an actor of it.
+
+    Args:
+        settings: of all streams.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        warm()
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._watchers: dict[str, Watcher] = {}
+        self._events: list[Event] = []
+        self._coverage: dict[str, list[tuple[float, float]]] = {}
+        self._handed: Batch | None = None  # and not known to be safe
+        self._number = 0
+        self._process = psutil.Process()
+        self._spent, self._asked = self._cpu(), time.monotonic()
+        threading.Thread(target=self._tick, name="watch tick", daemon=True).start()
+
+    def ready(self) -> str:
+        """Answers once this process is warm; says where it is."""
+        return f"{socket.gethostname()}/{os.getpid()}"
+
+    def watch(self, stream: Stream, resumed: Sequence[Event] = ()) -> None:
+        """Watch a stream, instead of one of the same name if there is one.
+
+        Args:
+            stream: what.
+            resumed: events that were open when somebody else stopped watching it.
+        """
+        self.leave(stream.name)
+        watcher = Watcher(stream, self._settings, self._tell, self._cover, resumed)
+        with self._lock:
+            self._watchers[stream.name] = watcher
+        watcher.start()
+
+    def leave(self, name: str) -> None:
+        """Watch a stream no more."""
+        with self._lock:
+            watcher = self._watchers.pop(name, None)
+        if watcher is not None:
+            watcher.stop()
+
+    def collect(self, safe: int) -> Batch:
+        """All there is to say.
+
+        Args:
+            safe: number of the last batch that arrived; what was in an earlier one is forgotten.
+        """
+        with self._lock:
+            watchers = list(self._watchers.values())
+            self._number += 1
+            batch = Batch(self._number, place=self.ready())
+            if self._handed is not None and self._handed.number > safe:  # it was lost on the way
+                batch.events += self._handed.events
+                batch.coverage += self._handed.coverage
+            batch.events += self._events
+            batch.coverage += [
+                (name, start, end) for name, parts in self._coverage.items() for start, end in parts
+            ]
+            self._events, self._coverage, self._handed = [], {}, batch
+        batch.statuses = [watcher.status() for watcher in watchers]
+        spent, now = self._cpu(), time.monotonic()
+        batch.cpu = (spent - self._spent) / max(now - self._asked, 1e-3)
+        self._spent, self._asked = spent, now
+        batch.memory = self._process.memory_info().rss
+        return batch
+
+    def _cpu(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def _tell(self, event: Event) -> None:
+        with self._lock:
+            self._events.append(event)
+
+    def _cover(self, name: str, start: float, end: float) -> None:
+        with self._lock:
+            parts = self._coverage.setdefault(name, [])
+            if parts and parts[-1][0] <= start <= parts[-1][1] + _JOIN:
+                parts[-1] = (parts[-1][0], max(parts[-1][1], end))
+            else:
+                parts.append((start, end))
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(TICK)
+            with self._lock:
+                watchers = list(self._watchers.values())
+            for watcher in watchers:
+                watcher.tick(time.time())

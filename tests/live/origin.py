@@ -1,0 +1,141 @@
+"""Origins of live streams on the loopback: HLS that grows with the clock, MPEG-TS over UDP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+
+from tests import media, web
+
+
+def programme(folder: Path, seconds: float = 30.0, *, black: tuple[float, float] | None = None):
+    """A transport stream of moving picture and sound, with a key frame every second."""
+    once = media.scene(8.0, 320, 180)
+    frames = [once[n % len(once)] for n in range(round(seconds * media.RATE))]
+    if black is not None:
+        for n in range(round(black[0] * media.RATE), round(black[1] * media.RATE)):
+            frames[n] = frames[n] * 0 + 16
+    options = {"preset": "ultrafast", "crf": "18", "g": "25", "sc_threshold": "0"}
+    sound = np.tile(media.programme(8.0), round(seconds / 8 + 0.5))[:, : round(seconds * 48_000)]
+    return media.write(folder / "programme.ts", frames, sound, video_options=options)
+
+
+def segmented(source: Path, folder: Path, length: float = 1.0) -> list[float]:
+    """Cut into HLS segments 0.ts, 1.ts, ...; returns their lengths in seconds."""
+    options = {"hls_time": str(length), "hls_list_size": "0", "hls_segment_filename": "%d.ts"}
+    options["hls_segment_filename"] = str(folder / "%d.ts")
+    with (
+        av.open(str(source)) as old,
+        av.open(str(folder / "all.m3u8"), "w", format="hls", options=options) as new,
+    ):
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    lines = (folder / "all.m3u8").read_text().splitlines()
+    return [float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF:")]
+
+
+class LiveHls:
+    """Serves segments as if they were being made now, from `start` on.
+
+    Attributes:
+        url: of the playlist.
+        stands_still: the playlist does not change while this is true.
+        down: the server answers with 503 while this is true.
+    """
+
+    def __init__(self, server: web.Server, lengths: list[float], window: int = 4) -> None:
+        self._lengths, self._window = lengths, window
+        self._begun = time.monotonic() - sum(lengths[:window])
+        self._frozen = ""
+        self.stands_still = self.down = False
+        self.url = f"{server.url}/live.m3u8"
+        server.routes["/live.m3u8"] = self._answer
+        for n in range(len(lengths)):
+            server.routes[f"/{n}.ts"] = self._segment(server, n)
+
+    @property
+    def position(self) -> float:
+        """Seconds that have been made."""
+        return time.monotonic() - self._begun
+
+    def _list(self) -> str:
+        ready, done = 0, 0.0
+        while ready < len(self._lengths) and done + self._lengths[ready] <= self.position:
+            done += self._lengths[ready]
+            ready += 1
+        first = max(ready - self._window, 0)
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
+        lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first}")
+        for n in range(first, ready):
+            lines += [f"#EXTINF:{self._lengths[n]:.6f},", f"{n}.ts"]
+        if ready == len(self._lengths):
+            lines.append("#EXT-X-ENDLIST")
+        return "\n".join(lines) + "\n"
+
+    def _answer(self, request) -> None:
+        if self.down:
+            request.send_error(503)
+            return
+        if not self.stands_still or not self._frozen:
+            self._frozen = self._list()
+        _send(request, self._frozen.encode())
+
+    def _segment(self, server: web.Server, n: int):
+        def answer(request) -> None:
+            if self.down:
+                request.send_error(503)
+            else:
+                _send(request, (server.folder / f"{n}.ts").read_bytes())
+
+        return answer
+
+
+def _send(request, body: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+@contextmanager
+def live_hls(folder: Path, lengths: list[float]) -> Iterator[LiveHls]:
+    """An origin for the length of a test."""
+    with web.serving(folder) as server:
+        yield LiveHls(server, lengths)
+
+
+class Sender:
+    """Sends a transport stream over UDP at its own pace."""
+
+    def __init__(self, source: Path, port: int) -> None:
+        self._source, self._port = source, port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        url = f"udp://127.0.0.1:{self._port}?pkt_size=1316"
+        with av.open(str(self._source)) as old, av.open(url, "w", format="mpegts") as new:
+            streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+            begun = time.monotonic()
+            for packet in old.demux():
+                if packet.dts is None:
+                    continue
+                ahead = float(packet.dts * packet.time_base) - (time.monotonic() - begun)
+                if self._stop.wait(max(ahead - 1.4, 0)):
+                    return
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()

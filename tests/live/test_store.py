@@ -1,0 +1,155 @@
+"""The store keeps each event once, joins coverage, and answers by label."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.live.event import Event
+from pipeline.live.sinks import Parquet
+from pipeline.live.store import Store
+from pipeline.live.streams import Stream
+
+NOW = 1_000_000.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def stream(name, **labels):
+    return Stream(name=name, uri=f"https://a.example/{name}.m3u8", labels=labels)
+
+
+def event(change, name="s", start=NOW, end=NOW + 1, identity="e1", kind="freeze", **more):
+    return Event(
+        id=identity, change=change, stream=name, kind=kind,
+        start=datetime.fromtimestamp(start, UTC), end=datetime.fromtimestamp(end, UTC),
+        position=0.0, severity=0.5, confidence=0.9, track=0, summary="said", detector="freeze/1",
+        **more,
+    )  # fmt: skip
+
+
+def test_told_twice_is_kept_once(store):
+    opened, closed = event("opened"), event("closed", outcome="ended")
+    assert store.take([opened], [], []) == [opened]
+    assert store.standing("s") == [opened]
+    assert store.take([opened, closed], [], []) == [closed]
+    assert store.take([opened, event("updated"), closed], [], []) == []
+    assert store.standing() == []
+    assert [e.change for _, e in store.since(0)] == ["opened", "closed"]
+
+
+def test_the_log_is_read_on_from_a_number(store):
+    store.take([event("opened"), event("updated"), event("closed", outcome="ended")], [], [])
+    first = store.since(0, 2)
+    assert [e.change for _, e in first] == ["opened", "updated"]
+    assert [e.change for _, e in store.since(first[-1][0])] == ["closed"]
+    assert store.last_number() == 3
+
+
+def test_coverage_is_joined_and_gaps_stay(store):
+    store.take([], [("s", 10.0, 11.0), ("s", 11.0, 12.0)], [])
+    store.take([], [("s", 12.2, 13.0), ("s", 20.0, 21.0)], [])
+    assert store.coverage("s") == [(10.0, 13.0), (20.0, 21.0)]
+    store.take([], [("s", 12.2, 13.0)], [])  # told again after all
+    assert store.coverage("s") == [(10.0, 13.0), (20.0, 21.0)]
+
+
+def test_streams_are_changed_by_name_and_shown_to_other_processes(store, tmp_path):
+    assert store.add(stream("s", cdn="a"))
+    assert not store.add(stream("s", cdn="a"))
+    before = store.version()
+    other = Store(tmp_path, must_exist=True)
+    assert other.add(stream("s", cdn="b"))
+    assert store.version() != before
+    assert store.streams()["s"].stream.labels == {"cdn": "b"}
+    assert other.remove("s")
+    assert not other.remove("s")
+    other.close()
+
+
+def test_deaths_count_while_they_are_recent(store):
+    store.add(stream("s"))
+    assert store.died(["s", "gone"], NOW, 600) == {"s": 1}
+    assert store.died(["s"], NOW + 100, 600) == {"s": 2}
+    assert store.died(["s"], NOW + 2000, 600) == {"s": 1}
+    store.quarantine("s", "kills")
+    assert store.streams()["s"].quarantined == "kills"
+    assert store.pardon("s")
+    assert not store.pardon("s")
+    assert store.streams()["s"].deaths == 0
+
+
+def test_defects_by_label_over_a_window(store):
+    for name, cdn in (("s1", "a"), ("s2", "a"), ("s3", "b")):
+        store.add(stream(name, cdn=cdn))
+        store.take([], [(name, NOW - 1000, NOW)], [])
+    store.add(stream("s4"))
+    store.take(
+        [
+            event("opened", "s1", NOW - 30, NOW, "1"),
+            event("opened", "s2", NOW - 400, NOW - 70, "2"),  # 30 s of it in the window
+            event("opened", "s2", NOW - 900, NOW - 800, "3"),
+            event("opened", "s3", NOW - 50, NOW - 20, "4"),
+        ],
+        [],
+        [],
+    )
+    store.take([event("closed", "s3", NOW - 50, NOW - 20, "4", outcome="withdrawn")], [], [])
+    rows = {(row["value"], row["kind"]): row for row in store.rollup("cdn", 100.0, NOW)}
+    row = rows["a", "freeze"]
+    assert (row["streams"], row["affected"]) == (2, 2)
+    assert (row["watched_s"], row["defect_s"], row["share"]) == (200.0, 60.0, 0.3)
+    assert rows["b", None]["watched_s"] == 100.0
+    assert rows["", None]["share"] is None  # nobody watched it
+
+
+def test_a_label_may_be_called_anything(store):
+    store.add(Stream(name="s", uri="https://a.example/s.m3u8", labels={'we"ird.name': "x"}))
+    store.take([], [("s", NOW - 10, NOW)], [])
+    assert store.rollup('we"ird.name', 100.0, NOW)[0]["value"] == "x"
+
+
+def test_old_things_are_forgotten(store):
+    store.take([event("opened"), event("closed", outcome="ended")], [("s", NOW, NOW + 5)], [])
+    store.prune(NOW + 30 * 86_400)
+    assert store.coverage("s") == []
+    assert store.closed(0, NOW * 2) == []
+
+
+def test_messages_wait_for_each_receiver(store):
+    hooks = ["https://a.example", "https://b.example"]
+    store.take([event("opened")], [], [], hooks)
+    assert sorted(store.receivers()) == hooks
+    (message,) = store.due(hooks[0], NOW)
+    store.put_off(message.number, NOW + 60)
+    assert store.due(hooks[0], NOW) == []
+    (again,) = store.due(hooks[0], NOW + 61)
+    assert (again.id, again.attempts) == (message.id, 1)
+    store.delivered(message.number)
+    assert store.receivers() == hooks[1:]
+
+
+def test_parquet_has_each_closed_event_once(store, tmp_path):
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "events"
+    folder.mkdir()
+    writer = Parquet(store, folder)
+    store.take([event("opened"), event("closed", outcome="ended")], [], [])
+    assert writer.export() == 1
+    assert writer.export() == 0
+    store.take([event("opened", identity="e2"), event("closed", identity="e2")], [], [])
+    assert Parquet(store, folder).export() == 1  # another process goes on
+    assert sorted(pq.read_table(folder)["id"].to_pylist()) == ["e1", "e2"]
+
+
+def test_where_nothing_was_watched_there_is_nothing_to_show(tmp_path):
+    with pytest.raises(UsageError, match="nothing was watched"):
+        Store(tmp_path / "no", must_exist=True)

@@ -1,0 +1,129 @@
+"""Observations become events that open, change and close once."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.live.tracker import PATIENCE, RESUMED, UPDATE_EVERY, Tracker
+from pipeline.types import Kind, Observation
+
+ANCHOR = 1_000_000.0
+
+
+def saw(start, end, kind=Kind.FREEZE, severity=0.5, confidence=0.9, detector="freeze/1"):
+    return detector, 0, Observation(kind, start, end, severity, confidence, "said", {"x": 1.0})
+
+
+def changes(events):
+    return [(event.change, event.kind.value) for event in events]
+
+
+def test_a_defect_opens_while_it_lasts_and_closes_under_the_same_id():
+    tracker = Tracker("news", {"cdn": "a"})
+    opened = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    nothing = tracker.update([], [saw(5.0, 7.0)], ANCHOR, ANCHOR + 7)
+    closed = tracker.update([saw(5.0, 7.5)], [], ANCHOR, ANCHOR + 8)
+    assert (changes(opened), changes(nothing)) == ([("opened", "freeze")], [])
+    assert changes(closed) == [("closed", "freeze")]
+    assert opened[0].id == closed[0].id
+    assert closed[0].outcome == "ended"
+    assert closed[0].start.timestamp() == ANCHOR + 5.0
+    assert closed[0].end.timestamp() == ANCHOR + 7.5
+    assert closed[0].labels == {"cdn": "a"}
+    assert closed[0].position == 5.0
+    assert tracker.standing == []
+
+
+def test_what_was_over_at_once_opens_and_closes_in_one_go():
+    told = Tracker("news", {}).update([saw(5.0, 5.04)], [], ANCHOR, ANCHOR + 6)
+    assert [event.change for event in told] == ["opened", "closed"]
+    assert told[0].id == told[1].id
+
+
+def test_an_update_is_told_when_it_gets_worse_and_now_and_then():
+    tracker = Tracker("news", {})
+    tracker.update([], [saw(0.0, 1.0, severity=0.3)], ANCHOR, ANCHOR + 1)
+    assert not tracker.update([], [saw(0.0, 2.0, severity=0.35)], ANCHOR, ANCHOR + 2)
+    # small steps count from what was told last
+    worse = tracker.update([], [saw(0.0, 3.0, severity=0.41)], ANCHOR, ANCHOR + 3)
+    assert changes(worse) == [("updated", "freeze")]
+    assert worse[0].severity == 0.41
+    late = ANCHOR + 3 + UPDATE_EVERY
+    again = tracker.update([], [saw(0.0, late - ANCHOR, severity=0.41)], ANCHOR, late)
+    assert changes(again) == [("updated", "freeze")]
+
+
+def test_what_detectors_take_back_is_withdrawn():
+    tracker = Tracker("news", {})
+    tracker.update([], [saw(0.0, 1.0)], ANCHOR, ANCHOR + 1)
+    rounds = [tracker.update([], [], ANCHOR, ANCHOR + 2 + n) for n in range(PATIENCE)]
+    assert [changes(told) for told in rounds[:-1]] == [[]] * (PATIENCE - 1)
+    assert changes(rounds[-1]) == [("closed", "freeze")]
+    assert rounds[-1][0].outcome == "withdrawn"
+
+
+def test_the_same_interval_seen_by_the_next_panel_is_not_a_second_event():
+    tracker = Tracker("news", {})
+    tracker.update([saw(5.0, 8.0)], [], ANCHOR, ANCHOR + 9)
+    assert tracker.update([saw(5.2, 8.1)], [], ANCHOR, ANCHOR + 10) == []
+    later = tracker.update([saw(20.0, 23.0)], [], ANCHOR, ANCHOR + 24)
+    assert changes(later) == [("opened", "freeze"), ("closed", "freeze")]
+
+
+def test_kinds_tracks_and_detectors_are_kept_apart():
+    tracker = Tracker("news", {})
+    found = [saw(0.0, 1.0), saw(0.0, 1.0, Kind.BLACK, detector="black/1")]
+    found.append(("freeze/1", 1, found[0][2]))
+    told = tracker.update([], found, ANCHOR, ANCHOR + 1)
+    assert len({event.id for event in told}) == 3
+
+
+def test_what_is_not_confident_enough_is_not_told():
+    tracker = Tracker("news", {}, {Kind.FREEZE: 0.95})
+    assert tracker.update([], [saw(0.0, 1.0)], ANCHOR, ANCHOR + 1) == []
+
+
+@pytest.fixture
+def moved():
+    """A freeze that was open when its worker died, and the tracker of the next one."""
+    first = Tracker("news", {})
+    (event,) = first.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    return event, Tracker("news", {}, resumed=[event])
+
+
+def test_a_defect_that_still_lasts_after_a_move_goes_on(moved):
+    event, second = moved
+    second.resume(ANCHOR + 14)
+    (still,) = second.update([], [saw(0.0, 1.0)], ANCHOR + 13, ANCHOR + 14)
+    assert (still.id, still.change, still.start) == (event.id, "updated", event.start)
+    (closed,) = second.update([saw(0.0, 3.0)], [], ANCHOR + 13, ANCHOR + 17)
+    assert (closed.id, closed.change, closed.outcome) == (event.id, "closed", "ended")
+    assert closed.start == event.start
+    assert closed.end.timestamp() == ANCHOR + 16
+
+
+def test_a_defect_that_is_gone_after_a_move_is_lost_where_it_was_last_seen(moved):
+    event, second = moved
+    second.resume(ANCHOR + 14)
+    assert second.update([], [], ANCHOR + 13, ANCHOR + 14) == []
+    (closed,) = second.update([], [], ANCHOR + 13, ANCHOR + 14.1 + RESUMED)
+    assert (closed.id, closed.outcome, closed.end) == (event.id, "lost", event.end)
+
+
+def test_a_like_defect_later_after_a_move_is_another_one(moved):
+    event, second = moved
+    second.resume(ANCHOR + 14)
+    told = second.update([], [saw(4.0, 5.0)], ANCHOR + 13, ANCHOR + 18)
+    assert changes(told) == [("opened", "freeze")]
+    assert told[0].id != event.id
+
+
+def test_outages_are_opened_prolonged_and_settled():
+    tracker = Tracker("news", {})
+    (opened,) = tracker.note(Kind.OUTAGE, ANCHOR, ANCHOR + 5, 0.5, "nothing comes in")
+    assert tracker.note(Kind.OUTAGE, ANCHOR, ANCHOR + 6, 0.5, "nothing comes in") == []
+    assert tracker.update([], [], ANCHOR, ANCHOR + 7) == []  # detectors know nothing of it
+    (closed,) = tracker.settle(Kind.OUTAGE, ANCHOR + 9)
+    assert (closed.id, closed.outcome) == (opened.id, "ended")
+    assert closed.evidence == {"seconds": 9.0}
+    assert tracker.settle(Kind.OUTAGE, ANCHOR + 10) == []

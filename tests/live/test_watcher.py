@@ -1,0 +1,236 @@
+"""One live stream over real transports: what is found, what is covered, what happens on the way."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.live.streams import Stream, asked, read_watch
+from pipeline.live.watcher import Watcher
+from pipeline.settings import load
+from pipeline.types import Kind
+from pipeline.warm import warm
+from tests import web
+from tests.live import origin
+
+SETTINGS = load(skip=("sync",))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Half a minute without a defect that matters here, whole and in segments."""
+    warm()
+    folder = tmp_path_factory.mktemp("clean")
+    source = origin.programme(folder, 30.0)
+    return source, folder, origin.segmented(source, folder)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Likewise, with three seconds of black."""
+    folder = tmp_path_factory.mktemp("broken")
+    source = origin.programme(folder, 24.0, black=(9.0, 12.0))
+    return source, folder, origin.segmented(source, folder)
+
+
+class Watched:
+    """A stream that is watched, and what was told of it."""
+
+    def __init__(self, uri, settings=SETTINGS):
+        self.events, self.covered = [], []
+        self.times = []
+        self.watcher = Watcher(Stream(name="s", uri=uri), settings, self._tell, self._cover)
+        self._stop = threading.Event()
+        self._ticks = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self):
+        self.watcher.start()
+        self._ticks.start()
+        return self
+
+    def __exit__(self, *_):
+        self.watcher.stop()
+        self._stop.set()
+
+    def _tell(self, event):
+        self.events.append(event)
+        self.times.append(time.time())
+
+    def _cover(self, _, start, end):
+        if self.covered and start - self.covered[-1][1] < 0.5:
+            self.covered[-1][1] = end
+        else:
+            self.covered.append([start, end])
+
+    def _tick(self):
+        while not self._stop.wait(0.25):
+            self.watcher.tick(time.time())
+
+    def told(self, kind, change=None):
+        return [e for e in self.events if e.kind == kind and change in (None, e.change)]
+
+    def until(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (self.watcher.status(), self.events)
+            time.sleep(0.05)
+
+    def until_state(self, state, seconds=20.0):
+        self.until(lambda: self.watcher.status().state == state, seconds)
+
+
+def test_a_defect_in_live_hls_is_told_while_it_lasts_and_the_end_is_seen(broken):
+    _, folder, lengths = broken
+    with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:
+        watched.until(lambda: watched.told(Kind.BLACK, "opened"), 15)
+        assert live.position < 12.0, "it was told after its end"
+        watched.until(lambda: watched.told(Kind.BLACK, "closed"))
+        watched.until_state("ended", 30)
+    opened, closed = watched.told(Kind.BLACK, "opened")[0], watched.told(Kind.BLACK, "closed")[0]
+    assert opened.id == closed.id
+    assert (closed.end - closed.start).total_seconds() == pytest.approx(3.0, abs=0.1)
+    # one connection without a gap, and nothing of the kind that we would have caused
+    assert len(watched.covered) == 1
+    start, end = watched.covered[0]
+    assert end - start == pytest.approx(sum(lengths[1:]), abs=1.5)
+    assert not watched.told(Kind.OUTAGE) + watched.told(Kind.STALE_PLAYLIST)
+    assert not watched.told(Kind.SEGMENT_MISSING) + watched.told(Kind.TIMESTAMP_GAP)
+
+
+def test_a_playlist_that_stands_still_is_stale_and_then_an_outage(clean):
+    _, folder, lengths = clean
+    with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:
+        watched.until_state("watching")
+        live.stands_still = True
+        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "opened"), 10)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        assert watched.watcher.status().state == "outage"
+        live.stands_still = False
+        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 15)
+        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "closed"), 5)
+        watched.until_state("watching")
+
+
+def test_a_server_that_is_down_is_an_outage_and_is_found_again(clean):
+    _, folder, lengths = clean
+    with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:
+        watched.until(lambda: watched.covered, 15)
+        live.down = True
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 15)
+        time.sleep(2.0)
+        live.down = False
+        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 20)
+        watched.until(lambda: len(watched.covered) == 2, 15)
+        status = watched.watcher.status()
+    (outage,) = watched.told(Kind.OUTAGE, "closed")
+    first, second = watched.covered
+    assert outage.start.timestamp() == pytest.approx(first[1], abs=1.5)
+    assert (outage.end - outage.start).total_seconds() > 2.0
+    assert second[0] > first[1]
+    assert status.connections == 2
+
+
+def test_mpeg_ts_over_udp(broken):
+    source, _, _ = broken
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Watched(f"udp://127.0.0.1:{port}") as watched:
+        sender = origin.Sender(source, port)
+        watched.until(lambda: watched.told(Kind.BLACK, "closed"), 30)
+        sender.close()
+        # the sender is gone: nobody says so, nothing comes any more
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        assert watched.watcher.status().state == "outage"
+    (closed,) = watched.told(Kind.BLACK, "closed")
+    assert (closed.end - closed.start).total_seconds() == pytest.approx(3.0, abs=0.1)
+
+
+def test_mpeg_ts_over_http_that_breaks_off_is_connected_again(clean, tmp_path):
+    source, _, _ = clean
+    data = source.read_bytes()
+    asked_for = []
+
+    def serve(request):
+        asked_for.append(time.monotonic())
+        request.send_response(200)
+        request.end_headers()
+        for n in range(0, len(data) // 3, len(data) // 90):  # ten seconds, thrice as fast
+            request.wfile.write(data[n : n + len(data) // 90])
+            time.sleep(0.1)
+
+    with web.serving(tmp_path) as server:
+        server.routes["/live.ts"] = serve
+        with Watched(f"{server.url}/live.ts") as watched:
+            watched.until(lambda: len(asked_for) > 1 and len(watched.covered) > 0, 20)
+            watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 15)
+    assert watched.told(Kind.OUTAGE, "closed")[0].outcome == "ended"
+
+
+def test_what_cannot_be_connected_is_an_outage_with_its_reason(tmp_path):
+    with web.serving(tmp_path) as server, Watched(f"{server.url}/no.m3u8") as watched:
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        status = watched.watcher.status()
+    assert status.state == "connecting"
+    assert "404" in status.detail
+    assert "404" in watched.told(Kind.OUTAGE)[0].summary
+
+
+def test_a_playlist_cannot_lead_elsewhere(tmp_path):
+    with web.serving(tmp_path) as server, web.serving(tmp_path) as elsewhere:
+        (tmp_path / "list.m3u8").write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{elsewhere.url}/0.ts\n"
+        )
+        with Watched(f"{server.url}/list.m3u8") as watched:
+            watched.until(lambda: watched.watcher.status().detail, 15)
+            assert "another host" in watched.watcher.status().detail
+        assert elsewhere.seen == []
+
+
+def test_streams_are_read_from_a_file(tmp_path):
+    path = tmp_path / "streams.yaml"
+    path.write_text(
+        "settings: {detectors: {freeze: {min_duration: 3.0}}, skip: [sync]}\n"
+        "pools: {default: {cpus: 0.5}, uhd: {cpus: 2, most: 3}}\n"
+        "webhooks: [https://ops.example/hook]\n"
+        "streams:\n"
+        "- {name: news, uri: 'https://a.example/n.m3u8', labels: {cdn: a}}\n"
+        "- {name: uhd, uri: 'srt://b.example:9000', pool: uhd, only: [black, freeze],\n"
+        "   settings: {black.min_duration: 1.0}}\n"
+    )
+    watch, settings = asked([], path, {}, [], load(skip=("hum",)))
+    assert [stream.name for stream in watch.streams] == ["news", "uhd"]
+    assert settings.detectors["freeze"]["min_duration"] == 3.0
+    assert settings.skip == ("hum",)  # the command line comes first
+    own = watch.streams[1].chosen(settings)
+    assert own.enabled() == ["black", "freeze"]
+    assert own.detectors["black"]["min_duration"] == 1.0
+    assert own.detectors["freeze"]["min_duration"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("streams: [{name: a, uri: clip.mp4}]", "vidette inspect"),
+        ("streams: [{name: a, uri: 'udp://x:1'}, {name: a, uri: 'udp://x:2'}]", "two streams"),
+        ("streams: [{name: a, uri: 'udp://x:1', pool: gone}]", "no pool 'gone'"),
+        ("streams: [{name: a, uri: 'udp://x:1', only: [nothing]}]", "no detector 'nothing'"),
+        ("settings: {detectors: {freeze: {max: 1}}}", "freeze.max"),
+        ("streams: 1", "streams"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(tmp_path, text, said):
+    path = tmp_path / "streams.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        asked([], path, {}, [], load())
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="there is no file"):
+        read_watch(tmp_path / "no.yaml")
