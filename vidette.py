@@ -531,6 +531,10 @@ def watch_command(
     seconds: Annotated[
         float, typer.Option("--for", min=0, help="Seconds to watch; 0: until interrupted.")
     ] = 0.0,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve figures for Prometheus at :PORT/metrics."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
     settings: Annotated[
@@ -558,7 +562,7 @@ def watch_command(
         _settings(None, _split(only), _split(skip), _parse(settings or [])),
     )
     secret = os.environ.get("VIDETTE_WEBHOOK_SECRET")
-    plan = Plan(address, workers, standby, secret, seconds)
+    plan = Plan(address, workers, standby, secret, seconds, metrics_port)
     return watch_streams(watch, config, out, chosen, plan, Console(stderr=True))
 
 

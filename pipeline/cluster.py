@@ -9,12 +9,13 @@ import ray
 from pipeline.errors import UsageError
 
 
-def join(address: str | None, cpus: float | None = None) -> None:
+def join(address: str | None, cpus: float | None = None, metrics_port: int | None = None) -> None:
     """Connect this process to Ray.
 
     Args:
         address: of a cluster, "auto" for the one that runs here; None: start one for this process.
         cpus: that our own says it has; None: as many as there are.
+        metrics_port: of our own, where Prometheus finds its figures; None: Ray takes any.
 
     Raises:
         UsageError: there is none, or this process is in a session already.
@@ -26,6 +27,8 @@ def join(address: str | None, cpus: float | None = None) -> None:
         options |= {"include_dashboard": False}
         if cpus is not None:
             options["num_cpus"] = cpus
+        if metrics_port is not None:
+            options["_metrics_export_port"] = metrics_port
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -44,6 +44,7 @@ class Plan:
         standby: workers that are warm and take over when another dies.
         secret: to sign webhooks with.
         seconds: to watch; 0: until interrupted.
+        metrics_port: where Prometheus finds figures; a cluster has its own.
     """
 
     address: str | None = None
@@ -51,6 +52,7 @@ class Plan:
     standby: int = 1
     secret: str | None = None
     seconds: float = 0.0
+    metrics_port: int | None = None
 
 
 def watch_streams(
@@ -80,7 +82,8 @@ def watch_streams(
     most = plan.workers or (cores if plan.address is None else 0)
     pools = watch.pools
     room = sum((pool.most or most) * pool.cpus for pool in pools.values())
-    cluster.join(plan.address, None if plan.address else room + plan.standby + 2)
+    own = None if plan.address else room + plan.standby + 2
+    cluster.join(plan.address, own, plan.metrics_port)
     hooks = Webhooks(store, plan.secret)
     parquet, metrics = Parquet(store, out / "events"), Metrics(store)
     try:

@@ -18,6 +18,7 @@ from pipeline.live.placement import Placement
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Pool, Stream
 from pipeline.live.tracker import Tracker
+from pipeline.live.watcher import Status
 from pipeline.types import Kind
 
 log = logging.getLogger("vidette")
@@ -104,7 +105,7 @@ class Coordinator:
         self._streams: dict[str, Stream] = {}
         self._waiting: dict[str, float] = {}  # streams that nobody watches, since when
         self._urgent: set[str] = set()  # of these: were watched until their worker died
-        self._version: tuple[int, int] | None = None
+        self._wishes: int | None = None
         self._tidied = self._pruned = 0.0
         self._stillborn = 0
 
@@ -133,14 +134,12 @@ class Coordinator:
         """
         now = self._clock()
         self._read_streams(now)
-        for news in self._crew.news():
-            if news.worker not in self._hands:
-                continue
+        told = [news for news in self._crew.news() if news.worker in self._hands]
+        self._said([news for news in told if isinstance(news, Said)])
+        for news in told:
             if isinstance(news, Ready):
                 self._ready(news)
-            elif isinstance(news, Said):
-                self._said(news)
-            else:
+            elif isinstance(news, Gone):
                 self._gone(news, now)
         for name, hand in self._hands.items():
             if hand.place is not None and now - hand.asked >= ASK_EVERY:
@@ -164,8 +163,8 @@ class Coordinator:
     # ------------------------------------------------------------------------------------- streams
 
     def _read_streams(self, now: float) -> None:
-        version = self._store.version()
-        if version == self._version:
+        wishes = self._store.wishes()
+        if wishes == self._wishes:
             return
         known = self._store.streams()
         for name in [name for name in self._streams if not _wanted(known.get(name))]:
@@ -180,7 +179,7 @@ class Coordinator:
                 self._drop(name, removed=False)
             self._streams[name] = one.stream
             self._waiting[name] = now
-        self._version = self._store.version()
+        self._wishes = wishes
 
     def _drop(self, name: str, *, removed: bool) -> None:
         """Let a stream not be watched."""
@@ -261,7 +260,10 @@ class Coordinator:
     def _hire(self, pool: str, now: float, *, alone: bool = False) -> None:
         worker = uuid.uuid4().hex[:8]
         self._hands[worker] = _Hand(pool, now, alone=alone)
-        self._crew.hire(worker, self._pools[pool].pool)
+        own = self._pools[pool].pool
+        if alone:  # one stream needs no more
+            own = own.model_copy(update={"cpus": min(own.cpus, 1.0)})
+        self._crew.hire(worker, own)
 
     def _ready(self, news: Ready) -> None:
         self._stillborn = 0
@@ -269,21 +271,26 @@ class Coordinator:
         hand.place = news.place
         self._pools[hand.pool].placement.joined(news.worker, alone=hand.alone)
 
-    def _said(self, news: Said) -> None:
-        batch, hand = news.batch, self._hands[news.worker]
-        placement = self._pools[hand.pool].placement
-        own = set(placement.streams(news.worker))
-        statuses = [status for status in batch.statuses if status.stream in own]
-        fresh = self._store.take(
-            [event for event in batch.events if event.stream in self._streams],
-            batch.coverage,
-            statuses,
-            self._webhooks,
-        )
-        hand.safe, hand.cpu, hand.memory = batch.number, batch.cpu, batch.memory
-        for status in statuses:
-            if status.cost is not None:
-                placement.measured(status.stream, status.cost)
+    def _said(self, told: Sequence[Said]) -> None:
+        """Keep what workers have said, all at once: a write for each would cost too much."""
+        if not told:
+            return
+        events: list[Event] = []
+        coverage: list[tuple[str, float, float]] = []
+        statuses: list[Status] = []
+        for news in told:
+            placement = self._pools[self._hands[news.worker].pool].placement
+            events += [event for event in news.batch.events if event.stream in self._streams]
+            coverage += news.batch.coverage
+            for status in news.batch.statuses:
+                if placement.where(status.stream) == news.worker:
+                    statuses.append(status)
+                    if status.cost is not None:
+                        placement.measured(status.stream, status.cost)
+        fresh = self._store.take(events, coverage, statuses, self._webhooks)
+        for news in told:
+            hand, batch = self._hands[news.worker], news.batch
+            hand.safe, hand.cpu, hand.memory = batch.number, batch.cpu, batch.memory
         self._out(fresh)
 
     def _gone(self, news: Gone, now: float) -> None:
@@ -300,7 +307,7 @@ class Coordinator:
         deaths = self._store.died(names, now, PARDON)
         suspects = [name for name, count in deaths.items() if count >= SUSPECT]
         for name in names:
-            if suspects == [name]:  # none of the others was there the last time
+            if names == suspects == [name]:  # alone: nobody else can have done it
                 self._quarantine(name, deaths[name], now)
             else:
                 state.suspects |= {name} & set(suspects)

@@ -29,6 +29,14 @@ CREATE TABLE IF NOT EXISTS streams (
     worker TEXT, deaths INTEGER NOT NULL DEFAULT 0, died REAL NOT NULL DEFAULT 0,
     quarantined TEXT
 );
+CREATE TABLE IF NOT EXISTS wishes (number INTEGER NOT NULL);
+INSERT INTO wishes SELECT 0 WHERE NOT EXISTS (SELECT * FROM wishes);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON streams
+BEGIN UPDATE wishes SET number = number + 1; END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON streams
+BEGIN UPDATE wishes SET number = number + 1; END;
+CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF spec, quarantined ON streams
+BEGIN UPDATE wishes SET number = number + 1; END;
 CREATE TABLE IF NOT EXISTS log (
     number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, id TEXT NOT NULL,
     change TEXT NOT NULL, stream TEXT NOT NULL, event TEXT NOT NULL
@@ -150,10 +158,10 @@ class Store:
         rows = self._ask("SELECT * FROM streams ORDER BY name")
         return {row["name"]: _known(row) for row in rows}
 
-    def version(self) -> tuple[int, int]:
-        """Changes when another process has written."""
-        ((number,),) = self._ask("PRAGMA data_version")
-        return number, self._database.total_changes
+    def wishes(self) -> int:
+        """A number that changes when there are other streams to watch, whoever wished it."""
+        ((number,),) = self._ask("SELECT number FROM wishes")
+        return int(number)
 
     def placed(self, name: str, worker: str | None) -> None:
         """Who watches a stream."""

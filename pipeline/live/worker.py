@@ -21,6 +21,7 @@ from pipeline.settings import Settings
 from pipeline.warm import warm
 
 TICK = 0.5  # seconds
+REPORT = 2.0  # seconds between reports of all streams; what changes is told at once
 _JOIN = 0.5  # seconds between intervals of coverage that are one
 
 
@@ -32,7 +33,7 @@ class Batch:
         number: of the batch; handing it back says that it is safe.
         events: in order.
         coverage: stream, start and end of what was watched, since 1970.
-        statuses: of all of its streams.
+        statuses: of streams whose state has changed, now and then of all.
         cpu: CPUs that the whole process has used since the last batch.
         memory: bytes that it holds.
         place: host and process.
@@ -63,6 +64,8 @@ class Worker:
         self._coverage: dict[str, list[tuple[float, float]]] = {}
         self._handed: Batch | None = None  # and not known to be safe
         self._number = 0
+        self._reported = 0.0  # when all was told
+        self._known: dict[str, str] = {}  # stream -> state that was told
         self._process = psutil.Process()
         self._spent, self._asked = self._cpu(), time.monotonic()
         threading.Thread(target=self._tick, name="watch tick", daemon=True).start()
@@ -105,11 +108,19 @@ class Worker:
                 batch.events += self._handed.events
                 batch.coverage += self._handed.coverage
             batch.events += self._events
-            batch.coverage += [
-                (name, start, end) for name, parts in self._coverage.items() for start, end in parts
-            ]
-            self._events, self._coverage, self._handed = [], {}, batch
-        batch.statuses = [watcher.status() for watcher in watchers]
+            self._events, self._handed = [], batch
+            full = time.monotonic() - self._reported >= REPORT
+            if full:
+                self._reported = time.monotonic()
+                batch.coverage += [
+                    (name, start, end)
+                    for name, parts in self._coverage.items()
+                    for start, end in parts
+                ]
+                self._coverage = {}
+        statuses = [watcher.status() for watcher in watchers]
+        batch.statuses = [s for s in statuses if full or self._known.get(s.stream) != s.state]
+        self._known = {status.stream: status.state for status in statuses}
         spent, now = self._cpu(), time.monotonic()
         batch.cpu = (spent - self._spent) / max(now - self._asked, 1e-3)
         self._spent, self._asked = spent, now

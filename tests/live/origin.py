@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import numpy as np
 from tests import media, web
 
 
-def programme(folder: Path, seconds: float = 30.0, *, black: tuple[float, float] | None = None):
+def programme(folder: Path, seconds: float = 30.0, *, black: Sequence[tuple[float, float]] = ()):
     """A transport stream of moving picture and sound, with a key frame every second."""
     once = media.scene(8.0, 320, 180)
     frames = [once[n % len(once)] for n in range(round(seconds * media.RATE))]
-    if black is not None:
-        for n in range(round(black[0] * media.RATE), round(black[1] * media.RATE)):
+    for start, end in black:
+        for n in range(round(start * media.RATE), round(end * media.RATE)):
             frames[n] = frames[n] * 0 + 16
     options = {"preset": "ultrafast", "crf": "18", "g": "25", "sc_threshold": "0"}
     sound = np.tile(media.programme(8.0), round(seconds / 8 + 0.5))[:, : round(seconds * 48_000)]
@@ -44,7 +44,7 @@ def segmented(source: Path, folder: Path, length: float = 1.0) -> list[float]:
 
 
 class LiveHls:
-    """Serves segments as if they were being made now, from `start` on.
+    """Serves segments as if they were being made now, from the first time that somebody asks.
 
     Attributes:
         url: of the playlist.
@@ -54,7 +54,7 @@ class LiveHls:
 
     def __init__(self, server: web.Server, lengths: list[float], window: int = 4) -> None:
         self._lengths, self._window = lengths, window
-        self._begun = time.monotonic() - sum(lengths[:window])
+        self._begun: float | None = None
         self._frozen = ""
         self.stands_still = self.down = False
         self.url = f"{server.url}/live.m3u8"
@@ -65,7 +65,7 @@ class LiveHls:
     @property
     def position(self) -> float:
         """Seconds that have been made."""
-        return time.monotonic() - self._begun
+        return 0.0 if self._begun is None else time.monotonic() - self._begun
 
     def _list(self) -> str:
         ready, done = 0, 0.0
@@ -85,6 +85,8 @@ class LiveHls:
         if self.down:
             request.send_error(503)
             return
+        if self._begun is None:
+            self._begun = time.monotonic() - sum(self._lengths[: self._window])
         if not self.stands_still or not self._frozen:
             self._frozen = self._list()
         _send(request, self._frozen.encode())

@@ -64,10 +64,10 @@ def test_coverage_is_joined_and_gaps_stay(store):
 def test_streams_are_changed_by_name_and_shown_to_other_processes(store, tmp_path):
     assert store.add(stream("s", cdn="a"))
     assert not store.add(stream("s", cdn="a"))
-    before = store.version()
+    before = store.wishes()
     other = Store(tmp_path, must_exist=True)
     assert other.add(stream("s", cdn="b"))
-    assert store.version() != before
+    assert store.wishes() != before
     assert store.streams()["s"].stream.labels == {"cdn": "b"}
     assert other.remove("s")
     assert not other.remove("s")

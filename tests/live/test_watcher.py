@@ -33,7 +33,7 @@ def clean(tmp_path_factory):
 def broken(tmp_path_factory):
     """Likewise, with three seconds of black."""
     folder = tmp_path_factory.mktemp("broken")
-    source = origin.programme(folder, 24.0, black=(9.0, 12.0))
+    source = origin.programme(folder, 24.0, black=[(9.0, 12.0)])
     return source, folder, origin.segmented(source, folder)
 
 

@@ -1,0 +1,218 @@
+"""The coordinator with made-up workers: who watches what, whoever dies."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pipeline.live.coordinator import SPARE_FOR, Coordinator
+from pipeline.live.store import Store
+from pipeline.live.streams import Pool
+from tests.live.crew import FakeCrew
+from tests.live.test_store import event, stream
+
+
+class Desk:
+    """A coordinator with its store and crew."""
+
+    def __init__(self, folder, crew, names=(), *, standby=1, most=0, pools=None):
+        self.crew, self.store = crew, Store(folder)
+        self.told = []
+        for name in names:
+            self.store.add(stream(name))
+        self.coordinator = Coordinator(
+            self.store, crew, pools or {"default": Pool()}, [self], standby=standby, most=most,
+            clock=crew.clock,
+        )  # fmt: skip
+
+    def take(self, events):
+        self.told += events
+
+    def run(self, seconds, step=0.5):
+        for _ in range(round(seconds / step)):
+            self.coordinator.step()
+            self.crew.now += step
+
+
+@pytest.fixture
+def crew():
+    return FakeCrew()
+
+
+@pytest.fixture
+def desk(tmp_path, crew):
+    made = []
+
+    def make(names=(), **more):
+        made.append(Desk(tmp_path, crew, names, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.store.close()
+
+
+NAMES = [f"s{n}" for n in range(10)]
+
+
+def test_all_streams_are_watched_and_one_worker_stands_by(desk, crew):
+    one = desk(NAMES)
+    one.run(12)
+    assert sorted(crew.watching()) == sorted(NAMES)
+    busy = set(crew.watching().values())
+    assert len(busy) == 5  # 0.3 CPUs each, 0.85 of a CPU a worker
+    assert len(crew.hands) == 6
+    assert all(worker.load <= 0.85 for worker in one.coordinator.workers)
+
+
+def test_streams_of_a_dead_worker_are_watched_again_at_once(desk, crew):
+    one = desk(NAMES)
+    one.run(12)
+    victim = crew.watching()["s3"]
+    opened = event("opened", "s3")
+    crew.events[victim] = [opened]
+    one.run(1)
+    crew.kill(victim)
+    one.run(1)  # the one that stood by has taken over
+    assert sorted(crew.watching()) == sorted(NAMES)
+    assert crew.hands[crew.watching()["s3"]].resumed["s3"] == [opened]
+    one.run(10)
+    assert len(crew.hands) == 6  # somebody stands by again
+
+
+def test_what_a_worker_says_twice_is_told_once(desk, crew):
+    one = desk(["s0"])
+    one.run(6)
+    worker = crew.watching()["s0"]
+    for _ in range(2):
+        crew.events[worker] = [event("opened", "s0")]
+        one.run(1)
+    assert [e.change for e in one.told] == ["opened"]
+
+
+def test_a_killer_among_others_is_found_and_put_in_quarantine(desk, crew):
+    names = [f"s{n}" for n in range(6)]
+    one = desk(names)
+    one.run(12)
+    deaths = 0
+    while one.store.streams()["s2"].quarantined is None:
+        assert deaths < 6
+        if "s2" in crew.watching():
+            crew.kill(crew.watching()["s2"])
+            deaths += 1
+        one.run(8)
+    others = sorted(set(names) - {"s2"})
+    assert sorted(crew.watching()) == others
+    assert [name for name, known in one.store.streams().items() if known.quarantined] == ["s2"]
+    assert [e.kind for e in one.told if e.stream == "s2"] == ["outage"]
+    one.store.pardon("s2")
+    one.run(8)
+    assert sorted(crew.watching()) == sorted(names)
+
+
+def test_one_that_was_there_by_chance_is_not_put_in_quarantine(desk, crew):
+    one = desk([f"s{n}" for n in range(4)])
+    one.run(12)
+    crew.kill(crew.watching()["s0"])
+    one.run(8)
+    crew.kill(crew.watching()["s0"])  # and whoever is with it now
+    one.run(8)
+    assert sorted(crew.watching()) == ["s0", "s1", "s2", "s3"]
+
+
+def test_a_suspect_that_behaves_is_free_after_a_while(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(8)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(8)
+    assert len(set(crew.watching().values())) == 2  # each alone
+    one.run(700, step=1.0)
+    assert sorted(crew.watching()) == ["s0", "s1"]
+    assert len(crew.hands) == 2  # one for both and one that stands by
+    assert not [n for n, known in one.store.streams().items() if known.quarantined]
+
+
+def test_an_overloaded_worker_is_relieved(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(8)
+    assert len(set(crew.watching().values())) == 1
+    worker = crew.watching()["s0"]
+    for name in ("s0", "s1"):
+        crew.hands[worker].streams[name] = 0.7
+    one.run(15)
+    assert len(set(crew.watching().values())) == 2
+    assert all(load.load <= 0.85 for load in one.coordinator.workers)
+
+
+def test_workers_without_need_are_let_go(desk, crew):
+    one = desk(NAMES)
+    one.run(12)
+    for name in NAMES[1:]:
+        one.store.remove(name)
+    one.run(2 * SPARE_FOR + 20)
+    assert list(crew.watching()) == ["s0"]
+    assert len(crew.hands) == 2
+
+
+def test_no_more_workers_than_allowed(desk, crew):
+    one = desk(NAMES, most=2)
+    one.run(40)
+    assert sorted(crew.watching()) == sorted(NAMES)
+    assert len(crew.hands) == 2
+
+
+def test_pools_have_their_own_workers(tmp_path, crew):
+    one = Desk(tmp_path, crew, pools={"default": Pool(), "big": Pool(cpus=4.0)})
+    one.store.add(stream("a"))
+    one.store.add(stream("b").model_copy(update={"pool": "big"}))
+    one.store.add(stream("c").model_copy(update={"pool": "gone"}))
+    one.run(8)
+    assert sorted(crew.watching()) == ["a", "b"]
+    pools = {worker.name: worker.pool for worker in one.coordinator.workers}
+    assert pools[crew.watching()["b"]] == "big"
+    one.store.close()
+
+
+def test_the_next_coordinator_goes_on(desk, crew):
+    one = desk(NAMES)
+    one.run(12)
+    crew.events[crew.watching()["s1"]] = [event("opened", "s1")]
+    one.run(1)
+    one.coordinator.close()
+    assert not crew.hands
+    two = desk()
+    two.run(12)
+    assert sorted(crew.watching()) == sorted(NAMES)
+    assert [e.id for e in crew.hands[crew.watching()["s1"]].resumed["s1"]] == ["e1"]
+
+
+def test_a_stream_that_is_removed_closes_what_was_open(desk, crew):
+    one = desk(["s0"])
+    one.run(6)
+    crew.events[crew.watching()["s0"]] = [event("opened", "s0")]
+    one.run(1)
+    one.store.remove("s0")
+    one.run(1)
+    assert not crew.watching()
+    assert [(e.change, e.outcome) for e in one.told] == [("opened", None), ("closed", "lost")]
+
+
+def test_workers_that_do_not_start_end_it(desk, crew):
+    crew.broken = True
+    one = desk(["s0"])
+    with pytest.raises(RuntimeError, match="workers do not start"):
+        one.run(60)
+
+
+def test_deaths_at_random_leave_nobody_unwatched(desk, crew):
+    draw = random.Random(7)
+    one = desk([f"s{n}" for n in range(40)], standby=3)
+    one.run(12)
+    for _ in range(10):
+        crew.kill(draw.choice(sorted(set(crew.watching().values()))))
+        one.run(10)
+        assert len(crew.watching()) == 40
+        one.run(700, step=10.0)  # deaths are forgotten: these are the machines' fault
+    assert not [n for n, known in one.store.streams().items() if known.quarantined]
