@@ -646,13 +646,17 @@ def serve_command(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    event: Annotated[bool, typer.Option("--event", help="Of an event of `vidette watch`.")] = False,
+) -> None:
     """Print the JSON Schema of an inspection result."""
     import json
 
+    from pipeline.live.event import Event
     from pipeline.types import Inspection
 
-    print(json.dumps(Inspection.model_json_schema(by_alias=True), indent=2))
+    shown = Event if event else Inspection
+    print(json.dumps(shown.model_json_schema(by_alias=True), indent=2))
 
 
 @app.callback(invoke_without_command=True)

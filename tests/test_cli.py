@@ -94,6 +94,7 @@ def test_json_holds_to_the_published_schema(black):
     validate(result, schema)
     assert schema == json.loads((ROOT / "docs/schema.json").read_text("utf-8"))
     assert result["schema"] == "vidette.inspection/1"
+    assert json.loads(run("schema", "--event").stdout)["title"] == "Event"
     (defect,) = [d for d in result["defects"] if d["kind"] == "black"]
     assert abs(defect["start"] - 3) < 0.1
     assert abs(defect["end"] - 5) < 0.1

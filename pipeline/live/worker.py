@@ -70,6 +70,12 @@ class Worker:
         self._spent, self._asked = self._cpu(), time.monotonic()
         threading.Thread(target=self._tick, name="watch tick", daemon=True).start()
 
+    @property
+    def watchers(self) -> list[Watcher]:
+        """One for each of its streams."""
+        with self._lock:
+            return list(self._watchers.values())
+
     def ready(self) -> str:
         """Answers once this process is warm; says where it is."""
         return f"{socket.gethostname()}/{os.getpid()}"
@@ -146,7 +152,5 @@ class Worker:
     def _tick(self) -> None:
         while True:
             time.sleep(TICK)
-            with self._lock:
-                watchers = list(self._watchers.values())
-            for watcher in watchers:
+            for watcher in self.watchers:
                 watcher.tick(time.time())

@@ -39,8 +39,39 @@ def segmented(source: Path, folder: Path, length: float = 1.0) -> list[float]:
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
                 new.mux(packet)
+    return lengths(folder)
+
+
+def lengths(folder: Path) -> list[float]:
+    """Seconds of each segment that `segmented` made there."""
     lines = (folder / "all.m3u8").read_text().splitlines()
     return [float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF:")]
+
+
+def repeated(source: Path, target: Path, times: int) -> Path:
+    """A transport stream again and again, with time stamps that go on."""
+    with av.open(str(source)) as old:
+        length = float(old.duration / av.time_base)
+    with av.open(str(target), "w", format="mpegts") as new:
+        streams: dict[int, av.stream.Stream] = {}
+        for n in range(times):
+            with av.open(str(source)) as old:
+                for stream in old.streams:
+                    if n == 0:
+                        streams[stream.index] = new.add_stream_from_template(stream)
+                start = {
+                    stream.index: float(stream.start_time * stream.time_base)
+                    for stream in old.streams
+                }
+                zero = min(start.values())
+                for packet in old.demux():
+                    if packet.dts is None:
+                        continue
+                    shift = round((n * length - zero) / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = streams[packet.stream.index]
+                    new.mux(packet)
+    return target
 
 
 class LiveHls:
@@ -128,12 +159,14 @@ class Sender:
         url = f"udp://127.0.0.1:{self._port}?pkt_size=1316"
         with av.open(str(self._source)) as old, av.open(url, "w", format="mpegts") as new:
             streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
-            begun = time.monotonic()
+            begun: float | None = None
             for packet in old.demux():
                 if packet.dts is None:
                     continue
-                ahead = float(packet.dts * packet.time_base) - (time.monotonic() - begun)
-                if self._stop.wait(max(ahead - 1.4, 0)):
+                seconds = float(packet.dts * packet.time_base)
+                if begun is None:
+                    begun = time.monotonic() - seconds
+                if self._stop.wait(max(begun + seconds - time.monotonic(), 0)):
                     return
                 packet.stream = streams[packet.stream.index]
                 new.mux(packet)

@@ -1,0 +1,285 @@
+"""What watching live streams costs, and how soon a defect is told.
+
+    python -m bench.live [--most 12] [--seconds 20] [--quick]
+
+- Streams of 720p25 (H.264, 2.5 Mb/s, with sound) come over HLS from an origin in a process of its
+  own on the same machine. One worker, which uses all cores, gets one more at a time: CPUs, memory
+  and how far it is behind; the largest number that it holds in real time is the last one at which
+  no stream is more than two seconds behind what it was at first.
+- Over UDP, black, freezes and silence begin at known moments: the time from the moment at which a
+  defect is one (its onset and the least duration that its detector asks for) until it is told.
+
+Figures depend on the origin's share of the same cores, which is stated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import multiprocessing.connection
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from rich.progress import track
+
+from pipeline.live.event import Event
+from pipeline.live.streams import Stream
+from pipeline.live.watcher import Watcher
+from pipeline.live.worker import Worker
+from pipeline.settings import Settings, load
+from pipeline.warm import warm
+from tests import media
+from tests.live import origin
+
+RESULTS = Path(__file__).parent / "results/live.md"
+_LOOP = 24  # seconds that the origin repeats
+_LATE = 2.0  # seconds behind
+_PERIOD = 12.0  # seconds from one set of defects to the next
+_ONSETS = {"black": 1.0, "freeze": 4.2, "silence": 8.3}  # within a period
+_LASTS = 2.9  # seconds
+
+
+def main() -> None:
+    """Measure, print, and without --quick write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--most", type=int, default=12, help="streams at most")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each number of streams")
+    parser.add_argument("--periods", type=int, default=20, help="sets of defects, 12 s each")
+    parser.add_argument("--quick", action="store_true", help="little of all, nothing is written")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.most, chosen.seconds, chosen.periods = 2, 8.0, 2
+    logging.getLogger("vidette").setLevel(logging.ERROR)
+    warm()
+    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
+        folder = Path(name)
+        delays = _delays(folder, chosen.periods)
+        tables = []
+        for title, settings in (
+            ("Every signal detector", load(skip=("sync",))),
+            ("With the learned detector of sound and lips", load()),
+        ):
+            with _origin(folder) as (url, process):
+                tables.append((title, _filled(url, process, settings, chosen)))
+    text = _written(tables, delays, chosen)
+    print(text)
+    if not chosen.quick:
+        RESULTS.write_text(text)
+
+
+# --------------------------------------------------------------------------------- many streams
+
+
+@dataclass(frozen=True)
+class _Load:
+    streams: int
+    cpus: float
+    origin: float  # CPUs
+    memory: float  # MiB
+    behind: float  # seconds, the worst stream
+
+    @property
+    def holds(self) -> bool:
+        return self.behind < _LATE
+
+
+@contextmanager
+def _origin(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(str(folder / "origin"), theirs), daemon=True)
+    process.start()
+    try:
+        yield ours.recv(), psutil.Process(process.pid)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _serve(place: str, pipe: multiprocessing.connection.Connection) -> None:
+    """An origin whose programme repeats; its time stamps go on, since each segment is its own."""
+    folder = Path(place)
+    if not folder.exists():
+        folder.mkdir()
+        frames = media.scene(8.0, 1280, 720, cuts=3)
+        loops = 40  # 16 minutes
+        options = {"preset": "veryfast", "b": "2500000", "g": "50", "sc_threshold": "0"}
+        once = media.write(
+            folder / "once.ts",
+            [frames[n % len(frames)] for n in range(_LOOP * media.RATE)],
+            0.5 * media.programme(float(_LOOP)),
+            video_options=options | {"maxrate": "3000000", "bufsize": "3000000"},
+        )
+        origin.repeated(once, folder / "programme.ts", loops)
+        origin.segmented(folder / "programme.ts", folder, 2.0)
+    with origin.live_hls(folder, origin.lengths(folder)) as live:
+        pipe.send(live.url)
+        threading.Event().wait()
+
+
+def _filled(
+    url: str, process: psutil.Process, settings: Settings, chosen: argparse.Namespace
+) -> list[_Load]:
+    worker, own = Worker(settings), psutil.Process()
+    loads: list[_Load] = []
+    usual: dict[str, float] = {}  # seconds behind at first: a segment's length and the network
+    try:
+        for n in range(1, chosen.most + 1):
+            worker.watch(Stream(name=f"s{n}", uri=f"{url}?{n}"))
+            _rest(10.0 if not chosen.quick else 6.0)  # it starts with a burst
+            for name, late in _behind(worker).items():
+                usual.setdefault(name, late)
+            before, started = (_cpu(own), _cpu(process)), time.monotonic()
+            worst = 0.0
+            while time.monotonic() - started < chosen.seconds:
+                _rest(0.5)
+                now = _behind(worker)
+                worst = max([worst, *(late - usual.get(name, 0.0) for name, late in now.items())])
+            wall = time.monotonic() - started
+            loads.append(
+                _Load(
+                    n,
+                    (_cpu(own) - before[0]) / wall,
+                    (_cpu(process) - before[1]) / wall,
+                    own.memory_info().rss / 2**20,
+                    worst,
+                )
+            )
+            print(loads[-1], flush=True)
+            if not loads[-1].holds:
+                break
+    finally:
+        for n in range(1, chosen.most + 1):
+            worker.leave(f"s{n}")
+    return loads
+
+
+def _behind(worker: Worker) -> dict[str, float]:
+    """Seconds since the last thing that was seen of each stream, by the wall clock."""
+    return {
+        watcher.stream.name: time.time() - seen
+        for watcher in worker.watchers
+        if (seen := watcher.status().seen) is not None
+    }
+
+
+def _rest(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+# ------------------------------------------------------------------------------ how soon
+
+
+def _delays(folder: Path, periods: int) -> dict[str, list[float]]:
+    """Seconds from the moment a defect is one until it is told, by kind."""
+    source = _defective(folder, periods)
+    settings = load(only=tuple(_ONSETS))
+    least = {kind: float(settings.of(kind).model_dump()["min_duration"]) for kind in _ONSETS}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told: list[tuple[float, Event]] = []
+    watcher = Watcher(
+        Stream(name="s", uri=f"udp://127.0.0.1:{port}"),
+        settings,
+        lambda event: told.append((time.time(), event)),
+        lambda *_: None,
+    )
+    watcher.start()
+    time.sleep(1.0)
+    sender = origin.Sender(source, port)
+    begun = time.time()
+    for _ in track(range(round(periods * _PERIOD) + 4), "defects over UDP"):
+        time.sleep(1.0)
+    sender.close()
+    watcher.stop()
+    found: dict[str, list[float]] = {}
+    for kind, inside in _ONSETS.items():
+        found[kind] = []
+        for n in range(periods):
+            ripe = begun + n * _PERIOD + inside + least[kind]
+            own = [
+                when - ripe
+                for when, event in told
+                if event.kind == kind and event.change == "opened" and abs(when - ripe) < 4.0
+            ]
+            found[kind] += own[:1]
+    return found
+
+
+def _defective(folder: Path, periods: int) -> Path:
+    once = media.scene(_PERIOD, 640, 360, cuts=2)
+    first = {kind: round(start * media.RATE) for kind, start in _ONSETS.items()}
+    count = round(_LASTS * media.RATE)
+    for n in range(count):
+        once[first["black"] + n] = np.full_like(once[0], 16)
+        once[first["freeze"] + n] = once[first["freeze"]]
+    sound = 0.5 * media.programme(_PERIOD)
+    start = round(_ONSETS["silence"] * media.SAMPLE_RATE)
+    sound[:, start : start + round(_LASTS * media.SAMPLE_RATE)] = 0.0
+    one = media.write(folder / "defects.ts", once, sound)
+    return origin.repeated(one, folder / "all-defects.ts", periods)
+
+
+# ------------------------------------------------------------------------------------- the table
+
+
+def _written(
+    tables: list[tuple[str, list[_Load]]],
+    delays: dict[str, list[float]],
+    chosen: argparse.Namespace,
+) -> str:
+    parts = [
+        "# What watching costs, and how soon a defect is told\n",
+        f"`python -m bench.live --most {chosen.most}`, {psutil.cpu_count()} cores. Streams of "
+        "720p25 H.264 at 2.5 Mb/s with sound over HLS; the origin runs on the same cores.\n",
+    ]
+    for title, loads in tables:
+        held = [load for load in loads if load.holds]
+        each = (held[-1].memory - held[0].memory) / max(held[-1].streams - held[0].streams, 1)
+        more = "" if len(held) < len(loads) else " or more (no more were tried)"
+        parts.append(
+            f"## {title}\n\n**{len(held)} streams{more} in real time, "
+            f"{held[-1].cpus / held[-1].streams:.2f} CPUs and {each:.0f} MiB for each.**\n\n"
+            "| streams | CPUs | of the origin | memory, MiB | most behind, s |\n"
+            "| --- | --- | --- | --- | --- |"
+        )
+        parts[-1] += "".join(
+            f"\n| {load.streams} | {load.cpus:.2f} | {load.origin:.2f} | {load.memory:.0f} | "
+            f"{load.behind:.1f} |"
+            for load in loads
+        )
+        parts[-1] += "\n"
+    parts.append(
+        "## How soon\n\nFrom the moment at which a defect is one (onset and least duration) "
+        "until it is told, over UDP, 640x360:\n\n"
+        "| kind | told | median, s | 95 %, s | worst, s |\n| --- | --- | --- | --- | --- |"
+    )
+    for kind, seconds in delays.items():
+        figures = (
+            f"{np.median(seconds):.2f} | {np.percentile(seconds, 95):.2f} | {max(seconds):.2f}"
+            if seconds
+            else "| |"
+        )
+        parts[-1] += f"\n| {kind} | {len(seconds)} of {chosen.periods} | {figures} |"
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
