@@ -1,0 +1,88 @@
+"""Transports that other programs bring in: SRT and DASH by FFmpeg's own program, RTP, RTMP."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests import web
+from tests.live import origin
+from tests.live.test_watcher import Watched
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the program ffmpeg is not here"),
+]
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory):
+    """A minute with black from 8 s to 12 s."""
+    folder = tmp_path_factory.mktemp("programme")
+    return origin.programme(folder, 60.0, black=[(8.0, 12.0)])
+
+
+@pytest.fixture
+def port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def ffmpeg(programme):
+    """Sends the programme at its own pace."""
+    begun = []
+
+    def send(*arguments):
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-re", "-i", programme, "-c", "copy"]
+        begun.append(subprocess.Popen([*command, *arguments]))
+        return begun[-1]
+
+    yield send
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def black_is_found(uri):
+    with Watched(uri) as watched:
+        watched.until(lambda: watched.told("black", "closed"), 45)
+    (event,) = watched.told("black", "closed")
+    assert (event.end - event.start).total_seconds() == pytest.approx(4.0, abs=0.2)
+    assert not watched.told("decode_error")
+
+
+def test_srt(ffmpeg, port):
+    ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener")
+    time.sleep(1.0)
+    black_is_found(f"srt://127.0.0.1:{port}")
+
+
+@pytest.mark.slow
+def test_rtp(ffmpeg, port):
+    ffmpeg("-f", "rtp_mpegts", f"rtp://127.0.0.1:{port}")
+    black_is_found(f"rtp://127.0.0.1:{port}")
+
+
+@pytest.mark.slow
+def test_rtmp(ffmpeg, port):
+    ffmpeg("-listen", "1", "-f", "flv", f"rtmp://127.0.0.1:{port}/live/one")
+    time.sleep(1.0)
+    black_is_found(f"rtmp://127.0.0.1:{port}/live/one")
+
+
+@pytest.mark.slow
+def test_dash(ffmpeg, tmp_path):
+    tags = ("-tag:v", "avc1", "-tag:a", "mp4a")
+    ffmpeg(*tags, "-f", "dash", "-seg_duration", "1", "-window_size", "8", tmp_path / "live.mpd")
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "live.mpd").is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with web.serving(tmp_path) as server:
+        black_is_found(f"{server.url}/live.mpd")
