@@ -672,7 +672,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `vidette` command: runs and exits with 0, 1, 2 or 64 (see `vidette inspect --help`)."""
-    from pipeline.errors import SourceError, UsageError
+    from pipeline.errors import SourceError, UsageError, WorkersError
 
     try:
         status = app(
@@ -686,7 +686,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UsageError as error:
         print(f"vidette: {error}", file=sys.stderr)
         sys.exit(USAGE)
-    except SourceError as error:
+    except (SourceError, WorkersError) as error:
         print(f"vidette: {error}", file=sys.stderr)
         sys.exit(NOT_EXAMINED)
     except (KeyboardInterrupt, typer.Abort):

@@ -3,6 +3,7 @@
 VidetteError
  +- UsageError            the request itself is wrong (an unknown detector, a bad setting)
  +- SourceError           the asset could not be opened or read; has `reason`, a short identifier
+ +- WorkersError          the processes that do the work cannot be started
 """
 
 from __future__ import annotations
@@ -27,3 +28,7 @@ class SourceError(VidetteError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class WorkersError(VidetteError):
+    """The processes that do the work cannot be started."""

@@ -18,18 +18,15 @@ from rich.text import Text
 
 from pipeline import cluster, words
 from pipeline.errors import UsageError
-from pipeline.live.coordinator import Coordinator, WorkerFacts
-from pipeline.live.crew import RayCrew
-from pipeline.live.metrics import Metrics
-from pipeline.live.sinks import JsonLines, Lines, Parquet, Webhooks
+from pipeline.live.coordinator import WorkerFacts
+from pipeline.live.desk import STEP, Desk
+from pipeline.live.sinks import Lines
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Stream, Watch, read_watch
 from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")
-_STEP = 0.2  # seconds
-_REFRESH = 1.0  # seconds between looks at screen and figures
-_EXPORT = 600.0  # seconds between Parquet files
+_REFRESH = 1.0  # seconds between looks at the screen and at the file of streams
 _ROWS = 20  # streams on the screen
 _BAD_FIRST = {"outage": 0, "connecting": 1, "watching": 2, "ended": 3, "stopped": 4}
 
@@ -76,43 +73,31 @@ def watch_streams(
     """
     if not watch.streams and config is None:
         raise UsageError("there is nothing to watch: name streams, or a file with --config")
-    store = Store(out)
     cores = len(os.sched_getaffinity(0))
     # our own Ray counts more CPUs than there are: workers that stand by use none
     most = plan.workers or (cores if plan.address is None else 0)
-    pools = watch.pools
-    room = sum((pool.most or most) * pool.cpus for pool in pools.values())
+    room = sum((pool.most or most) * pool.cpus for pool in watch.pools.values())
     own = None if plan.address else room + plan.standby + 2
-    cluster.join(plan.address, own, plan.metrics_port)
-    hooks = Webhooks(store, plan.secret)
-    parquet, metrics = Parquet(store, out / "events"), Metrics(store)
-    try:
-        with _shown(screen) as table:
-            coordinator = Coordinator(
-                store,
-                RayCrew(settings),
-                pools,
-                [Lines(screen.print), JsonLines(out / "events.jsonl"), metrics],
-                watch.webhooks,
-                standby=plan.standby,
-                most=most + plan.standby if most else 0,
-            )
-            try:
-                _run(
-                    watch,
-                    config,
-                    store,
-                    coordinator,
-                    plan,
-                    _Outlets(hooks, parquet, metrics, table),
+    with Desk.lock(out):
+        cluster.join(plan.address, own, plan.metrics_port)
+        try:
+            with _shown(screen) as table:
+                desk = Desk(
+                    out,
+                    settings,
+                    watch.pools,
+                    [Lines(screen.print)],
+                    watch.webhooks,
+                    standby=plan.standby,
+                    most=most + plan.standby if most else 0,
+                    secret=plan.secret,
                 )
-            finally:
-                coordinator.close()
-    finally:
-        hooks.close()
-        parquet.export()
-        store.close()
-        cluster.leave()
+                try:
+                    _run(watch, config, desk, plan, table)
+                finally:
+                    desk.close()
+        finally:
+            cluster.leave()
     return 0
 
 
@@ -137,46 +122,24 @@ def _shown(screen: Console) -> Iterator[_Screen]:
         yield _Screen(live)
 
 
-@dataclass(frozen=True)
-class _Outlets:
-    """What is to be looked after now and then."""
-
-    hooks: Webhooks
-    parquet: Parquet
-    metrics: Metrics
-    table: _Screen
-
-
-def _run(
-    watch: Watch,
-    config: Path | None,
-    store: Store,
-    coordinator: Coordinator,
-    plan: Plan,
-    outlets: _Outlets,
-) -> None:
+def _run(watch: Watch, config: Path | None, desk: Desk, plan: Plan, table: _Screen) -> None:
+    store = desk.store
     _sync(store, watch.streams)
     changed = _changed(config)
-    begun = exported = time.monotonic()
+    begun = time.monotonic()
     refreshed = 0.0
     try:
         while not plan.seconds or time.monotonic() - begun < plan.seconds:
-            coordinator.step()
-            now = time.monotonic()
-            if now - refreshed >= _REFRESH:
-                refreshed = now
-                outlets.hooks.look()
-                outlets.metrics.refresh()
-                outlets.table.show(store, coordinator.workers)
+            desk.step()
+            if time.monotonic() - refreshed >= _REFRESH:
+                refreshed = time.monotonic()
+                table.show(store, desk.workers)
                 if config is not None and _changed(config) != changed:
                     changed = _changed(config)
                     _reread(config, store, watch)
                 if config is None and _are_over(store.streams()):
                     return
-            if now - exported >= _EXPORT:
-                exported = now
-                outlets.parquet.export()
-            time.sleep(_STEP)
+            time.sleep(STEP)
     except KeyboardInterrupt:
         return
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipeline.errors import WorkersError
 from pipeline.live.crew import Crew, Gone, Ready, Said
 from pipeline.live.event import Event
 from pipeline.live.placement import Placement
@@ -130,7 +131,7 @@ class Coordinator:
         """Do what is to be done now; to be called a few times a second.
 
         Raises:
-            RuntimeError: workers do not start.
+            WorkersError: workers do not start.
         """
         now = self._clock()
         self._read_streams(now)
@@ -299,7 +300,7 @@ class Coordinator:
             self._stillborn += 1
             log.error("a worker died while it started: %s", news.why)
             if self._stillborn >= STILLBORN:
-                raise RuntimeError(f"workers do not start: {news.why}")
+                raise WorkersError(f"workers do not start: {news.why}")
             return
         state = self._pools[hand.pool]
         names = state.placement.left(news.worker)

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from pipeline.errors import WorkersError
 from pipeline.live.coordinator import SPARE_FOR, Coordinator
 from pipeline.live.store import Store
 from pipeline.live.streams import Pool
@@ -202,7 +203,7 @@ def test_a_stream_that_is_removed_closes_what_was_open(desk, crew):
 def test_workers_that_do_not_start_end_it(desk, crew):
     crew.broken = True
     one = desk(["s0"])
-    with pytest.raises(RuntimeError, match="workers do not start"):
+    with pytest.raises(WorkersError, match="workers do not start"):
         one.run(60)
 
 
