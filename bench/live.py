@@ -133,19 +133,21 @@ def _filled(
 ) -> list[_Load]:
     worker, own = Worker(settings), psutil.Process()
     loads: list[_Load] = []
-    usual: dict[str, float] = {}  # seconds behind at first: a segment's length and the network
+    usual: dict[str, float] = {}  # least age at first: a segment's length and the network
     try:
         for n in range(1, chosen.most + 1):
             worker.watch(Stream(name=f"s{n}", uri=f"{url}?{n}"))
             _rest(10.0 if not chosen.quick else 6.0)  # it starts with a burst
-            for name, late in _behind(worker).items():
-                usual.setdefault(name, late)
             before, started = (_cpu(own), _cpu(process)), time.monotonic()
-            worst = 0.0
+            # what is newest grows old until the next segment is there: the least age tells
+            least: dict[str, float] = {}
             while time.monotonic() - started < chosen.seconds:
-                _rest(0.5)
-                now = _behind(worker)
-                worst = max([worst, *(late - usual.get(name, 0.0) for name, late in now.items())])
+                _rest(0.25)
+                for name, late in _behind(worker).items():
+                    least[name] = min(least.get(name, late), late)
+            for name, late in least.items():
+                usual.setdefault(name, late)
+            worst = max(late - usual[name] for name, late in least.items())
             wall = time.monotonic() - started
             loads.append(
                 _Load(
