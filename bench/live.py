@@ -202,6 +202,7 @@ def _delays(folder: Path, periods: int) -> dict[str, list[float]]:
         settings,
         lambda event: told.append((time.time(), event)),
         lambda *_: None,
+        lambda _: None,
     )
     watcher.start()
     time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""The HTTP application on Ray Serve: scoring at once, inspections as jobs, reports.
+"""The HTTP application on Ray Serve: scoring at once, inspections as jobs, and its deployments.
 
 Serve moves the class of the application to other processes when it is decorated: what it uses
 stands above it, and annotations are evaluated (no `from __future__`), or FastAPI would not find
@@ -8,20 +8,18 @@ their names there.
 import asyncio
 import hashlib
 import json
-import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from fastapi.security import HTTPBearer
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
 from starlette.datastructures import UploadFile
 
@@ -29,18 +27,22 @@ from pipeline.detectors import DETECTORS
 from pipeline.errors import UsageError
 from pipeline.settings import Settings, chosen
 from pipeline.types import Inspection
-from serve import problems
+from serve.api import Door, api, unwrapped
 from serve.config import Config
 from serve.guard import fetch, refuse_lists
 from serve.isolated import Isolated
 from serve.jobs import Jobs
-from serve.keys import ANYBODY, Holder, Keys, Scope
+from serve.keys import Keys, Scope
+from serve.monitors import Monitors
+from serve.page import Page
 from serve.problems import ProblemError
+from serve.scaling import BACKLOG, ByBacklog
 from serve.store import Wanted
+from serve.watching import Watching
 
-log = logging.getLogger("vidette.serve")
 _PAGE = 100  # rows of a page
 _LOGS = {"encoding": "JSON"}
+_SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 _FORM = 1 << 20  # bytes that a form may have beside its file
 
 
@@ -127,29 +129,6 @@ class Runner:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-api = FastAPI(
-    title="Vidette",
-    description="Finds the defects that a viewer would notice in audio and video.",
-    version="1",
-    docs_url=None,
-    redoc_url=None,
-    # for the description alone: `_holder` looks at the key
-    dependencies=[Depends(HTTPBearer(auto_error=False))],
-)
-problems.install(api)
-
-
-@api.middleware("http")
-async def _logged(
-    request: Request, following: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    """A line in the log for every request, with the ID that Serve gives it and sends back."""
-    response = await following(request)
-    name = request.headers.get("x-request-id", "-")
-    log.info("%s %s %s %d", name, request.method, request.url.path, response.status_code)
-    return response
-
-
 _FORMATS: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -170,35 +149,26 @@ _FORMATS: dict[str, Any] = {
 }
 
 
-async def _unwrapped(answer: Any) -> Any:
-    """What a deployment answers; its problems as they were raised."""
-    try:
-        return await answer
-    except ProblemError:
-        raise
-    except Exception as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, ProblemError):
-            raise cause from error
-        raise
-
-
 @serve.deployment
 @serve.ingress(api)
-class Api:
+class Api(Monitors, Page):
     """Answers requests, and scores what is waited for.
 
     Args:
         config: of the service.
         runner: does what is not waited for.
+        watching: watches live streams.
     """
 
-    def __init__(self, config: Config, runner: DeploymentHandle[Any]) -> None:
-        self._config, self._runner = config, runner
-        self._keys = Keys(config.keys) if config.keys is not None else None
+    def __init__(
+        self, config: Config, runner: DeploymentHandle[Any], watching: DeploymentHandle[Any]
+    ) -> None:
+        door = Door(Keys(config.keys) if config.keys is not None else None)
+        Monitors.__init__(self, config, door, watching, runner)
         self._isolated = Isolated()
         self._free = asyncio.Semaphore(config.scores_at_once)
         self._waiting = 0
+        self._seconds = 1.0  # that a score took of late
         registry = self._registry = CollectorRegistry()
         self._scored = Counter(
             "vidette_scores", "scores asked for, by outcome", ["outcome"], registry=registry
@@ -208,22 +178,9 @@ class Api:
             buckets=(0.5, 1, 2, 5, 10, 20, 60), registry=registry,
         )  # fmt: skip
 
-    # ------------------------------------------------------------------------------ who asks
-
-    def _holder(self, request: Request, scope: Scope) -> Holder:
-        if self._keys is None:
-            return ANYBODY
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        holder = self._keys.holder(key.strip()) if kind.lower() == "bearer" else None
-        if holder is None:
-            raise ProblemError(401, "unauthorized", "send Authorization: Bearer KEY")
-        if not holder.may(scope):
-            raise ProblemError(403, "forbidden", f"this key has no scope {scope}")
-        return holder
-
     async def _own(self, request: Request, name: str, scope: Scope) -> dict[str, Any]:
         """Facts of an inspection that this key may see."""
-        holder = self._holder(request, scope)
+        holder = self._door.holder(request, scope)
         facts: dict[str, Any] | None = await self._runner.facts.remote(name)
         if facts is None or not (facts["owner"] == holder.name or holder.may("admin")):
             raise ProblemError(404, "not_found", "there is no such inspection")
@@ -267,7 +224,7 @@ class Api:
     @api.post("/v1/score", response_model=Inspection, openapi_extra=_FORMATS)
     async def score(self, request: Request) -> Response:
         """Inspect a short clip or a picture and answer with the result."""
-        self._holder(request, "submit")
+        self._door.holder(request, "submit")
         loop = asyncio.get_running_loop()
         started = loop.time()
         outcome = "problem"
@@ -296,18 +253,26 @@ class Api:
                     private, most = config.private_addresses, config.max_upload_bytes
                     await fetch(asked.uri or "", path, most, private=private)
                 async with self._free:
-                    return await self._isolated.inspect(
+                    began = asyncio.get_running_loop().time()
+                    result = await self._isolated.inspect(
                         path, name or asked.uri or "", settings, config.score
                     )
+                    took = asyncio.get_running_loop().time() - began
+                    self._seconds += 0.2 * (took - self._seconds)
+                    return result
         finally:
             self._waiting -= 1
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Seconds until what waits here is scored; see serve/scaling.py."""
+        return {BACKLOG: self._waiting * self._seconds / self._config.scores_at_once}
 
     # ------------------------------------------------------------------------------ jobs
 
     @api.post("/v1/inspections", status_code=202, openapi_extra=_FORMATS)
     async def submit(self, request: Request) -> Response:
         """Accept an inspection; it is done whatever dies. Send an Idempotency-Key to ask again."""
-        holder = self._holder(request, "submit")
+        holder = self._door.holder(request, "submit")
         uploads = self._config.data / "uploads"
         uploads.mkdir(parents=True, exist_ok=True)
         path = uploads / uuid.uuid4().hex
@@ -327,7 +292,7 @@ class Api:
                 webhook=asked.webhook,
             )
             key = request.headers.get("idempotency-key")
-            accepted, kept = await _unwrapped(
+            accepted, kept = await unwrapped(
                 self._runner.submit.remote(holder.name, wanted, key, digest.hexdigest())
             )
         finally:
@@ -345,7 +310,7 @@ class Api:
         limit: Annotated[int, Query(ge=1, le=_PAGE)] = 20,
     ) -> dict[str, Any]:
         """Inspections of this key (of all keys for an admin), the newest first."""
-        holder = self._holder(request, "read")
+        holder = self._door.holder(request, "read")
         owner = None if holder.may("admin") else holder.name
         rows = await self._runner.page.remote(owner, cursor, limit)
         following = rows[-1]["cursor"] if len(rows) == limit else None
@@ -394,7 +359,8 @@ class Api:
         text = await self._runner.report.remote(name)
         if text is None:
             raise ProblemError(409, "no_report", "there is no report (yet)", retry_after=2)
-        return HTMLResponse(text)
+        # a report runs scripts of its own: away from the key of whoever opens it
+        return HTMLResponse(text, headers={"Content-Security-Policy": _SANDBOX})
 
     @api.delete("/v1/inspections/{name}", status_code=204)
     async def cancel(self, request: Request, name: str) -> Response:
@@ -408,7 +374,7 @@ class Api:
     @api.get("/v1/detectors")
     async def detectors(self, request: Request) -> list[dict[str, Any]]:
         """Every detector with its kinds of defects and its settings."""
-        self._holder(request, "read")
+        self._door.holder(request, "read")
         return [
             {
                 "name": name,
@@ -438,7 +404,7 @@ class Api:
     @api.get("/metrics", response_class=PlainTextResponse)
     async def metrics(self, request: Request) -> Response:
         """For Prometheus: scores of this replica, inspections of the store by state."""
-        self._holder(request, "read")
+        self._door.holder(request, "read")
         counts = await self._runner.counts.remote()
         lines = ["# HELP vidette_inspections Accepted inspections by state.",
                  "# TYPE vidette_inspections gauge"]  # fmt: skip
@@ -457,19 +423,29 @@ def build(config: Config) -> serve.Application:
         logging_config=_LOGS,
         graceful_shutdown_timeout_s=5,
     ).bind(config)
+    watching = Watching.options(  # type: ignore[attr-defined]
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},  # its workers count
+        max_ongoing_requests=1000,
+        health_check_period_s=2,
+        logging_config=_LOGS,
+        graceful_shutdown_timeout_s=5,
+    ).bind(config)
+    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
+        policy_function=ByBacklog, policy_kwargs={"target": config.backlog_seconds}
+    )
     application: serve.Application = Api.options(  # type: ignore[attr-defined]
-        autoscaling_config={
-            "min_replicas": config.min_replicas,
-            "initial_replicas": max(1, config.min_replicas),
-            "max_replicas": config.max_replicas,
-            # one that is worked on and one that waits for each place
-            "target_ongoing_requests": 2 * config.scores_at_once,
-            "upscale_delay_s": 5,
-            "downscale_delay_s": 120,
-        },
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=config.min_replicas,
+            initial_replicas=max(1, config.min_replicas),
+            max_replicas=config.max_replicas,
+            upscale_delay_s=5,
+            downscale_delay_s=120,
+            policy=policy,
+        ),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
-        max_ongoing_requests=config.scores_at_once + config.scores_waiting + 100,
+        max_ongoing_requests=config.scores_at_once + config.scores_waiting + config.listeners + 100,
         graceful_shutdown_timeout_s=30,
         logging_config=_LOGS,
-    ).bind(config, runner)
+    ).bind(config, runner, watching)
     return application

@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+from httpx_sse import connect_sse
 
+from pipeline.live.event import Event
 from pipeline.types import Defect, Inspection
 
 _PATIENCE = httpx.Timeout(10.0, read=120.0)
@@ -134,6 +136,84 @@ class Client:
     def cancel(self, name: str) -> None:
         """Cancel an inspection."""
         _checked(self._http.delete(f"/v1/inspections/{name}"))
+
+    def watch(self, uri: str, name: str | None = None, **request: Any) -> dict[str, Any]:
+        """Have a live stream watched; returns how it is.
+
+        Args:
+            uri: of the stream.
+            name: unlike that of any other; made of the URI where it is missing.
+            request: labels, only, skip, settings: see `serve.monitors.Monitored`.
+
+        Raises:
+            ServiceError: it is not.
+        """
+        body = {"uri": uri, "name": name, **request}
+        facts: dict[str, Any] = _checked(self._http.post("/v1/monitors", json=body)).json()
+        return facts
+
+    def monitors(self) -> list[dict[str, Any]]:
+        """All live streams and how they are, the worst first."""
+        found: list[dict[str, Any]] = self._got("/v1/monitors").json()["monitors"]
+        return found
+
+    def monitor(self, name: str, window: float = 3600.0) -> dict[str, Any]:
+        """A live stream, and what happened to it in the last seconds."""
+        facts: dict[str, Any] = self._got(f"/v1/monitors/{name}", {"window": window}).json()
+        return facts
+
+    def picture(self, name: str, event: str = "") -> bytes:
+        """A small JPEG of a live stream, or of one of its events."""
+        return self._got(f"/v1/monitors/{name}/picture", {"event": event}).content
+
+    def change(self, name: str, **changes: Any) -> dict[str, Any]:
+        """Change how a live stream is watched: see `serve.monitors.Changed`."""
+        answer = _checked(self._http.patch(f"/v1/monitors/{name}", json=changes))
+        facts: dict[str, Any] = answer.json()
+        return facts
+
+    def unwatch(self, name: str) -> None:
+        """Have a live stream watched no more."""
+        _checked(self._http.delete(f"/v1/monitors/{name}"))
+
+    def analytics(self, by: str, window: float = 300.0) -> list[dict[str, Any]]:
+        """Time of defects by the values of a label, over all live streams."""
+        rows: list[dict[str, Any]] = self._got(
+            "/v1/analytics", {"by": by, "window": window}
+        ).json()["rows"]
+        return rows
+
+    def events(
+        self, monitor: str | None = None, after: int | None = None
+    ) -> Iterator[tuple[int, Event]]:
+        """Events of live streams as they come, with their numbers; never ends by itself.
+
+        Where the connection breaks, it is made again and nothing is missed.
+
+        Args:
+            monitor: of this one alone.
+            after: a number: what came after it as well.
+
+        Raises:
+            ServiceError: they may not be heard.
+        """
+        patient = httpx.Timeout(10.0, read=60.0)  # the service gives a sign of life every 15 s
+        while True:
+            asked = {"monitor": monitor, "after": after}
+            query = {key: value for key, value in asked.items() if value is not None}
+            try:
+                with connect_sse(
+                    self._http, "GET", "/v1/events", params=query, timeout=patient
+                ) as source:
+                    if not source.response.is_success:
+                        source.response.read()
+                        _checked(source.response)
+                    for message in source.iter_sse():
+                        if message.event == "defect":
+                            after = int(message.id)
+                            yield after, Event.model_validate_json(message.data)
+            except httpx.TransportError:
+                time.sleep(1.0)
 
     def _got(self, path: str, asked: Mapping[str, Any] | None = None) -> httpx.Response:
         return _checked(self._http.get(path, params=asked))

@@ -29,6 +29,22 @@ class Config(BaseModel):
     scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
     jobs_at_once: int = Field(default=1, gt=0)
     jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")
+    backlog_seconds: float = Field(
+        default=4.0, gt=0, description="of scores, before each replica: more of it adds replicas"
+    )
+    listeners: int = Field(default=500, gt=0, description="to events, of one replica")
+    monitors: int = Field(default=10_000, ge=0, description="live streams; 429 above that")
+    monitor_workers: int = Field(
+        default=0, ge=0, description="processes that watch; 0: as many as the cluster has room for"
+    )
+    monitor_standby: int = Field(
+        default=1, ge=0, description="processes that take over from one that dies"
+    )
+    monitor_cpus: float = Field(default=1.0, gt=0, description="of one of them, as Ray counts")
+    monitor_gpus: float = Field(default=0.0, ge=0)
+    monitor_webhooks: tuple[str, ...] = Field(
+        default=(), description="addresses that get every event of a live stream"
+    )
     min_replicas: int = Field(default=1, ge=0)
     max_replicas: int = Field(default=2, ge=1)
     cpus: float = Field(default=1.0, ge=0, description="of a replica, as Ray counts them")

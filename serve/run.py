@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,13 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> N
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options["include_dashboard"] = False
+        # our own Ray counts room for all: what answers, what works, and what watches
+        cores = len(os.sched_getaffinity(0))
+        if not config.monitor_workers:
+            config = config.model_copy(update={"monitor_workers": cores})
+        watching = (config.monitor_workers + config.monitor_standby) * config.monitor_cpus
+        answering = (config.max_replicas + 1) * config.cpus
+        options |= {"include_dashboard": False, "num_cpus": math.ceil(watching + answering)}
     try:
         ray.init(address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

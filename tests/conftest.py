@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import media
+from tests import media, report_media
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +17,18 @@ def clean_scene():
 def clean_programme():
     """Eight seconds of clean stereo sound; do not change it in place."""
     return media.programme()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser; skips where there is none."""
+    place = report_media.chromium()
+    if place is None:
+        pytest.skip("no Chromium: install the Debian package chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=place, args=report_media.CHROMIUM_OPTIONS, headless=True
+        )
+        yield browser
+        browser.close()

@@ -15,20 +15,6 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    place = report_media.chromium()
-    if place is None:
-        pytest.skip("no Chromium: install the Debian package chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=place, args=report_media.CHROMIUM_OPTIONS, headless=True
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     asset = report_media.damaged(folder / "damaged.mp4")

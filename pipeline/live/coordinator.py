@@ -15,6 +15,7 @@ from typing import Protocol
 from pipeline.errors import WorkersError
 from pipeline.live.crew import Crew, Gone, Ready, Said
 from pipeline.live.event import Event
+from pipeline.live.glimpse import Glimpse
 from pipeline.live.placement import Placement
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Pool, Stream
@@ -279,16 +280,18 @@ class Coordinator:
         events: list[Event] = []
         coverage: list[tuple[str, float, float]] = []
         statuses: list[Status] = []
+        glimpses: list[Glimpse] = []
         for news in told:
             placement = self._pools[self._hands[news.worker].pool].placement
             events += [event for event in news.batch.events if event.stream in self._streams]
             coverage += news.batch.coverage
+            glimpses += [one for one in news.batch.glimpses if one.stream in self._streams]
             for status in news.batch.statuses:
                 if placement.where(status.stream) == news.worker:
                     statuses.append(status)
                     if status.cost is not None:
                         placement.measured(status.stream, status.cost)
-        fresh = self._store.take(events, coverage, statuses, self._webhooks)
+        fresh = self._store.take(events, coverage, statuses, self._webhooks, glimpses)
         for news in told:
             hand, batch = self._hands[news.worker], news.batch
             hand.safe, hand.cpu, hand.memory = batch.number, batch.cpu, batch.memory

@@ -17,11 +17,15 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.live.event import Event
+from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
 from pipeline.live.watcher import Status
 
 NAME = "watch.sqlite"
 KEPT = 7 * 86_400.0  # seconds for which what is over is kept
+HISTORY = 6 * 3600.0  # seconds for which it is kept how a stream was
+SLOT = 10.0  # seconds between points of that
+PICTURES = 100  # of events, kept of each stream
 JOIN = 0.5  # seconds between intervals of coverage that are one
 _TABLES = """
 CREATE TABLE IF NOT EXISTS streams (
@@ -52,6 +56,14 @@ CREATE TABLE IF NOT EXISTS coverage (
     stream TEXT NOT NULL, start REAL NOT NULL, end REAL NOT NULL, PRIMARY KEY (stream, start)
 );
 CREATE INDEX IF NOT EXISTS coverage_end ON coverage (end);
+CREATE TABLE IF NOT EXISTS history (
+    stream TEXT NOT NULL, slot INTEGER NOT NULL, luma REAL, loudness REAL, behind REAL NOT NULL,
+    PRIMARY KEY (stream, slot)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS glimpses (
+    stream TEXT NOT NULL, event TEXT NOT NULL, time REAL NOT NULL, jpeg BLOB NOT NULL,
+    PRIMARY KEY (stream, event)
+);
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, url TEXT NOT NULL,
     body TEXT NOT NULL, attempts INTEGER NOT NULL, due REAL NOT NULL
@@ -141,6 +153,8 @@ class Store:
         """Watch a stream no more; returns whether there was one."""
         with self._all_or_nothing() as database:
             gone = database.execute("DELETE FROM streams WHERE name = ?", [name])
+            for table in ("history", "glimpses"):
+                database.execute(f"DELETE FROM {table} WHERE stream = ?", [name])  # noqa: S608
         return gone.rowcount > 0
 
     def pardon(self, name: str) -> bool:
@@ -201,6 +215,7 @@ class Store:
         coverage: Sequence[tuple[str, float, float]],
         statuses: Iterable[Status],
         webhooks: Sequence[str] = (),
+        glimpses: Iterable[Glimpse] = (),
     ) -> list[Event]:
         """Keep what a worker tells; returns the events that are new.
 
@@ -219,6 +234,13 @@ class Store:
                 database.execute(
                     "UPDATE streams SET status = ? WHERE name = ?",
                     [status.model_dump_json(), status.stream],
+                )
+                if status.state == "watching" and status.seen is not None:
+                    _remember(database, status, status.seen)
+            for glimpse in glimpses:
+                database.execute(
+                    "INSERT OR REPLACE INTO glimpses VALUES (?, ?, ?, ?)",
+                    [glimpse.stream, glimpse.event, glimpse.time, glimpse.jpeg],
                 )
         return fresh
 
@@ -258,9 +280,44 @@ class Store:
         )
         return [(row["start"], row["end"]) for row in rows]
 
+    def events_of(self, stream: str, most: int) -> list[Event]:
+        """The newest events of a stream, open ones and others, the newest first."""
+        rows = self._ask(
+            "SELECT event FROM events WHERE stream = ? ORDER BY start DESC LIMIT ?", [stream, most]
+        )
+        return [Event.model_validate_json(row["event"]) for row in rows]
+
+    def history(self, stream: str, after: float) -> list[dict[str, float | None]]:
+        """How a stream was: `time`, `luma`, `loudness` and `behind`, a point each SLOT seconds."""
+        rows = self._ask(
+            "SELECT slot * ?1 AS time, luma, loudness, behind FROM history "
+            "WHERE stream = ?2 AND slot * ?1 > ?3 ORDER BY slot",
+            [SLOT, stream, after],
+        )
+        return [dict(row) for row in rows]
+
+    def glimpse(self, stream: str, event: str = "") -> Glimpse | None:
+        """The newest small picture of a stream, or that of an event."""
+        rows = self._ask("SELECT * FROM glimpses WHERE stream = ? AND event = ?", [stream, event])
+        return Glimpse(**dict(rows[0])) if rows else None
+
+    def glimpsed(self) -> dict[str, float]:
+        """When the newest picture of each stream was made."""
+        return {
+            r["stream"]: r["time"]
+            for r in self._ask("SELECT stream, time FROM glimpses WHERE event = ''")
+        }
+
     def prune(self, now: float) -> None:
         """Forget what was over long ago."""
         with self._all_or_nothing() as database:
+            database.execute("DELETE FROM history WHERE slot < ?", [(now - HISTORY) / SLOT])
+            database.execute(
+                "DELETE FROM glimpses WHERE rowid IN (SELECT rowid FROM (SELECT rowid, "
+                "row_number() OVER (PARTITION BY stream ORDER BY time DESC) AS age "
+                "FROM glimpses WHERE event != '') WHERE age > ?)",
+                [PICTURES],
+            )
             for question in (
                 "DELETE FROM log WHERE time < ?",
                 "DELETE FROM events WHERE NOT is_open AND end < ?",
@@ -353,6 +410,13 @@ def _known(row: sqlite3.Row) -> Known:
         deaths=row["deaths"],
         died=row["died"],
         quarantined=row["quarantined"],
+    )
+
+
+def _remember(database: sqlite3.Connection, status: Status, seen: float) -> None:
+    database.execute(
+        "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)",
+        [status.stream, int(seen / SLOT), status.luma, status.loudness, status.behind],
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.decode import Decoder
 from pipeline.errors import SourceError
 from pipeline.live.connect import connected, wait
 from pipeline.live.event import Event
+from pipeline.live.glimpse import Glimpse, Glimpses
 from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.streams import Stream
@@ -36,6 +37,7 @@ BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us
 SETTLING = 3.0  # seconds after which the clock is taken as it is
 STEADY = 60.0  # seconds of watching after which a connection counts as a good one
+_UNSEEN = (Kind.OUTAGE, Kind.STALE_PLAYLIST)  # the last picture would not show what is wrong
 
 
 class Status(Published):
@@ -94,6 +96,7 @@ class Watcher:
         settings: to judge by.
         tell: is called with each event, in the stream's thread or in that of `tick`.
         cover: is called with each interval that was watched, start and end since 1970.
+        show: is called with a small picture now and then, and with one of each event that opens.
         resumed: events that were open when somebody else stopped watching it.
     """
 
@@ -103,12 +106,14 @@ class Watcher:
         settings: Settings,
         tell: Callable[[Event], None],
         cover: Callable[[str, float, float], None],
+        show: Callable[[Glimpse], None],
         resumed: Sequence[Event] = (),
     ) -> None:
         self.stream = stream
         self._settings = stream.chosen(settings)
         self._tell, self._cover = tell, cover
         self._tracker = Tracker(stream.name, stream.labels, self._settings.min_confidence, resumed)
+        self._glimpses = Glimpses(stream.name, show)
         self._playlists = Playlists()
         self._clock = Clock()
         self._lock = threading.Lock()
@@ -205,7 +210,9 @@ class Watcher:
             self._status.connections += 1
         cpu = time.thread_time()
         try:
-            for segment in Segmenter(lips(self._settings, asset)).run(decoder):
+            aspect = asset.video[0].sample_aspect_ratio if asset.video else None
+            seen = self._glimpses.passing(decoder, aspect or 1.0)
+            for segment in Segmenter(lips(self._settings, asset)).run(seen):
                 if self._stop.is_set():
                     return why
                 for note in segment.notes:
@@ -276,6 +283,8 @@ class Watcher:
     def _emit(self, events: Sequence[Event]) -> None:
         for event in events:
             self._tell(event)
+            if event.change == "opened" and event.kind not in _UNSEEN:
+                self._glimpses.take(event.id)
 
     def _state(self, state: State, detail: str) -> None:
         if state != self._status.state:

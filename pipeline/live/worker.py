@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from pipeline.live.event import Event
+from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
 from pipeline.live.watcher import Status, Watcher
 from pipeline.settings import Settings
@@ -22,6 +23,7 @@ from pipeline.warm import warm
 
 TICK = 0.5  # seconds
 REPORT = 2.0  # seconds between reports of all streams; what changes is told at once
+_MOST_GLIMPSES = 1000  # that wait to be collected; more are not missed
 _JOIN = 0.5  # seconds between intervals of coverage that are one
 
 
@@ -34,6 +36,7 @@ class Batch:
         events: in order.
         coverage: stream, start and end of what was watched, since 1970.
         statuses: of streams whose state has changed, now and then of all.
+        glimpses: small pictures, of streams and of events.
         cpu: CPUs that the whole process has used since the last batch.
         memory: bytes that it holds.
         place: host and process.
@@ -43,6 +46,7 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     coverage: list[tuple[str, float, float]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
+    glimpses: list[Glimpse] = field(default_factory=list)
     cpu: float = 0.0
     memory: int = 0
     place: str = ""
@@ -62,6 +66,7 @@ class Worker:
         self._watchers: dict[str, Watcher] = {}
         self._events: list[Event] = []
         self._coverage: dict[str, list[tuple[float, float]]] = {}
+        self._glimpses: dict[tuple[str, str], Glimpse] = {}  # by stream and event
         self._handed: Batch | None = None  # and not known to be safe
         self._number = 0
         self._reported = 0.0  # when all was told
@@ -88,7 +93,7 @@ class Worker:
             resumed: events that were open when somebody else stopped watching it.
         """
         self.leave(stream.name)
-        watcher = Watcher(stream, self._settings, self._tell, self._cover, resumed)
+        watcher = Watcher(stream, self._settings, self._tell, self._cover, self._show, resumed)
         with self._lock:
             self._watchers[stream.name] = watcher
         watcher.start()
@@ -113,8 +118,10 @@ class Worker:
             if self._handed is not None and self._handed.number > safe:  # it was lost on the way
                 batch.events += self._handed.events
                 batch.coverage += self._handed.coverage
+                batch.glimpses += self._handed.glimpses
             batch.events += self._events
-            self._events, self._handed = [], batch
+            batch.glimpses += self._glimpses.values()
+            self._events, self._glimpses, self._handed = [], {}, batch
             full = time.monotonic() - self._reported >= REPORT
             if full:
                 self._reported = time.monotonic()
@@ -148,6 +155,11 @@ class Worker:
                 parts[-1] = (parts[-1][0], max(parts[-1][1], end))
             else:
                 parts.append((start, end))
+
+    def _show(self, glimpse: Glimpse) -> None:
+        with self._lock:
+            if len(self._glimpses) < _MOST_GLIMPSES:
+                self._glimpses[glimpse.stream, glimpse.event] = glimpse
 
     def _tick(self) -> None:
         while True:

@@ -149,9 +149,12 @@ def test_a_killed_worker_loses_nothing_and_the_next_watch_goes_on(watch, program
         killed = time.time()
         one.until(lambda store: store.coverage(name)[-1][1] > killed + 1.0, 20)
         assert worker_of(store, name) != victim
-        (_, ended), (begun, _) = store.coverage(name)[-2:]
-        assert ended < killed + 0.5
+        # watched again within ten seconds; a playlist still lists what was missed, so that there
+        # may be no gap at all
+        begun, _ = store.coverage(name)[-1]
         assert begun - killed < 10.0
+        before = [end for _, end in store.coverage(name)[:-1]]
+        assert all(end < killed + 0.5 for end in before)
         one.until(lambda store: len(black(store, "closed")) == 2, 40)
         figures = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
         said = one.interrupt()

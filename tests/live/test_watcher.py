@@ -43,7 +43,10 @@ class Watched:
     def __init__(self, uri, settings=SETTINGS):
         self.events, self.covered = [], []
         self.times = []
-        self.watcher = Watcher(Stream(name="s", uri=uri), settings, self._tell, self._cover)
+        self.glimpses = []
+        self.watcher = Watcher(
+            Stream(name="s", uri=uri), settings, self._tell, self._cover, self.glimpses.append
+        )
         self._stop = threading.Event()
         self._ticks = threading.Thread(target=self._tick, daemon=True)
 

@@ -1,0 +1,31 @@
+"""When to add and to remove replicas: by the seconds of work that wait, not by requests.
+
+A listener to events is a request that lasts for hours and costs nothing; a score is one that keeps
+a core busy. Serve moves this module to its controller by value: it imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+BACKLOG = "backlog_s"  # what replicas report
+
+
+class ByBacklog:
+    """An autoscaling policy of Ray Serve.
+
+    Args:
+        target: seconds of work that each replica may have before it.
+    """
+
+    def __init__(self, target: float = 4.0) -> None:
+        self._target = target
+
+    def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
+        """How many replicas are wanted; Serve applies bounds and delays."""
+        reported = (context.aggregated_metrics or {}).get(BACKLOG, {})
+        waiting = sum(reported.values())
+        if not waiting and context.total_queued_requests:  # nobody is there to report
+            return max(1, context.current_num_replicas), {}
+        return math.ceil(waiting / self._target), {}

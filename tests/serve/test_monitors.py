@@ -1,0 +1,358 @@
+"""Live streams over HTTP and on the live page: a real Serve, origin, client and browser."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+from websockets.sync.client import connect
+
+from pipeline.live.store import Store
+from serve.client import Client, ServiceError
+from serve.config import Config
+from serve.keys import make_key
+from serve.monitors import Monitors
+from serve.problems import ProblemError
+from serve.run import start
+from tests import media
+from tests.live import origin
+from tests.serve.test_service import free_port
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SKIP = ["sync"]  # imports torch, for which nothing here has a use
+BLACK = [(14.0, 17.0), (40.0, 44.0)]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """URL, keys by scope, folder of data."""
+    data = tmp_path_factory.mktemp("data")
+    file = data / "keys.json"
+    keys = {scope: make_key(file, scope, [scope]) for scope in ("read", "submit", "admin")}
+    config = Config(
+        data=data, keys=file, cpus=0.5, max_replicas=1, private_addresses=True, monitors=3,
+        monitor_workers=1, monitor_standby=0,
+    )  # fmt: skip
+    port = free_port()
+    start(config, "127.0.0.1", port)
+    yield SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, keys=keys, data=data)
+    ray.serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture
+def admin(service):
+    with Client(service.url, service.keys["admin"]) as made:
+        yield made
+        for one in made.monitors():
+            made.unwatch(one["name"])
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("programme")
+    source = origin.programme(folder, 90.0, black=BLACK)
+    return folder, origin.segmented(source, folder)
+
+
+def until(condition, seconds=40.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+    return found
+
+
+def refused(call, *arguments, **named) -> tuple[int, str]:
+    with pytest.raises(ServiceError) as told:
+        call(*arguments, **named)
+    return told.value.status, told.value.code
+
+
+def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, programme):
+    folder, lengths = programme
+    with origin.live_hls(folder, lengths) as live:
+        facts = admin.watch(live.url, "news", labels={"cdn": "a"}, skip=SKIP)
+        assert (facts["name"], facts["labels"], facts["skip"]) == ("news", {"cdn": "a"}, SKIP)
+        number, event = next(
+            (number, event) for number, event in admin.events(after=0) if event.kind == "black"
+        )
+        assert (event.change, event.stream, event.labels) == ("opened", "news", {"cdn": "a"})
+        (one,) = admin.monitors()
+        assert one["state"] == "watching"
+        assert [d["id"] for d in one["defects"] if d["kind"] == "black"] == [event.id]
+        # the picture of the event is dark, that of the stream is as it is now
+        evidence = Image.open(io.BytesIO(admin.picture("news", event.id)))
+        assert evidence.size == (256, 144)
+        assert np.asarray(evidence.convert("L")).mean() < 25
+        # a listener that comes again is told what it missed, and nothing twice
+        heard = [(n, e.id, e.change) for n, e in _some(admin.events(after=number), 1)]
+        assert heard[0][0] > number
+        closed = next(
+            e for _, e in admin.events("news", after=number)
+            if (e.id, e.change) == (event.id, "closed")
+        )  # fmt: skip
+        assert (closed.end - closed.start).total_seconds() == pytest.approx(3.0, abs=0.2)
+        until(lambda: _light(admin.picture("news")), 15)
+        # the same over a socket, from the beginning
+        with connect(
+            f"ws://127.0.0.1:{service.port}/v1/events/socket?after=0",
+            additional_headers={"Authorization": f"Bearer {service.keys['read']}"},
+        ) as socket:
+            while True:
+                message = json.loads(socket.recv(timeout=10))
+                if message["data"]["kind"] == "black":
+                    break
+        assert (message["event"], message["data"]["id"]) == ("defect", event.id)
+        assert message["number"] == number
+        whole = admin.monitor("news")
+        assert event.id in [e["id"] for e in whole["events"]]
+        assert sum(end - start for start, end in whole["coverage"]) > 5
+        points = whole["history"]
+        assert points
+        assert all(-60 < p["loudness"] < 0 and 16 <= p["luma"] < 235 for p in points)
+        (row,) = [r for r in admin.analytics("cdn", 300) if r["kind"] == "black"]
+        assert (row["value"], row["streams"], row["affected"]) == ("a", 1, 1)
+        assert row["defect_s"] == pytest.approx(3.0, abs=0.3)
+
+
+def _some(events, count):
+    return [next(events) for _ in range(count)]
+
+
+def _light(jpeg: bytes) -> bool:
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("L")).mean() > 40
+
+
+def test_monitors_come_change_and_go(admin):
+    uri = "udp://127.0.0.1:9"
+    facts = admin.watch(uri, "a", only=["black"])
+    assert facts["state"] in ("waiting", "connecting")
+    assert admin.watch(uri, "a", only=["black"])["name"] == "a"  # again: nothing new
+    assert refused(admin.watch, uri, "a", only=["freeze"]) == (409, "exists")
+    changed = admin.change("a", only=["freeze"], labels={"x": "y"})
+    assert (changed["only"], changed["labels"], changed["uri"]) == (["freeze"], {"x": "y"}, uri)
+    assert refused(admin.change, "b", only=["freeze"]) == (404, "not_found")
+    assert refused(admin.monitor, "b") == (404, "not_found")
+    assert refused(admin.picture, "a") == (404, "not_found")
+    assert refused(admin.unwatch, "b") == (404, "not_found")
+    made = admin.watch("http://127.0.0.1:9/x/live.m3u8?token=secret")
+    assert made["name"] == "127.0.0.1:9-x-live.m3u8"
+    assert "secret" not in json.dumps(made)
+    admin.watch("udp://127.0.0.1:10", "c")
+    assert refused(admin.watch, "udp://127.0.0.1:11", "d") == (429, "too_many_monitors")
+    admin.unwatch("c")
+    assert {one["name"] for one in admin.monitors()} == {"a", "127.0.0.1:9-x-live.m3u8"}
+
+
+def test_what_is_wrong_with_a_monitor_is_said(admin):
+    assert refused(admin.watch, "/etc/passwd") == (422, "refused_scheme")
+    assert refused(admin.watch, "file:///x/live.m3u8") == (422, "refused_scheme")
+    assert refused(admin.watch, "udp://:99999") == (422, "invalid_uri")
+    assert refused(admin.watch, "udp://127.0.0.1:9", "a/b") == (422, "invalid_request")
+    assert refused(admin.watch, "udp://127.0.0.1:9", only=["x"]) == (422, "invalid_settings")
+    limits = {"limits.allow_local_files": True}
+    assert refused(admin.watch, "udp://127.0.0.1:9", settings=limits) == (422, "invalid_settings")
+    assert admin.monitors() == []
+
+
+def test_addresses_that_are_not_public_are_refused():
+    for private, uri in ((False, "http://127.0.0.1/l.m3u8"), (False, "rtmp://10.0.0.1/x")):
+        config = SimpleNamespace(private_addresses=private)
+        monitors = Monitors(config, None, None, None)
+        fields = {"name": "n", "uri": uri, "labels": {}, "only": [], "skip": [], "settings": {}}
+        with pytest.raises(ProblemError) as told:
+            asyncio.run(monitors._stream(fields))
+        assert (told.value.status, told.value.code) == (422, "refused_address")
+
+
+def test_who_may_watch_and_listen(service):
+    url, keys = service.url, service.keys
+    with Client(url, keys["submit"]) as submitter:
+        assert refused(submitter.watch, "udp://127.0.0.1:9")[0] == 403
+        assert refused(submitter.monitors)[0] == 403
+    with Client(url, keys["read"]) as reader:
+        assert reader.monitors() == []
+        assert refused(reader.unwatch, "x")[0] == 403
+    with Client(url) as nobody:
+        assert refused(nobody.monitors)[0] == 401
+        assert refused(next, nobody.events()) == (401, "unauthorized")
+    with connect(f"ws://127.0.0.1:{service.port}/v1/events/socket") as socket:
+        assert json.loads(socket.recv(timeout=10))["code"] == "unauthorized"
+
+
+def test_the_cookie_of_the_page_is_a_key_for_the_page_alone(service):
+    with httpx.Client(base_url=service.url) as browser:
+        key = {"Authorization": f"Bearer {service.keys['admin']}"}
+        wrong = browser.post("/v1/session", headers={"Authorization": "Bearer wrong"})
+        assert wrong.status_code == 401
+        begun = browser.post("/v1/session", headers=key)
+        assert begun.status_code == 204
+        cookie = begun.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert browser.get("/v1/monitors").status_code == 200
+        body = {"uri": "udp://127.0.0.1:9", "name": "m"}
+        foreign = browser.post("/v1/monitors", json=body, headers={"Origin": "http://evil.test"})
+        assert (foreign.status_code, foreign.json()["code"]) == (403, "cross_site")
+        own = browser.post("/v1/monitors", json=body, headers={"Origin": service.url})
+        assert own.status_code == 201
+        assert browser.delete("/v1/monitors/m").status_code == 204
+        assert browser.delete("/v1/session").status_code == 204
+        assert browser.get("/v1/monitors").status_code == 401
+
+
+def test_files_of_the_page_and_no_others(service):
+    with httpx.Client(base_url=service.url) as http:
+        page = http.get("/")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        assert http.get("/static/page.js").headers["content-type"].startswith("text/javascript")
+        for name in ("index.html", "..%2fapp.py", "%2e%2e", "nothing.js"):
+            assert http.get(f"/static/{name}").status_code == 404
+
+
+def test_the_desk_goes_on_when_its_process_is_killed(service, admin, programme):
+    """The deployment that watches is killed: another one watches the same streams."""
+    folder, lengths = programme
+    with origin.live_hls(folder, lengths) as live:
+        admin.watch(live.url, "news", only=["black"])
+        until(lambda: admin.monitor("news")["state"] == "watching")
+        store = Store(service.data / "watch")
+        try:
+            before = store.streams()["news"].worker
+            for actor in ray.util.list_named_actors(all_namespaces=True):
+                if "Watching" in actor["name"]:
+                    ray.kill(ray.get_actor(**actor), no_restart=True)
+            moved = until(
+                lambda: (
+                    (k := store.streams()["news"]).worker not in (None, before)
+                    and k.status.state == "watching"
+                    and k
+                ),
+                60,
+            )
+        finally:
+            store.close()
+        assert moved.stream.only == ("black",)
+        until(lambda: _answers(admin), 30)
+
+
+def _answers(client) -> bool:
+    try:
+        return client.monitor("news")["state"] == "watching"
+    except (ServiceError, httpx.HTTPError):
+        return False
+
+
+# -------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture
+def page(chromium):
+    said = []
+    context = chromium.new_context(viewport={"width": 1280, "height": 860})
+    made = context.new_page()
+    made.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    made.on("pageerror", lambda error: said.append(str(error)))
+    yield made
+    context.close()
+    # a browser reports these by itself: before a key was entered, and for a wrong address
+    meant = ("401 (Unauthorized)", "422 (Unprocessable")
+    assert [text for text in said if not any(one in text for one in meant)] == []
+
+
+def enter(page, service) -> None:
+    page.goto(service.url)
+    page.get_by_label("Key", exact=True).fill(service.keys["admin"])
+    page.get_by_role("button", name="Enter").click()
+    page.wait_for_selector("#link[data-state=live]")
+
+
+@pytest.mark.browser
+def test_the_page_shows_a_stream_its_defect_and_what_happened(page, service, admin, programme):
+    folder, lengths = programme
+    enter(page, service)
+    assert page.get_by_text("Nothing is watched").is_visible()
+    with origin.live_hls(folder, lengths) as live:
+        page.get_by_role("button", name="Watch a stream").click()
+        page.get_by_label("Address", exact=True).fill("nonsense")
+        page.get_by_role("button", name="Watch it").click()
+        page.locator("#adding .problem").wait_for()
+        page.get_by_label("Address", exact=True).fill(live.url)
+        page.locator("#adding [name=name]").fill("page")
+        page.locator("#adding [name=labels]").fill("cdn=a, channel=7")
+        page.get_by_role("button", name="Watch it").click()
+        tile = page.locator(".tile", has_text="page")
+        tile.wait_for()
+        page.locator(".tile[data-state=watching]").wait_for(timeout=40_000)
+        chip = tile.locator(".chip", has_text="black")
+        chip.wait_for(timeout=40_000)
+        shown = time.time()
+        assert "1 with defects" in page.locator("#counts").inner_text()
+        defect = next(d for d in admin.monitors()[0]["defects"] if d["kind"] == "black")
+        least = 1.0 + 0.5  # seconds: the segment comes whole, and black lasts before it is one
+        assert shown - defect["start"] < 3.0 + least
+        listed = page.locator("#log li", has_text="black").first
+        assert "page" in listed.inner_text()
+        tile.click()
+        page.locator("#timeline svg").wait_for()
+        assert page.locator("#timeline text", has_text="black").count() == 1
+        said = page.locator("#timeline svg").get_attribute("aria-label")
+        assert "events of" in said
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('#detail-events img')]"
+            ".some((i) => i.complete && i.naturalWidth === 256)"
+        )
+        page.keyboard.press("Escape")
+        chip.wait_for(state="detached", timeout=20_000)  # the defect is over
+        page.get_by_label("Filter streams").fill("cdn b")
+        page.get_by_text("No stream fits").wait_for()
+        page.get_by_label("Filter streams").fill("channel 7")
+        tile.wait_for()
+        page.once("dialog", lambda dialog: dialog.accept())
+        tile.click()
+        page.get_by_role("button", name="Watch it no more").click()
+        tile.wait_for(state="detached")
+
+
+@pytest.mark.browser
+def test_a_file_is_dropped_and_its_report_opened(page, service, tmp_path):
+    path = tmp_path / "dark.mp4"
+    frames = media.scene(2.0, 160, 96)
+    frames = [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
+    media.write(path, frames, 0.1 * media.programme(2.0))
+    enter(page, service)
+    page.evaluate(
+        """async (bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dark.mp4"));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                window.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer }));
+        }""",
+        list(path.read_bytes()),
+    )
+    row = page.locator("#inspections li", has_text="dark.mp4")
+    row.locator(".chip", has_text="black").wait_for(timeout=120_000)
+    with page.expect_popup() as opened:
+        row.get_by_role("link", name="report").click()
+    report = opened.value
+    report.wait_for_selector("html[data-ready]", timeout=60_000)
+    assert report.locator(".card[data-kind=black], .card", has_text="black").count() >= 1
+    # the report runs scripts, but not as this site: it cannot use the key
+    assert report.evaluate("() => window.origin") == "null"
