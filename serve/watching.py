@@ -147,6 +147,7 @@ class Watching:
             "coverage": [
                 (max(start, first), end) for start, end in self._store.coverage(name) if end > first
             ],
+            "pictured": self._store.pictured(name),
             "history": self._store.history(name, first),
             "events": [
                 event.model_dump(mode="json", by_alias=True)

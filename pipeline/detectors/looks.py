@@ -21,15 +21,11 @@ KEPT = 4096  # cuts, and values
 BESIDE = 0.9  # seconds beside an end in which values are taken
 
 
-class Beside:
-    """What a statistic of the looks is just outside an interval, within the same shot.
-
-    A shot that is soft, or has contours, is made so; what comes or goes within a shot is a defect.
-    """
+class Cuts:
+    """Where cuts are."""
 
     def __init__(self) -> None:
-        self._cuts: deque[float] = deque(maxlen=KEPT)
-        self._values: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._times: deque[float] = deque(maxlen=KEPT)
         self._before: Float32 | None = None
 
     def watch(self, picture: PictureStatistics) -> None:
@@ -37,8 +33,27 @@ class Beside:
         luma = picture.luma[:, ::4, ::4]
         first = luma[:1] if self._before is None else self._before
         change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
-        self._cuts.extend(picture.frames["time"][change > CUT].tolist())
+        self._times.extend(picture.frames["time"][change > CUT].tolist())
         self._before = luma[-1:].copy()
+
+    def within(self, time: float, reach: float) -> bool:
+        """Whether there is one so near to a time."""
+        return any(abs(cut - time) <= reach for cut in self._times)
+
+
+class Beside:
+    """What a statistic of the looks is just outside an interval, within the same shot.
+
+    A shot that is soft, or has contours, is made so; what comes or goes within a shot is a defect.
+    """
+
+    def __init__(self) -> None:
+        self._cuts = Cuts()
+        self._values: deque[tuple[float, float]] = deque(maxlen=KEPT)
+
+    def watch(self, picture: PictureStatistics) -> None:
+        """Look for cuts in the next frames."""
+        self._cuts.watch(picture)
 
     def add(self, time: float, value: float) -> None:
         """Take the value of the look at `time`."""
@@ -52,7 +67,7 @@ class Beside:
             (run.end, run.end, run.end + BESIDE),
         ):
             values = [value for time, value in self._values if first <= time <= last]
-            if len(values) > 1 and not any(abs(cut - end) <= CUT_NEAR for cut in self._cuts):
+            if len(values) > 1 and not self._cuts.within(end, CUT_NEAR):
                 made.append(float(np.median(values)))
         return made
 
@@ -84,6 +99,11 @@ class LookRuns:
         self._frame = frame  # seconds
         self._last: tuple[float, float, bool, float, dict[str, float]] | None = None
         self._open: LookRun | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run may go on."""
+        return self._open is not None
 
     def add(
         self, time: float, holds: bool, value: float, evidence: dict[str, float] | None = None

@@ -301,6 +301,11 @@ class Store:
         rows = self._ask("SELECT * FROM glimpses WHERE stream = ? AND event = ?", [stream, event])
         return Glimpse(**dict(rows[0])) if rows else None
 
+    def pictured(self, stream: str) -> list[str]:
+        """IDs of the events of a stream that there are pictures of."""
+        rows = self._ask("SELECT event FROM glimpses WHERE stream = ? AND event != ''", [stream])
+        return [row["event"] for row in rows]
+
     def glimpsed(self) -> dict[str, float]:
         """When the newest picture of each stream was made."""
         return {

@@ -71,14 +71,13 @@ function show(facts) {
   $("no-events").hidden = facts.events.length > 0;
   const old = new Map([...$("detail-events").children].map((item) => [item.dataset.key, item]));
   $("detail-events").replaceChildren(...facts.events.map((event) => {
-    const key = `${event.id} ${event.change} ${event.end}`;
-    return old.get(key) ?? row(facts.name, event, key);
+    const key = `${event.id} ${event.change} ${event.end} ${facts.pictured.includes(event.id)}`;
+    return old.get(key) ?? row(facts.name, event, key, facts.pictured.includes(event.id));
   }));
 }
 
-function row(name, event, key) {
-  const picture = made("img", { alt: "", loading: "lazy", src: `/v1/monitors/${encodeURIComponent(name)}/picture?event=${event.id}` });
-  picture.addEventListener("error", () => { picture.style.visibility = "hidden"; });
+function row(name, event, key, pictured) {
+  const picture = pictured ? made("img", { alt: "", loading: "lazy", src: `/v1/monitors/${encodeURIComponent(name)}/picture?event=${event.id}` }) : made("span");
   const length = (Date.parse(event.end) - Date.parse(event.start)) / 1000;
   const numbers = Object.entries(event.evidence).map(([what, value]) => `${words(what)} ${+value.toPrecision(4)}`).join(" · ");
   const chips = made("span", { class: "chips" },

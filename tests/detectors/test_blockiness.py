@@ -38,7 +38,7 @@ def mpeg2(path: Path, frames: Frames, bits: int) -> Path:
 
 def test_ladder_of_x264(tmp_path: Path) -> None:
     severities = []
-    for qp in (37, 42, 47):
+    for qp in (40, 44, 48):
         result = examine(x264(tmp_path / "a.mp4", CLEAN, qp), "blockiness")
         defect = only_one(result, "blockiness")
         assert defect.evidence["period_px"] in (4, 8, 16)
