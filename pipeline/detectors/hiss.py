@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
@@ -15,6 +17,7 @@ from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, Sou
 CELL = 0.1  # seconds that are judged together
 WINDOW = 20  # cells in which a floor is measured
 EVERY = 5  # cells from one measurement to the next
+RISES_EVERY = 10  # cells from one look at what comes and goes to the next
 HISTORY = 300  # cells kept, to find when a hiss began
 LOWEST, HIGHEST = 1000.0, 16_000.0  # Hz; below lie rumble and air conditioning
 BANDS_PER_OCTAVE = 2  # a band of noise then varies by less than 0.6 dB from cell to cell
@@ -26,6 +29,19 @@ MOVING = 2.0  # dB, standard deviation of the level of cells over hiss in the up
 DIGITAL = 1e-10  # power (-100 dBFS): silence that no microphone makes
 OPENING = 5  # cells after such silence: where they are noise alone, a take has been cut in
 TOP = 4  # bands in which hiss is looked for alone, where the programme fills those below
+# a hiss that comes or goes
+OPEN = 6  # cells: what is shorter is no part of a floor
+LEVELS = np.arange(-75.0, -20.0, 2.0)  # dB of the upper bands, at which floors are looked for
+ABOVE = (2, 4)  # bands that are looked at together, counted from the top
+BESIDE = 12  # cells on each side with which a floor is compared
+FEWEST_BESIDE = 4  # cells
+BESIDE_SHARE = 60  # percentile of the floor beside
+WAVERS = 3.0  # dB between the 10th and 90th percentile of a floor that is one
+LOOSE = 1.5  # dB from the 5th to the 25th percentile of its cells: noise hardly varies
+SMOOTH = 1.0  # dB by which its bands may be off a straight slope
+SLOPES = (-8.0, 5.0)  # dB per octave of that slope
+ONE_SIDE = 2.0  # times the rise that is wanted where one side alone is known
+FAINT = -68.0  # dBFS
 
 
 class HissSettings(DetectorSettings):
@@ -74,6 +90,12 @@ class HissSettings(DetectorSettings):
         "steepest fall per octave of the upper two octaves alone",
         "white 0, pink 3; chosen on 11 clips with noise at 18 dB and on rain and chiptune",
     )
+    min_rise: float = setting(
+        4.0,
+        "dB",
+        "least rise of the floor of a hiss that comes or goes",
+        "calibrated on development sources: 2.5 to 4 dB find the same",
+    )
     min_steady: float = setting(
         0.4, "", "least share of the time in which the floor is seen unchanged", "speech: 0.5 up"
     )
@@ -99,9 +121,13 @@ class HissDetector(SoundDetector):
 
     Hiss is there as long as no two bands fall below the floor, which tells its start and its end to
     0.1 s wherever the programme leaves two bands free, otherwise to the next pause.
+
+    Apart from that, a floor of the upper bands that comes or goes at once and does not move in
+    between is hiss, whatever the programme does below: no programme has such a floor.
     """
 
     name = "hiss"
+    version = "2"
     kinds = (Kind.HISS,)
     summary = "A steady broadband noise under the programme"
     Settings = HissSettings
@@ -113,6 +139,8 @@ class HissDetector(SoundDetector):
         self._history: deque[tuple[float, float, Float64]] = deque(maxlen=HISTORY)
         self._hiss: _Hiss | None = None
         self._cells = 0
+        self._reported: deque[tuple[float, float]] = deque(maxlen=20)
+        self._begun: _Rise | None = None  # still lasts
         self._width: Float64 = np.zeros(0)  # of each band, dB over one bin
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
@@ -144,7 +172,7 @@ class HissDetector(SoundDetector):
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
-        return self._conclude()
+        return self._conclude() + self._risen(everything=True)
 
     def _add(self, start: float, length: float, total: float, level: Float64) -> list[Observation]:
         self._history.append((start, total, level))
@@ -159,6 +187,8 @@ class HissDetector(SoundDetector):
                 hiss.sums[:5] += _cell(total, level, hiss.floor)
         if self._cells % EVERY == 0 and len(self._history) >= WINDOW:
             found += self._measure(start + length)
+        if self._cells % RISES_EVERY == 0:
+            found += self._risen()
         return found
 
     def _measure(self, end: float) -> list[Observation]:
@@ -218,6 +248,93 @@ class HissDetector(SoundDetector):
                 return _Hiss(end, end, whole, seen, np.array([0.0] * 5 + [1.0, 1.0]))
         return None
 
+    def _is_known(self, start: float, end: float) -> bool:
+        return any(start < known[1] and end > known[0] for known in self._reported)
+
+    def _risen(self, everything: bool = False) -> list[Observation]:
+        """Floors that have come and gone; with `everything` also those that still last."""
+        if len(self._history) < WINDOW + FEWEST_BESIDE:
+            return []
+        times = np.array([cell[0] for cell in self._history])
+        powers = np.array([cell[1] for cell in self._history])
+        levels = np.array([cell[2] for cell in self._history])
+        floors = _opened(levels)
+        end = len(times)
+        made: list[tuple[_Rise, bool]] = []
+        for above in ABOVE:
+            floor = floors[:, -above:].mean(axis=1)
+            cells = levels[:, -above:].mean(axis=1)
+            for least in LEVELS:
+                for first, last in _runs(floor >= least):
+                    if (last - first) * CELL < self.settings.min_duration - 1e-6:
+                        continue
+                    rise = self._rise(times, powers, levels, floor, cells, first, last)
+                    if rise is not None:
+                        made.append((rise, last > end - BESIDE))
+        found: list[Observation] = []
+        chosen: list[_Rise] = []
+        self._begun = None
+        for rise, lasts in sorted(made, key=lambda one: -one[0].rise):
+            if any(rise.start < one.end and rise.end > one.start for one in chosen):
+                continue
+            chosen.append(rise)
+            if lasts and not everything:
+                self._begun = rise
+            elif not self._is_known(rise.start, rise.end) and not self._lasts(rise):
+                self._reported.append((rise.start, rise.end))
+                found.append(_observation(rise))
+        return found
+
+    def _lasts(self, rise: _Rise) -> bool:
+        """Whether the other method is about to tell of it."""
+        return self._hiss is not None and self._hiss.start < rise.end
+
+    def _rise(
+        self,
+        times: Float64,
+        powers: Float64,
+        levels: Float64,
+        floor: Float64,
+        cells: Float64,
+        first: int,
+        last: int,
+    ) -> _Rise | None:
+        rules = self.settings
+        inside = slice(first, last)
+        low, quarter = np.percentile(cells[inside], [5, 25])
+        bottom, top = np.percentile(floor[inside], [10, 90])
+        if top - bottom > WAVERS or quarter - low > LOOSE:
+            return None
+        start, usual = times[first], float(np.median(floor[inside]))
+        sides = [
+            float(np.percentile(floor[side], BESIDE_SHARE))
+            for side in (slice(max(0, first - BESIDE), first), slice(last, last + BESIDE))
+            if len(floor[side]) >= FEWEST_BESIDE and (powers[side] < DIGITAL).sum() < 2
+        ]
+        begun = self._begun
+        if first == 0 and begun is not None and abs(begun.floor - usual) <= WAVERS:
+            start = begun.start  # longer ago than is remembered
+            sides.append(low - begun.rise)
+        if not sides:
+            return None
+        rise = float(low) - max(sides)
+        if rise < rules.min_rise * (1.0 if len(sides) == 2 else ONE_SIDE):
+            return None
+        bands = np.percentile(levels[inside], 10, axis=0)
+        density = (bands - self._width)[-TOP:]
+        octaves = np.arange(TOP) / BANDS_PER_OCTAVE
+        slope, offset = np.polyfit(octaves, density, 1)
+        if (
+            np.abs(density - slope * octaves - offset).max() > SMOOTH
+            or not SLOPES[0] <= slope <= SLOPES[1]
+        ):
+            return None
+        level = 10 * float(np.log10((10 ** (bands / 10)).sum()))
+        snr = 10 * float(np.log10(powers[inside].mean())) - level
+        if level < FAINT or not rules.min_snr / 2 <= snr <= rules.max_snr + 6:
+            return None
+        return _Rise(float(start), float(times[last - 1]) + CELL, usual, rise, level, snr)
+
     def _conclude(self) -> list[Observation]:
         hiss, self._hiss = self._hiss, None
         rules = self.settings
@@ -233,6 +350,9 @@ class HissDetector(SoundDetector):
         snr = 10 * float(np.log10(power / cells)) - level
         if not rules.min_snr <= snr <= rules.max_snr:
             return []
+        if self._is_known(hiss.start, hiss.end):
+            return []
+        self._reported.append((hiss.start, hiss.end))
         seconds = hiss.end - hiss.start
         sure = np.interp(snr, [rules.max_snr - 10, rules.max_snr], [0.9, 0.6])
         return [
@@ -247,6 +367,50 @@ class HissDetector(SoundDetector):
                 evidence={"snr_db": snr, "level_dbfs": level, "duration_s": seconds},
             )
         ]
+
+
+@dataclass(frozen=True)
+class _Rise:
+    """A floor that comes or goes."""
+
+    start: float
+    end: float
+    floor: float  # dB, of the upper bands
+    rise: float  # dB
+    level: float  # dBFS, 1 to 16 kHz
+    snr: float  # dB
+
+
+def _observation(rise: _Rise) -> Observation:
+    seconds = rise.end - rise.start
+    return Observation(
+        kind=Kind.HISS,
+        start=rise.start,
+        end=rise.end,
+        severity=ladder(rise.snr, 40, 30, 20, 10),
+        confidence=float(np.interp(rise.rise, [4, 20], [0.6, 0.95])),
+        summary=f"a steady noise of {rise.level:.0f} dBFS (1 to 16 kHz) that comes and goes at "
+        f"once, {rise.rise:.0f} dB over the floor beside, {rise.snr:.0f} dB under the programme, "
+        f"for {seconds:.1f} s",
+        evidence={
+            "snr_db": rise.snr,
+            "level_dbfs": rise.level,
+            "rise_db": rise.rise,
+            "duration_s": seconds,
+        },
+    )
+
+
+def _opened(values: Float64) -> Float64:
+    """What lasts: every peak that is shorter than OPEN cells is cut off [cell, band]."""
+    least = minimum_filter1d(values, OPEN, axis=0)
+    return np.asarray(maximum_filter1d(least, OPEN, axis=0, origin=OPEN % 2 - 1))
+
+
+def _runs(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First cell of each run, and the one after its last."""
+    edges = np.diff(np.r_[0, holds.astype(np.int8), 0])
+    return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
 
 
 def _missing(level: Float64, hiss: _Hiss) -> bool:
