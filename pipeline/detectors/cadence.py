@@ -60,6 +60,10 @@ BOTH_ALIKE = 0.9
 # what moves to and fro, as a speaker does, never gets that far away; two takes of one speaker do.
 # Calibrated on frames deleted from 26 development clips: pans have 0.57 and more.
 MANY, ALONG = 8.0, 0.3
+# So clear a jump may go anywhere, and stand in motion that is as slow as that: deviations,
+# likeness of both sides, share of min_motion. Calibrated on development clips.
+CLEARLY, SAME, SLOWEST = 20.0, 0.97, 0.3
+GAIN = 0.7  # correlation of a step with the picture itself: it has become brighter or darker
 PLAIN = 2.0  # code values: spread of the tiles of a picture that cannot show motion: black, white
 SAME_PLACE = 0.1  # correlation of where the jump and the steps around it change the picture
 MAX_SHIFT = 10  # tiles, 160 pixels: 16 frames of a pan at 10 pixels a frame
@@ -331,7 +335,7 @@ class CadenceDetector(PictureDetector):
         sides = float(np.median(near[:NEAR])), float(np.median(near[NEAR:]))
         if (
             clear < 1
-            or level < settings.min_motion / 2
+            or level < SLOWEST * settings.min_motion
             or (slow and height < LEAST_HEIGHT * settings.min_motion)
             or height > MAX_MISSING * level
             # held and caught up: a repeat; a step is small only in comparison next to a high jump
@@ -351,8 +355,13 @@ class CadenceDetector(PictureDetector):
         same_place = _correlation(np.abs(luma[index] - luma[index - 1]), np.mean(steps, axis=0))
         if alike < ALIKE or alike + same_place / 2 < BOTH_ALIKE or same_place < SAME_PLACE:
             return []
-        if height > MANY * level and _along(luma, index) < ALONG:
+        if abs(_correlation(luma[index] - luma[index - 1], luma[index - 1])) > GAIN:
             return []
+        if deviations < CLEARLY or alike < SAME:
+            if level < settings.min_motion / 2:
+                return []
+            if height > MANY * level and _along(luma, index) < ALONG:
+                return []
         times = self._time
         gap = float(times[index] - times[index - 1])
         usual = float(np.median(np.diff(times[max(first - NEAR, 0) : stop])))
