@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.detectors.blockiness import BlockinessSettings
 from pipeline.detectors.grid import find_grid
 from pipeline.detectors.looks import Beside, LookRun, LookRuns, end_of
 from pipeline.types import (
@@ -31,6 +30,7 @@ RISE = 3.0
 LEAST_RISEN = 0.05  # share of the smooth tiles
 SMOOTH_AREA = 0.1  # of the picture, with less there is no gradient to judge
 CONTOUR = 0.6  # crossings of a tile from which it has a contour, of about 1 for a straight line
+BLOCKY = 0.135  # code values: strength of a grid whose edges may pass for contours
 SMOOTH = 1.2  # code values: a tile with a smaller mean step between neighbours is smooth
 
 
@@ -136,7 +136,7 @@ class BandingDetector(PictureDetector):
 def _blocky(look: Look) -> bool:
     """Whether the contours are those of coding blocks, which is another defect."""
     grid = find_grid(look)
-    return grid is not None and grid.strength >= BlockinessSettings().strength / 2
+    return grid is not None and grid.strength >= BLOCKY
 
 
 def _region(crossed: np.ndarray) -> Region:

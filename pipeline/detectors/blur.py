@@ -49,7 +49,7 @@ class BlurSettings(DetectorSettings):
         CALIBRATED, gt=0,
     )  # fmt: skip
     min_duration: float = setting(
-        0.5, "s", "shortest blur reported", "calibrated: shorter ones are moves and focus pulls"
+        0.9, "s", "shortest blur reported", "calibrated: shorter ones are moves and focus pulls"
     )
     min_soft_duration: float = setting(
         2.0, "s", "shortest soft interval reported where nothing sharper is known", CALIBRATED

@@ -16,6 +16,8 @@ from pipeline.measure.frame import LOOK_EVERY
 from pipeline.types import Float32, PictureStatistics
 
 CUT = 8.0  # code values: mean change of tile means from frame to frame that is a cut
+CUT_ABOVE = 3.0  # times the median of the frames before: in fast motion every frame changes
+CUT_FRAMES = 8  # before
 CUT_NEAR = 0.25  # seconds from a cut within which a change belongs to it
 KEPT = 4096  # cuts, and values
 BESIDE = 0.9  # seconds beside an end in which values are taken
@@ -27,14 +29,19 @@ class Cuts:
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=KEPT)
         self._before: Float32 | None = None
+        self._changes = np.zeros(CUT_FRAMES, np.float32)
 
     def watch(self, picture: PictureStatistics) -> None:
         """Look for cuts in the next frames."""
         luma = picture.luma[:, ::4, ::4]
         first = luma[:1] if self._before is None else self._before
         change = np.abs(np.diff(luma, axis=0, prepend=first)).mean(axis=(1, 2))
-        self._times.extend(picture.frames["time"][change > CUT].tolist())
-        self._before = luma[-1:].copy()
+        changes = np.concatenate((self._changes, change))
+        windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], CUT_FRAMES)
+        usual = np.median(windows, axis=1)
+        cut = (change > CUT) & (change > CUT_ABOVE * usual)
+        self._times.extend(picture.frames["time"][cut].tolist())
+        self._before, self._changes = luma[-1:].copy(), changes[-CUT_FRAMES:]
 
     def within(self, time: float, reach: float) -> bool:
         """Whether there is one so near to a time."""
