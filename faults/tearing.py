@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from faults.media import Picture
-from faults.span import SpanFault, ahead
+from faults.span import SpanFault, ahead, difference
 from faults.truth import Severity
 from pipeline.types import Kind
 
 TOP, BOTTOM = 0.15, 0.85  # shares of the height between which a tear lies
+SHOWS = 0.5  # code values of mean difference below which a tear cannot be seen, and is not made
 
 
 class TearingFault(SpanFault):
@@ -59,7 +60,7 @@ class TearingFault(SpanFault):
             made.luma[split:] = later.luma[split:]
             made.cb[split // 2 :] = later.cb[split // 2 :]
             made.cr[split // 2 :] = later.cr[split // 2 :]
-            yield made
+            yield made if difference(picture, made) >= SHOWS else picture
 
 
 def _through_motion(picture: Picture, later: Picture, where: float) -> float:

@@ -8,6 +8,7 @@ before and the frame after, the torn part stands still, or moves by several step
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,6 +44,10 @@ FOREIGN = 3.0
 CUT = 6.0  # motion of a frame against the frames around from which it is a cut
 DIRECTED = 0.7  # share of a change of luma that has one sign: light, not content
 FLOOR = 0.1  # code values of motion that are nothing
+# Frames in a row that are torn, each at a row of its own: how far the row must stand out in each
+# and in the mean (share of the step), the step, how many frames, and how many may be missing
+SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.3, 0.42, 1.2
+SERIES_LEAST, SERIES_MOST, SERIES_GAP = 3, 20, 2
 
 
 class TearingSettings(DetectorSettings):
@@ -72,8 +77,24 @@ class TearingSettings(DetectorSettings):
     )
 
 
+@dataclass
+class _Torn:
+    """A frame that may be torn."""
+
+    frame: int  # counted from the first of all
+    start: float
+    end: float
+    row: int
+    step: float
+    share: float
+    seen: Observation | None  # where it is by itself
+
+
 class TearingDetector(PictureDetector):
-    """Looks for a row that stands out, in one frame, and compares the motion on both its sides."""
+    """Looks for a row that stands out, in one frame, and compares the motion on both its sides.
+
+    Where one frame after the other is torn, no motion is as usual, and the rows tell by themselves.
+    """
 
     name = "tearing"
     kinds = (Kind.TEARING,)
@@ -94,6 +115,8 @@ class TearingDetector(PictureDetector):
         self._luma = np.zeros((0, rows), np.float32)
         self._times = np.zeros((0, 2))  # start and end of each frame
         self._judged = 1
+        self._gone = 0  # frames that are not kept any more
+        self._series: list[_Torn] = []
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
@@ -110,11 +133,12 @@ class TearingDetector(PictureDetector):
         self._profiles, self._motion = self._profiles[surplus:], self._motion[surplus:]
         self._luma, self._times = self._luma[surplus:], self._times[surplus:]
         self._judged -= surplus
+        self._gone += surplus
         return found
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
-        return self._judge(len(self._times) - 1) if self._works else []
+        return self._judge(len(self._times) - 1) + self._conclude() if self._works else []
 
     def _judge(self, stop: int) -> list[Observation]:
         if stop <= self._judged:
@@ -125,14 +149,57 @@ class TearingDetector(PictureDetector):
         rows = excess.argmax(axis=1)
         steps = excess[np.arange(len(rows)), rows]
         found = []
-        for index in np.flatnonzero(steps[1:-1] > self.settings.min_step) + 1:
-            if self._glides(rows, steps, int(index)):
+        for at in np.flatnonzero(steps[1:-1] > self.settings.min_step) + 1:
+            index, row, step = first - 1 + int(at), int(rows[at]), float(steps[at])
+            seen = None
+            if not self._glides(rows, steps, int(at)):
+                seen = self._check(index, row, step)
+            share = step / max(float(self._profiles[index, row]), 1e-6)
+            if seen is None and (share < SERIES_SHARE or step < SERIES_STEP):
                 continue
-            seen = self._check(first - 1 + int(index), int(rows[index]), float(steps[index]))
-            if seen is not None:
-                found.append(seen)
+            if self._series and self._gone + index - self._series[-1].frame > SERIES_GAP:
+                found += self._conclude()
+            start, end = (float(value) for value in self._times[index])
+            self._series.append(_Torn(self._gone + index, start, end, row, step, share, seen))
+        if self._series and self._gone + stop - self._series[-1].frame > SERIES_GAP + 1:
+            found += self._conclude()
         self._judged = stop
         return found
+
+    def _conclude(self) -> list[Observation]:
+        """Tell of the frames that were torn one after the other, or of each by itself."""
+        series, self._series = self._series, []
+        if not SERIES_LEAST <= len(series) <= SERIES_MOST:
+            return [torn.seen for torn in series if torn.seen is not None]
+        share = float(np.mean([torn.share for torn in series]))
+        seen = [torn.seen for torn in series if torn.seen is not None]
+        if share < SERIES_MEAN or max(t.step for t in series) < self.settings.min_clear_step:
+            return seen
+        worst = max(series, key=lambda torn: torn.step)
+        rows = sorted(torn.row for torn in series)
+        height = self.format.height
+        return [
+            Observation(
+                Kind.TEARING,
+                start=series[0].start,
+                end=series[-1].end,
+                severity=events.ladder(worst.step, 1, 3, 6, 12),
+                confidence=float(np.clip(0.4 + 0.5 * share + 0.03 * len(series), 0.3, 0.95)),
+                summary=(
+                    f"in {len(series)} frames one after the other a row, between {rows[0]} and "
+                    f"{rows[-1]}, is off the row above it by up to {worst.step:.1f} code values "
+                    "more than in the frames around"
+                ),
+                evidence={
+                    "frames": float(len(series)),
+                    "row": float(worst.row),
+                    "step_code_values": worst.step,
+                    "step_share": share,
+                },
+                peak=worst.start,
+                region=Region(left=0, top=rows[0] / height, right=1, bottom=1),
+            )
+        ]
 
     def _glides(self, rows: np.ndarray, steps: np.ndarray, index: int) -> bool:
         """Whether the row is one station of an edge on its way: a wipe, rolling credits."""
