@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.autoscaler._private.kuberay.autoscaling_config import (
+    _derive_autoscaling_config_from_ray_cr,
+)
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 
@@ -63,3 +66,52 @@ def test_the_application_is_one_of_serves():
     config = Config.model_validate(application.args)
     assert config.keys is not None
     assert schema.http_options.host == "127.0.0.1"
+
+
+# ---------------------------------------------------------------------------- Kubernetes, Docker
+
+
+@pytest.fixture
+def ray_service() -> dict:
+    return yaml.safe_load((ROOT / "deploy/rayservice.yaml").read_text())
+
+
+def test_the_kubernetes_service_is_one_that_ray_can_scale(ray_service):
+    assert (ray_service["apiVersion"], ray_service["kind"]) == ("ray.io/v1", "RayService")
+    cluster = {
+        "metadata": {"name": "vidette", "namespace": "default"},
+        "spec": ray_service["spec"]["rayClusterConfig"],
+    }
+    derived = _derive_autoscaling_config_from_ray_cr(cluster)  # what its autoscaler does first
+    nodes = derived["available_node_types"]
+    assert derived["idle_timeout_minutes"] == 10
+    assert nodes["headgroup"]["resources"]["CPU"] == 0
+    assert nodes["gpu"]["resources"] | {"CPU": 8, "GPU": 1} == nodes["gpu"]["resources"]
+    assert (nodes["gpu"]["min_workers"], nodes["gpu"]["max_workers"]) == (0, 8)
+
+
+def test_the_kubernetes_service_runs_our_application_with_a_token_and_keys(ray_service):
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(ray_service["spec"]["serveConfigV2"]))
+    (application,) = schema.applications
+    config = Config.model_validate(application.args)
+    cluster = ray_service["spec"]["rayClusterConfig"]
+    assert config.keys is not None
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert str(config.data) in [mount["mountPath"] for mount in container["volumeMounts"]]
+        named = {volume["name"] for volume in group["template"]["spec"]["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == named
+
+
+def test_the_image_has_what_the_code_needs(cluster, ray_service):
+    """Its base is the Ray that is locked, it copies what there is, every room that is imported."""
+    lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
+    (base,) = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert base == cluster["docker"]["image"]
+    version = ray_service["spec"]["rayClusterConfig"]["rayVersion"]
+    assert f":{version}-" in base
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[2:-1]]
+    assert all((ROOT / name).exists() for name in copied)
+    assert {"models", "pipeline", "serve", "vidette.py", "requirements.lock"} <= set(copied)
+    assert [line for line in lines if line.startswith("USER ")][-1] == "USER ray"
