@@ -126,7 +126,8 @@ function arrange() {
 function count() {
   const all = [...monitors.values()];
   const bad = all.filter((facts) => facts.defects.length > 0).length;
-  const out = all.filter((facts) => ["outage", "quarantined"].includes(facts.state)).length;
+  const out = all.filter((facts) => ["outage", "quarantined"].includes(facts.state)
+    || facts.defects.some((defect) => defect.kind === "outage")).length;
   const text = `${all.length} ${all.length === 1 ? "stream" : "streams"}, ${bad} with defects, ${out} out`;
   if ($("counts").textContent !== text) $("counts").textContent = text;
   document.title = bad + out ? `(${bad + out}) Vidette` : "Vidette";
