@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.live.event import Event
+from pipeline.live.glimpse import Glimpse
 from pipeline.live.sinks import Parquet
-from pipeline.live.store import Store
+from pipeline.live.store import HISTORY, PICTURES, SLOT, Store
 from pipeline.live.streams import Stream
+from pipeline.live.watcher import Status
 
 NOW = 1_000_000.0
 
@@ -153,3 +156,44 @@ def test_parquet_has_each_closed_event_once(store, tmp_path):
 def test_where_nothing_was_watched_there_is_nothing_to_show(tmp_path):
     with pytest.raises(UsageError, match="nothing was watched"):
         Store(tmp_path / "no", must_exist=True)
+
+
+def test_how_a_stream_was_is_kept_a_point_each_ten_seconds_and_for_six_hours(store):
+    store.add(Stream(name="s", uri="udp://127.0.0.1:1"))
+    for second in range(0, 60, 2):
+        seen = Status(
+            stream="s", state="watching", since=NOW, seen=NOW + second, behind=1.0,
+            luma=float(second), loudness=-23.0,
+        )  # fmt: skip
+        store.take([], [], [seen])
+    store.take([], [], [Status(stream="s", state="outage", since=NOW, seen=NOW + 90)])
+    points = store.history("s", NOW - 20)
+    assert len(points) == pytest.approx(6, abs=1)
+    assert np.diff([point["time"] for point in points]).tolist() == [SLOT] * (len(points) - 1)
+    assert points[-1] | {"luma": 58.0, "loudness": -23.0, "behind": 1.0} == points[-1]
+    assert store.history("s", NOW + 40) == [p for p in points if p["time"] > NOW + 40]
+    store.prune(NOW + HISTORY + 40)
+    assert store.history("s", 0) == [p for p in points if p["time"] >= NOW + 40]
+    store.remove("s")
+    assert store.history("s", 0) == []
+
+
+def test_pictures_are_the_newest_of_a_stream_and_those_of_its_last_events(store):
+    store.add(Stream(name="s", uri="udp://127.0.0.1:1"))
+    old, new = Glimpse("s", NOW, b"old"), Glimpse("s", NOW + 10, b"new")
+    of_events = [Glimpse("s", NOW + n, b"x", f"e{n}") for n in range(PICTURES + 5)]
+    store.take([], [], [], glimpses=[old, new, *of_events])
+    assert store.glimpse("s") == new
+    assert store.glimpse("s", "e7") == of_events[7]
+    assert store.glimpse("t") is None
+    assert store.glimpsed() == {"s": NOW + 10}
+    store.prune(NOW)
+    assert store.glimpse("s") == new
+    assert set(store.pictured("s")) == {f"e{n}" for n in range(5, PICTURES + 5)}
+
+
+def test_the_newest_events_of_a_stream_come_first(store):
+    store.take([event("opened", start=NOW, identity="1")], [], [])
+    store.take([event("opened", start=NOW + 5, end=NOW + 6, identity="2")], [], [])
+    assert [one.id for one in store.events_of("s", 10)] == ["2", "1"]
+    assert [one.id for one in store.events_of("s", 1)] == ["2"]

@@ -1,0 +1,191 @@
+"""Listeners of one replica, and when replicas come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from types import SimpleNamespace
+
+import pytest
+
+from serve import tail as tail_module
+from serve.scaling import BACKLOG, ByBacklog
+from serve.tail import LateError, Tail
+
+
+class Source:
+    """What a tail asks."""
+
+    def __init__(self):
+        self.log = []
+        self.states = [{"name": "a", "n": 0}]
+        self.asked = 0
+
+    def tell(self, stream="a"):
+        self.log.append(stream)
+
+    async def last(self):
+        return len(self.log)
+
+    async def since(self, number, seconds):
+        self.asked += 1
+        until = asyncio.get_running_loop().time() + seconds
+        while len(self.log) <= number and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.01)
+        return [(number + n + 1, s, f'"{s}"') for n, s in enumerate(self.log[number:])]
+
+    async def monitors(self):
+        return [dict(state) for state in self.states]
+
+    def tail(self):
+        return Tail(self.since, self.last, self.monitors)
+
+
+async def heard(tail, count, after=None, kind="defect"):
+    found = []
+    async with aclosing(tail.listen(after)) as messages:
+        async for message in messages:
+            if message.event == kind:
+                found.append(message)
+                if len(found) == count:
+                    break
+    return found
+
+
+async def exhausted(messages):
+    async for _ in messages:
+        pass
+
+
+def run(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, 20))
+
+
+def test_each_event_once_whenever_somebody_comes():
+    async def listen():
+        source = Source()
+        for _ in range(5):
+            source.tell()
+        tail = source.tail()
+        tasks = [
+            asyncio.create_task(heard(tail, count, after))
+            for count, after in ((8, 0), (5, 3), (3, None), (6, -3), (8, -99))
+        ]
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            source.tell()
+            await asyncio.sleep(0.02)
+        return [[m.number for m in found] for found in await asyncio.gather(*tasks)]
+
+    every, some, new, last, all_of_them = run(listen())
+    assert every == all_of_them == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert some == [4, 5, 6, 7, 8]
+    assert new == [6, 7, 8]
+    assert last == [3, 4, 5, 6, 7, 8]
+
+
+def test_states_are_told_when_they_change(monkeypatch):
+    monkeypatch.setattr(tail_module, "_EVERY", 0.02)
+
+    async def listen():
+        source = Source()
+        tail = source.tail()
+        first = await heard(tail, 1, kind="monitors")
+        task = asyncio.create_task(heard(tail, 2, kind="monitors"))
+        await asyncio.sleep(0.1)
+        source.states = [{"name": "a", "n": 0}, {"name": "b", "n": 1}]
+        second = await task
+        gone = asyncio.create_task(heard(tail, 1, kind="gone"))
+        await asyncio.sleep(0.1)
+        source.states = [{"name": "b", "n": 1}]
+        return first, second, await gone
+
+    first, second, gone = run(listen())
+    assert json.loads(first[0].data) == [{"name": "a", "n": 0}]
+    assert json.loads(second[1].data) == [{"name": "b", "n": 1}]  # what has not changed is not told
+    assert json.loads(gone[0].data) == ["a"]
+
+
+def test_who_does_not_listen_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(tail_module, "_LAG", 10)
+
+    async def listen():
+        source = Source()
+        tail = source.tail()
+        slow = tail.listen(None)
+        waiting = asyncio.ensure_future(anext(slow))
+        quick = asyncio.create_task(heard(tail, 100))
+        await asyncio.sleep(0.1)
+        for _ in range(100):
+            source.tell()
+            await asyncio.sleep(0.001)
+        found = await quick
+        await waiting
+        with pytest.raises(LateError):
+            await exhausted(slow)
+        return found
+
+    assert [m.number for m in run(listen())] == list(range(1, 101))
+
+
+def test_nobody_is_asked_when_nobody_listens():
+    async def listen():
+        source = Source()
+        tail = source.tail()
+        task = asyncio.create_task(heard(tail, 1))
+        await asyncio.sleep(0.1)
+        source.tell()
+        await task
+        await asyncio.sleep(0.1)
+        asked = source.asked
+        source.tell()
+        await asyncio.sleep(0.2)
+        return asked, source.asked
+
+    before, after = run(listen())
+    assert before == after
+
+
+def test_a_source_that_fails_is_asked_again(monkeypatch):
+    monkeypatch.setattr(tail_module, "_AGAIN", 0.01)
+
+    async def listen():
+        source = Source()
+        tail = source.tail()
+        good, broken = source.since, True
+
+        async def since(number, seconds):
+            if broken and seconds:
+                raise RuntimeError
+            return await good(number, seconds)
+
+        tail._since = since
+        task = asyncio.create_task(heard(tail, 1))
+        await asyncio.sleep(0.1)
+        source.tell()
+        await asyncio.sleep(0.1)
+        broken = False
+        return await task
+
+    assert [m.number for m in run(listen())] == [1]
+
+
+@pytest.mark.parametrize(
+    ("backlogs", "queued", "current", "wanted"),
+    [
+        ({}, 0, 1, 0),
+        ({"a": 0.0}, 0, 1, 0),
+        ({"a": 0.5}, 0, 1, 1),
+        ({"a": 9.0, "b": 2.0}, 0, 2, 3),
+        ({}, 3, 0, 1),  # scaled to zero, and somebody waits
+        ({"a": 40.0}, 0, 1, 10),
+    ],
+)
+def test_replicas_by_the_seconds_that_wait(backlogs, queued, current, wanted):
+    context = SimpleNamespace(
+        aggregated_metrics={BACKLOG: backlogs} if backlogs else {},
+        total_queued_requests=queued,
+        current_num_replicas=current,
+    )
+    assert ByBacklog(4.0)(context) == (wanted, {})
