@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +18,8 @@ from pipeline.decode import Decoded, DecodedFrame
 WIDTH = 256  # samples
 TALLEST = 456  # lines, of an upright picture
 EVERY = 10.0  # seconds between those that are handed on unasked
-FRESH = 0.5  # seconds between frames that are made small
+FRESH = 0.5  # seconds of presentation between frames that are made small
+_REMEMBERED = 20  # of these: an event is told of seconds after it began
 _QUALITY = 70
 
 
@@ -48,29 +51,35 @@ class Glimpses:
     def __init__(self, stream: str, show: Callable[[Glimpse], None]) -> None:
         self._stream, self._show = stream, show
         self._lock = threading.Lock()
-        self._small: tuple[float, av.VideoFrame] | None = None
-        self._shown = self._due = 0.0
+        # wall clock, presentation, frame
+        self._small: deque[tuple[float, float, av.VideoFrame]] = deque(maxlen=_REMEMBERED)
+        self._shown = 0.0
 
     def passing(self, items: Iterable[Decoded], aspect: float = 1.0) -> Iterator[Decoded]:
         """Hand everything on; `aspect` is the width of a sample over its height."""
+        due = -math.inf
+        with self._lock:
+            self._small.clear()  # presentation begins anew
         for item in items:
-            if isinstance(item, DecodedFrame):
-                now = time.time()
-                if now >= self._due:
-                    self._due = now + FRESH
-                    with self._lock:
-                        self._small = now, _small(item.frame, aspect)
-                    if now >= self._shown + EVERY:
-                        self._shown = now
-                        self.take("")
+            if isinstance(item, DecodedFrame) and (item.time >= due or item.time < due - 2 * FRESH):
+                due, now = item.time + FRESH, time.time()
+                with self._lock:
+                    self._small.append((now, item.time, _small(item.frame, aspect)))
+                if now >= self._shown + EVERY:
+                    self._shown = now
+                    self.take()
             yield item
 
-    def take(self, event: str) -> None:
-        """Show what was seen last, as the picture of an event."""
+    def take(self, event: str = "", moment: float = math.inf) -> None:
+        """Show what was seen at a moment of presentation, as the picture of an event."""
         with self._lock:
-            small = self._small
-        if small is not None:
-            self._show(Glimpse(self._stream, small[0], _jpeg(small[1]), event))
+            if not self._small:
+                return
+            if math.isinf(moment):
+                seen = self._small[-1]
+            else:
+                seen = min(self._small, key=lambda small: abs(small[1] - moment))
+        self._show(Glimpse(self._stream, seen[0], _jpeg(seen[2]), event))
 
 
 def _small(frame: av.VideoFrame, aspect: float) -> av.VideoFrame:

@@ -284,7 +284,8 @@ class Watcher:
         for event in events:
             self._tell(event)
             if event.change == "opened" and event.kind not in _UNSEEN:
-                self._glimpses.take(event.id)
+                length = (event.end - event.start).total_seconds()
+                self._glimpses.take(event.id, event.position + length / 2)
 
     def _state(self, state: State, detail: str) -> None:
         if state != self._status.state:

@@ -28,6 +28,7 @@ export function refreshDetail(facts, changed = false) {
 async function load() {
   clearTimeout(timer);
   const name = shown;
+  if (name === null) return; // closed meanwhile
   try {
     const facts = await ask(`/v1/monitors/${encodeURIComponent(name)}?window=${$("window").value}`);
     if (name !== shown || !$("detail").open) return;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -42,19 +43,36 @@ def test_the_shape_is_what_a_viewer_sees(width, height, aspect, size):
     assert (shown[0].stream, shown[0].event) == ("s", "")
 
 
-def test_one_in_a_while_and_of_an_event_at_once(monkeypatch):
+def test_one_in_a_while_and_those_of_events(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(glimpse.time, "time", lambda: now[0])
     shown = []
     glimpses = Glimpses("s", shown.append)
     glimpses.take("e0")  # nothing has been seen
     assert shown == []
-    for n in range(500):  # twenty seconds
-        now[0] = 1000.0 + n * 0.04
-        for _ in glimpses.passing([frame(64, 36, 50 if n < 300 else 220)]):
-            pass
+
+    def stream():
+        for n in range(500):  # twenty seconds, dark from 16 to 18
+            now[0] = 1000.0 + n * 0.04
+            dark = 16.0 <= n * 0.04 < 18.0
+            yield replace(frame(64, 36, 20 if dark else 220), time=n * 0.04)
+
+    for _ in glimpses.passing(stream()):
+        pass
     assert [one.time for one in shown] == pytest.approx([1000, 1010], abs=0.6)
-    glimpses.take("e1")
-    assert shown[-1].event == "e1"
-    assert shown[-1].time > 1019.0
-    assert np.asarray(Image.open(io.BytesIO(shown[-1].jpeg))).mean() > 200
+    for event, moment, level in (("e1", 17.0, 20), ("e2", 19.0, 220), ("e3", 99.0, 220)):
+        glimpses.take(event, moment)
+        assert shown[-1].event == event
+        assert np.asarray(Image.open(io.BytesIO(shown[-1].jpeg))).mean() == pytest.approx(
+            level, abs=5
+        )
+
+
+def test_time_that_jumps_back_is_no_end():
+    shown = []
+    glimpses = Glimpses("s", shown.append)
+    times = [100.0, 100.5, 0.0, 0.5]
+    for _ in glimpses.passing(replace(frame(64, 36, 50 + n), time=t) for n, t in enumerate(times)):
+        pass
+    glimpses.take("e", 0.5)
+    assert np.asarray(Image.open(io.BytesIO(shown[-1].jpeg))).mean() == pytest.approx(53, abs=2)

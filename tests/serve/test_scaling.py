@@ -1,0 +1,131 @@
+"""A service under load: replicas come and go, and a new version rolls out unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+import ray
+from ray import serve
+
+from serve.app import build
+from serve.config import Config
+from serve.run import NAME, start
+from tests import media
+from tests.serve.test_service import free_port
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    media.write(path, media.scene(2.0, 160, 96), 0.1 * media.programme(2.0))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def service(tmp_path):
+    config = Config(
+        data=tmp_path / "data", cpus=0.5, max_replicas=2, scores_at_once=1, backlog_seconds=1.0,
+        grow_after=2.0, shrink_after=10.0,
+    )  # fmt: skip
+    port = free_port()
+    start(config, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{port}", config
+    serve.shutdown()
+    ray.shutdown()
+
+
+def replicas(deployment: str = "Api") -> int:
+    application = serve.status().applications[NAME]
+    states = application.deployments[deployment].replica_states
+    return states.get("RUNNING", 0)
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, serve.status()
+        time.sleep(0.5)
+
+
+class Load:
+    """Clients that ask one thing after the other until they are stopped."""
+
+    def __init__(self, url, clip, scorers, askers):
+        self.answers = Counter()
+        self._url, self._clip = url, clip
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=[self._all(scorers, askers)])
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    async def _all(self, scorers, askers):
+        async with httpx.AsyncClient(base_url=self._url, timeout=60.0) as http:
+            tasks = [self._score(http) for _ in range(scorers)]
+            await asyncio.gather(*tasks, *(self._ask(http) for _ in range(askers)))
+
+    async def _score(self, http):
+        form = {"request": '{"only": ["black"]}'}
+        while not self._stop.is_set():
+            answer = await http.post("/v1/score", files={"file": self._clip}, data=form)
+            self.answers[answer.status_code] += 1
+            if answer.status_code == 429:
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+
+    async def _ask(self, http):
+        while not self._stop.is_set():
+            answer = await http.get("/v1/detectors")
+            self.answers[answer.status_code] += 1
+            await asyncio.sleep(0.05)
+
+
+def test_replicas_come_under_load_and_go_after_it_and_listeners_make_none(service, clip):
+    url, _ = service
+    assert replicas() == 1
+    with httpx.Client(base_url=url, timeout=None) as http:
+        listening = [http.stream("GET", "/v1/events") for _ in range(20)]
+        opened = [one.__enter__() for one in listening]
+        time.sleep(8.0)
+        assert replicas() == 1  # twenty requests that last and cost nothing
+        with Load(url, clip, scorers=8, askers=0) as load:
+            until(lambda: replicas() == 2, 60)
+            time.sleep(5.0)
+        assert set(load.answers) <= {200, 429}
+        assert load.answers[200] > 5
+        for one, response in zip(listening, opened, strict=True):
+            response.close()
+            one.__exit__(None, None, None)
+    until(lambda: replicas() == 1, 90)
+
+
+def test_a_new_version_rolls_out_without_a_failed_request(service, clip):
+    url, config = service
+    changed = config.model_copy(update={"scores_waiting": 9, "jobs_of_one_key": 99})
+    with Load(url, clip, scorers=2, askers=2) as load:
+        time.sleep(5.0)
+        before = sum(load.answers.values())
+        serve.run(build(changed), name=NAME, route_prefix="/")
+        time.sleep(5.0)
+    assert set(load.answers) == {200}, load.answers
+    assert sum(load.answers.values()) > before + 20
+    assert httpx.get(f"{url}/health/ready").status_code == 200
