@@ -112,6 +112,11 @@ class Panel:
             for found in self._asked(name, stream, detector.standing)
         ]
 
+    def av_offset_ms(self) -> float | None:
+        """How early sound is against lips as `standing` last knew it; None: nobody can tell."""
+        known = [detector.av_offset_ms() for detector in self._stream.values()]
+        return next((offset for offset in known if offset is not None), None)
+
     def _make(self, base: type[DetectorT], of: object) -> dict[str, DetectorT]:
         made = {}
         for name in self._names:

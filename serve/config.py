@@ -32,6 +32,8 @@ class Config(BaseModel):
     backlog_seconds: float = Field(
         default=4.0, gt=0, description="of scores, before each replica: more of it adds replicas"
     )
+    grow_after: float = Field(default=5.0, ge=0, description="seconds of such a backlog")
+    shrink_after: float = Field(default=120.0, ge=0, description="seconds without it")
     listeners: int = Field(default=500, gt=0, description="to events, of one replica")
     monitors: int = Field(default=10_000, ge=0, description="live streams; 429 above that")
     monitor_workers: int = Field(

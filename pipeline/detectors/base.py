@@ -67,6 +67,10 @@ class Detector(ABC):
         """Figures of the whole stream, after `finish`, for instance loudness_integrated_lufs."""
         return {}
 
+    def av_offset_ms(self) -> float | None:
+        """How early sound is against lips as last known, of the detector that can tell."""
+        return None
+
     def av_sync(self) -> AvSync | None:
         """The verdict on sound and lips, after `finish`, of the detector that has one."""
         return None

@@ -143,6 +143,7 @@ class SyncDetector(StreamDetector):
         self._moments: list[AvSyncMoment] = []
         self._standing: list[Observation] = []
         self._read_at = 0  # curves
+        self._offset: float | None = None  # of the last standing answer, ms
 
     def update(self, segment: Segment) -> Iterator[Observation]:
         """Take the next segment: mouths are judged once the sound around them is there."""
@@ -164,6 +165,9 @@ class SyncDetector(StreamDetector):
         if len(self._curves) != self._read_at:
             kept = dict(self._curves), list(self._answers), list(self._moments)
             self._standing = list(self._read())
+            self._offset = next(
+                (-1000 * a.stretch.reading.lag for a in reversed(self._answers) if a.sure), None
+            )
             self._curves, self._answers, self._moments = kept
             self._read_at = len(self._curves)
         return self._standing
@@ -174,6 +178,10 @@ class SyncDetector(StreamDetector):
             self._judge(mouth)
         self._waiting.clear()
         yield from self._read()
+
+    def av_offset_ms(self) -> float | None:
+        """As in Detector."""
+        return None if self._offset is None else round(self._offset, 1)
 
     def av_sync(self) -> AvSync | None:
         """The verdict on the asset; None where it lacks picture or sound."""

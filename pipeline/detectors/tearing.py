@@ -47,7 +47,7 @@ FLOOR = 0.1  # code values of motion that are nothing
 # Frames in a row that are torn, each at a row of its own: how far the row must stand out in each
 # and in the mean (share of the step), the step, how many frames, and how many may be missing
 SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.3, 0.42, 1.2
-SERIES_LEAST, SERIES_MOST, SERIES_GAP = 3, 20, 2
+SERIES_LEAST, SERIES_MOST, SERIES_GAP = 4, 20, 2
 
 
 class TearingSettings(DetectorSettings):

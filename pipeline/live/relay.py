@@ -62,6 +62,10 @@ class Relay:
         self._panel.finish()
         return self._taken(self._panel)
 
+    def av_offset_ms(self) -> float | None:
+        """See Panel."""
+        return self._panel.av_offset_ms()
+
     def _relieve(self, successor: Panel, now: float) -> list[Found]:
         self._panel.finish()
         # what still lasts goes on with the successor

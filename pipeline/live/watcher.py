@@ -55,6 +55,9 @@ class Status(Published):
     size: tuple[int, int] | None = None
     luma: float | None = Field(default=None, description="mean code value, now")
     loudness: float | None = Field(default=None, description="short-term, LUFS, now")
+    av_offset_ms: float | None = Field(
+        default=None, description="sound early against lips; null where no speaker is seen well"
+    )
     problems: list[str] = Field(default_factory=list, description="detectors that failed")
 
 
@@ -224,6 +227,7 @@ class Watcher:
                     if segment.end > segment.start:
                         self._arrive(segment, spent)
                     self._judge(finished, standing)
+                    self._status.av_offset_ms = relay.av_offset_ms()
                     self._status.problems = [problem.detail for problem in relay.problems]
                     if self._behind:
                         return "watching fell behind"

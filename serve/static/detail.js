@@ -1,5 +1,5 @@
 // One stream: its picture, its figures, what happened to it, and what can be done about it.
-import { ago, clock, drawn, made, seconds, severity, severityWords, words } from "./words.js";
+import { ago, clock, drawn, made, seconds, severity, severityWords, signed, words } from "./words.js";
 import { ask, toast } from "./ask.js";
 
 const $ = (id) => document.getElementById(id);
@@ -64,6 +64,7 @@ function show(facts) {
   if (facts.behind != null) rows.push(["watched", `${facts.behind.toFixed(1)} s late`]);
   if (facts.cost != null) rows.push(["costs", `${facts.cost.toFixed(2)} CPUs`]);
   if (facts.skipped) rows.push(["left out", seconds(facts.skipped)]);
+  if (facts.av_offset_ms != null) rows.push(["sound against lips", `${signed(facts.av_offset_ms)} ms (early: +)`]);
   const sync = facts.defects.find((defect) => defect.kind.startsWith("av_"));
   if (sync) rows.push(["sound and picture", sync.summary]);
   for (const problem of facts.problems ?? []) rows.push(["problem", problem]);

@@ -1,5 +1,5 @@
 // The live page: what is here comes from /v1/monitors once, and from /v1/events from then on.
-import { made, ago, clock, seconds, severity, severityWords, words } from "./words.js";
+import { made, ago, clock, seconds, severity, severityWords, signed, words } from "./words.js";
 import { ask, enter } from "./ask.js";
 import { openDetail, refreshDetail } from "./detail.js";
 import { follow as followInspections, inspect } from "./inspections.js";
@@ -93,7 +93,8 @@ function showTile(facts) {
   const level = facts.state === "watching" ? facts.loudness : null;
   parts.bar.style.width = level == null ? "0" : `${Math.max(0, Math.min(1, 1 - level / QUIETEST)) * 100}%`;
   parts.bar.toggleAttribute("data-loud", level != null && level > LOUD);
-  parts.level.textContent = level == null ? "– LUFS" : `${level.toFixed(1)} LUFS`;
+  const lips = facts.state === "watching" && facts.av_offset_ms != null ? ` · lips ${signed(facts.av_offset_ms)} ms` : "";
+  parts.level.textContent = (level == null ? "– LUFS" : `${level.toFixed(1)} LUFS`) + lips;
   if (item.seen) showPicture(parts.picture, facts);
 }
 

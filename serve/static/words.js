@@ -25,4 +25,6 @@ export function seconds(value) {
   return `${(value / 86400).toFixed(1)} days`;
 }
 
+export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(Math.round(value))}`;
+
 export const ago = (time) => seconds(Math.max(0, Date.now() / 1000 - time));

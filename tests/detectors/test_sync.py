@@ -126,6 +126,31 @@ def test_an_offset_is_found_with_its_sign(milliseconds):
     assert found[0].region.left == 0.4
 
 
+def test_what_is_known_is_told_while_the_stream_goes_on():
+    wide, sound = speech(20.0)
+    detector = SyncDetector(SyncSettings(), asset())
+    meter = SoundMeter(SoundFormat(1, RATE, 1, "mono"))
+    shifted = late(sound, -0.2)
+    told = []
+    for second in range(20):
+        meter.add(shifted[:, second * RATE : (second + 1) * RATE], float(second))
+        mouths = []
+        if second % 5 == 4:
+            part = wide[(second - 4) * 25 : (second + 1) * 25]
+            mouths = [Mouth(second - 4.0, pictures(part), 120.0, (0.4, 0.5, 0.6, 0.7))]
+        segment = Segment(second, second + 1.0, None, [meter.take()], [], mouths)
+        assert not list(detector.update(segment))
+        assert detector.av_offset_ms() == (told[-1] if told else None)
+        standing = list(detector.standing())
+        told.append(detector.av_offset_ms())
+        assert bool(standing) == (told[-1] is not None)
+    assert told[0] is None
+    assert told[-1] == pytest.approx(200, abs=20)
+    assert detector.av_sync().state == "abstained"  # that is said at the end
+    list(detector.finish())
+    assert detector.av_sync().offset_ms == pytest.approx(told[-1], abs=10)
+
+
 def test_larger_offsets_are_worse():
     wide, sound = speech(16.0)
     severities = [
