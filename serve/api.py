@@ -15,7 +15,21 @@ from serve.problems import ProblemError
 log = logging.getLogger("vidette.serve")
 COOKIE = "vidette_key"  # of the live page: pictures and events of a browser carry no headers
 
-api = FastAPI(
+_OPEN = {"/health/live": "get", "/health/ready": "get", "/v1/session": "delete"}  # to everybody
+
+
+class _Application(FastAPI):
+    """Describes what needs no key as such."""
+
+    def openapi(self) -> dict[str, Any]:
+        """As FastAPI."""
+        described = super().openapi()
+        for path, method in _OPEN.items():
+            described["paths"][path][method]["security"] = []
+        return described
+
+
+api = _Application(
     title="Vidette",
     description="Finds the defects that a viewer would notice in audio and video.",
     version="1",
@@ -23,6 +37,7 @@ api = FastAPI(
     redoc_url=None,
     # for the description alone: `Door` looks at the key
     dependencies=[Depends(HTTPBearer(auto_error=False))],
+    responses=problems.RESPONSES,
 )
 problems.install(api)
 

@@ -51,7 +51,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: str | None = Field(default=None, max_length=4096, description="http or https")
+    uri: str | None = Field(
+        default=None, max_length=4096, pattern=r"^https?://[^\s]+$", description="http or https"
+    )
     only: list[str] = Field(default_factory=list, description="run these detectors alone")
     skip: list[str] = Field(default_factory=list, description="run all detectors but these")
     settings: dict[str, float | int | str | bool] = Field(
@@ -129,20 +131,28 @@ class Runner:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
+def _without_uri() -> dict[str, Any]:
+    schema = Asked.model_json_schema()
+    del schema["properties"]["uri"]
+    return schema
+
+
 _FORMATS: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": Asked.model_json_schema()},
+            "application/json": {"schema": {**Asked.model_json_schema(), "required": ["uri"]}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
+                    "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "request": {"type": "string", "description": "the JSON, without `uri`"},
+                        "request": _without_uri(),
                     },
-                }
+                },
+                "encoding": {"request": {"contentType": "application/json"}},
             },
         },
     }
@@ -204,9 +214,12 @@ class Api(Monitors, Page):
                 raise ProblemError(415, "unsupported_media_type", detail)
             async with request.form(max_files=1, max_fields=8, max_part_size=_FORM) as form:
                 file, text = form.get("file"), form.get("request", "{}")
+                if unknown := set(form) - {"file", "request"}:
+                    detail = f"the form has fields that nobody knows: {', '.join(unknown)}"
+                    raise ProblemError(422, "invalid_request", detail)
                 if not isinstance(file, UploadFile) or not isinstance(text, str):
                     raise ProblemError(422, "invalid_request", "the form has no `file`")
-                asked = Asked.model_validate_json(text)
+                asked = Asked.model_validate_json(text or "{}")
                 if asked.uri is not None:
                     raise ProblemError(422, "invalid_request", "either `file` or `uri`")
                 if (file.size or 0) > most:

@@ -20,7 +20,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from pipeline.live.streams import Stream
 from pipeline.settings import explain
 from pipeline.source import LIVE_SCHEMES
-from pipeline.uri import scheme_of, shown
+from pipeline.uri import shown
 from serve.api import Door, api, unwrapped
 from serve.config import Config
 from serve.guard import public_address
@@ -31,6 +31,7 @@ _PING = 15  # seconds between signs of life
 _FOREVER = "private, max-age=31536000, immutable"
 _UNFIT = re.compile(r"[^\w.:@-]+")
 _PORTS = {"https": 443, "http": 80}
+_LIVE = rf"^({'|'.join(('https?', *LIVE_SCHEMES))})://[^\s]+$"
 
 
 class Monitored(BaseModel):
@@ -38,7 +39,9 @@ class Monitored(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: str = Field(max_length=4096, description="HLS, MPEG-TS, RTMP, RTSP, SRT, DASH")
+    uri: str = Field(
+        max_length=4096, pattern=_LIVE, description="HLS, MPEG-TS, RTMP, RTSP, SRT, DASH"
+    )
     name: str | None = Field(
         default=None,
         pattern=r"^[^/?#%\x00-\x1f]{1,200}$",
@@ -57,7 +60,7 @@ class Changed(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: str | None = Field(default=None, max_length=4096)
+    uri: str | None = Field(default=None, max_length=4096, pattern=_LIVE)
     labels: dict[str, str] | None = Field(default=None, max_length=32)
     only: list[str] | None = None
     skip: list[str] | None = None
@@ -176,9 +179,6 @@ class Monitors:
         """
         if any(name.startswith("limits.") for name in fields["settings"]):
             raise ProblemError(422, "invalid_settings", "limits are not yours to set")
-        scheme = scheme_of(fields["uri"])
-        if scheme not in ("http", "https", *LIVE_SCHEMES):
-            raise ProblemError(422, "refused_scheme", f"{scheme or 'a file'} is nothing live")
         try:
             stream = Stream.model_validate(fields)
         except ValidationError as error:

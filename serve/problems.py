@@ -11,9 +11,34 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 log = logging.getLogger("vidette.serve")
 MEDIA_TYPE = "application/problem+json"
+
+
+_DOCUMENT = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "retryable"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "for people"},
+        "instance": {"type": "string", "description": "the path that was asked"},
+        "code": {"type": "string", "description": "for machines, stable"},
+        "retryable": {"type": "boolean", "description": "another try may work, see Retry-After"},
+    },
+}
+# what every operation may answer, for its description
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": said, "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}}
+    for status, said in (
+        ("422", "What was asked is not valid"),
+        ("4XX", "It was not done: the document says why"),
+        ("5XX", "It could not be done"),
+    )
+}
 
 
 class ProblemError(Exception):
@@ -73,7 +98,11 @@ def install(app: FastAPI) -> None:
     async def of_framework(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).name.lower()
         problem = ProblemError(error.status_code, code, str(error.detail))
-        return answer(problem, request, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            methods = ", ".join(sorted(_methods(request)))
+            headers = {"Allow": methods or headers.get("Allow", "")}
+        return answer(problem, request, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -86,3 +115,11 @@ def install(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return answer(ProblemError(500, "internal_error", "something went wrong here"), request)
+
+
+def _methods(request: Request) -> set[str]:
+    """All methods of a path, as described; the framework names those of its first route alone."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].fullmatch(request.url.path):
+            return {method.upper() for method in operations}
+    return set()

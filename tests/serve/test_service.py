@@ -123,6 +123,9 @@ def test_everything_that_is_wrong_is_a_problem_document(service, clip):
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {user}"}) as http:
         problem_of(http.get("/v1/nothing"), 404, "not_found")
         problem_of(http.delete("/v1/score"), 405, "method_not_allowed")
+        wrong = http.patch("/v1/inspections")
+        problem_of(wrong, 405, "method_not_allowed")
+        assert wrong.headers["allow"] == "GET, POST"
         problem_of(http.get("/v1/inspections/x"), 404, "not_found")
         problem_of(http.get("/v1/inspections?limit=0"), 422, "invalid_request")
         problem_of(http.post("/v1/score", content=b"x"), 415, "unsupported_media_type")
