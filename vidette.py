@@ -626,9 +626,10 @@ def serve_command(
         ),
     ] = False,
 ) -> None:
-    """Answer over HTTP: score clips at once, inspect assets as jobs.
+    """Answer over HTTP: score clips at once, inspect assets as jobs, watch live streams.
 
-    Ctrl-C finishes what is being answered; accepted inspections go on at the next start.
+    The address itself is a page that shows all of it. Ctrl-C finishes what is being answered;
+    accepted inspections and live streams go on at the next start.
     """
     from pipeline.errors import UsageError
 

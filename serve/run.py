@@ -60,7 +60,7 @@ def serve_forever(
     except ValueError as error:
         raise UsageError(f"--replicas wants MIN:MAX, not {replicas!r}") from error
     start(config, host, port, address)
-    print(f"Vidette answers at http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    print(f"Vidette answers at http://{host}:{port}, to browsers too (Ctrl-C ends it)", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -290,6 +290,9 @@ def test_a_process_apart_finds_the_same(clip, tmp_path):
 
 def test_a_crash_is_a_problem_and_the_next_one_works(clip, tmp_path):
     async def crash(isolated):
+        # first, so that the process that forks is there: while it is started it has what we have
+        # open, and would pass for one that reads
+        await isolated.inspect(clip, "x", SETTINGS, Bounds())
         with stalled(tmp_path) as pipe:
             killer = threading.Thread(target=kill_who_reads, args=(pipe, signal.SIGSEGV))
             killer.start()
