@@ -38,7 +38,7 @@ _SLOWEST = 5.0  # Hz
 _SAME = 1e-5  # power of the difference of two channels that carry the same, in shares of theirs
 _MISSING = 1.75  # times the usual step from frame to frame; more is a frame that is missing
 _REPEATED = 0.01  # share of frames; more is a rate that was converted
-FORM = 6  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 7  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):

@@ -22,7 +22,7 @@ import av.container
 import numpy as np
 import numpy.typing as npt
 
-from faults.media import Picture, picture_of
+from faults.media import Picture, picture_of, repeatable
 from faults.packets import (
     Track,
     Unit,
@@ -409,7 +409,8 @@ class Bitstream:
         base = 1 / self.rate if mpeg2 else Fraction(1, 90_000)
         with self._container(out) as container:
             video = cast(
-                av.VideoStream, container.add_stream(name, rate=self.rate, options=options)
+                av.VideoStream,
+                container.add_stream(name, rate=self.rate, options=repeatable(name, options)),
             )
             video.height, video.width = first.luma.shape
             video.pix_fmt = "yuv420p"

@@ -10,7 +10,7 @@ from typing import Any, cast
 import av
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from faults.media import Picture, picture_of
+from faults.media import Picture, picture_of, repeatable
 
 _TICK = Fraction(1, 25)  # coded frames are counted; their own times come back with them
 
@@ -55,7 +55,7 @@ class _Coder:
         self._encoder.height, self._encoder.width = self.size
         self._encoder.pix_fmt = "yuvj420p" if self._full_range else "yuv420p"
         self._encoder.time_base, self._encoder.framerate = _TICK, 1 / _TICK
-        self._encoder.options = dict(options)
+        self._encoder.options = repeatable(codec, options)
         self._encoder.thread_count = 1  # the same bytes on every machine
         name = self._encoder.codec.canonical_name
         self._decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))

@@ -859,6 +859,4 @@ class LowBitrate(PictureLookalike):
 
     def pictures(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """As in PictureLookalike."""
-        # with its macroblock tree, this preset gives other bytes now and then (4 of 14 times)
-        options = {"preset": "medium", "crf": "30", "mbtree": "0"}
-        return recode(pictures, "libx264", options)
+        return recode(pictures, "libx264", {"preset": "medium", "crf": "30"})

@@ -10,7 +10,7 @@ import pytest
 
 from faults import FAULTS
 from faults.damage import place
-from faults.media import picture_of, plain
+from faults.media import picture_of, plain, repeatable
 from faults.recode import recode
 from faults.smear import CODERS, FILLS
 from faults.span import same
@@ -24,7 +24,11 @@ def _without_key_frame(pictures, codec):
     encoder = av.CodecContext.create(codec, "w")
     encoder.height, encoder.width = pictures[0].luma.shape
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
-    encoder.framerate, encoder.options, encoder.thread_count = 25, CODERS[codec], 1
+    encoder.framerate, encoder.options, encoder.thread_count = (
+        25,
+        repeatable(codec, CODERS[codec]),
+        1,
+    )
     encoder.flags |= av.codec.context.Flags.global_header
     packets = []
     for n, picture in enumerate(pictures):
