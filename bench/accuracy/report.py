@@ -233,4 +233,5 @@ def _scores(one: Mapping[str, Any] | None) -> str:
 
 
 def _counts(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {n}" for kind, n in sorted(found.items(), key=lambda kv: -kv[1]))
+    ordered = sorted(found.items(), key=lambda row: (-row[1], row[0]))
+    return ", ".join(f"{kind} {n}" for kind, n in ordered)
