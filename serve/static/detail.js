@@ -8,6 +8,7 @@ const [WIDE, LEFT, ROW, PLOT, GAP] = [1000, 130, 20, 64, 16]; // of the timeline
 let shown = null; // name
 let timer = 0;
 let stale = false;
+export const removed = new Set(); // names that are watched no more, and may still be told of
 
 export function openDetail(name) {
   shown = name;
@@ -35,6 +36,7 @@ async function load() {
     state(facts);
     show(facts);
   } catch (error) {
+    if (name !== shown) return;
     toast(error.message);
     $("detail").close();
     return;
@@ -151,7 +153,14 @@ $("detail").addEventListener("close", () => { clearTimeout(timer); shown = null;
 $("remove").addEventListener("click", async () => {
   const name = shown;
   if (!confirm(`Watch ${name} no more? What is known of it stays for a week.`)) return;
-  try { await ask(`/v1/monitors/${encodeURIComponent(name)}`, { method: "DELETE" }); $("detail").close(); } catch (error) { toast(error.message); }
+  removed.add(name);
+  $("detail").close();
+  try {
+    await ask(`/v1/monitors/${encodeURIComponent(name)}`, { method: "DELETE" });
+  } catch (error) {
+    removed.delete(name);
+    toast(error.message);
+  }
 });
 $("pardon").addEventListener("click", async () => {
   try { await ask(`/v1/monitors/${encodeURIComponent(shown)}`, { method: "PATCH", json: { pardoned: true } }); load(); } catch (error) { toast(error.message); }

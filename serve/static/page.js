@@ -1,7 +1,7 @@
 // The live page: what is here comes from /v1/monitors once, and from /v1/events from then on.
 import { made, ago, clock, seconds, severity, severityWords, signed, words } from "./words.js";
 import { ask, enter } from "./ask.js";
-import { openDetail, refreshDetail } from "./detail.js";
+import { openDetail, refreshDetail, removed } from "./detail.js";
 import { follow as followInspections, inspect } from "./inspections.js";
 
 const $ = (id) => document.getElementById(id);
@@ -143,6 +143,7 @@ function arrangeSoon() {
 function take(list, whole = false) {
   if (whole) forget([...monitors.keys()].filter((name) => !list.some((facts) => facts.name === name)));
   for (const facts of list) {
+    if (removed.has(facts.name)) continue;
     monitors.set(facts.name, facts);
     showTile(facts);
     refreshDetail(facts);
@@ -152,6 +153,7 @@ function take(list, whole = false) {
 
 function forget(names) {
   for (const name of names) {
+    removed.delete(name); // it may come again
     monitors.delete(name);
     const tile = tiles.get(name);
     if (tile) { visible.unobserve(tile.item); tile.item.remove(); tiles.delete(name); }
@@ -233,7 +235,9 @@ $("adding").querySelector("form").addEventListener("submit", async (submitted) =
   const body = { uri: form.uri.value.trim(), labels };
   if (form.elements.name.value.trim()) body.name = form.elements.name.value.trim();
   try {
-    take([await ask("/v1/monitors", { method: "POST", json: body })]);
+    const facts = await ask("/v1/monitors", { method: "POST", json: body });
+    removed.delete(facts.name);
+    take([facts]);
     $("adding").close();
   } catch (error) {
     problem.textContent = error.message;

@@ -268,7 +268,12 @@ def page(chromium):
     said = []
     context = chromium.new_context(viewport={"width": 1280, "height": 860})
     made = context.new_page()
-    made.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+
+    def console(message):
+        if message.type in ("error", "warning"):
+            said.append(f"{message.text} {message.location.get('url')}")
+
+    made.on("console", console)
     made.on("pageerror", lambda error: said.append(str(error)))
     yield made
     context.close()
