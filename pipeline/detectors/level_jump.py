@@ -132,7 +132,8 @@ class _Inserts:
 
     def _search(self, after: int) -> list[_Insert]:
         count = len(self._spectra) // CELL
-        cells = self._spectra[: count * CELL].reshape(count, CELL, -1).mean(axis=1)
+        bands = self._spectra.shape[1]
+        cells = self._spectra[: count * CELL].reshape(count, CELL, bands).mean(axis=1)
         side, least = round(CONTEXT / self._cell), round(LEAST_CONTEXT / self._cell)
         hop = max(1, round(GRID / self._cell))
         found: list[_Insert] = []
