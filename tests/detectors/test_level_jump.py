@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.detectors.level_jump import CELL, _Inserts
+from pipeline.types import Spectra
 from tests import media
 from tests.detectors.sounds import AAC, RATE, drums, save
 from tests.findings import assert_interval, examine, only_one
@@ -79,3 +81,12 @@ def test_hard_negatives(tmp_path, sound):
 
 def test_clean_media():
     assert examine(media.bunny(), "level_jump").defects == []
+
+
+def test_a_stretch_shorter_than_a_cell_is_borne():
+    inserts = _Inserts()
+    power = np.full((CELL - 1, 513), 1e-6, np.float32)
+    pairs = np.zeros((CELL - 1, 0, 3, 3), np.float32)
+    first = Spectra(0.0, 0.0215, 0.043, np.linspace(0, 24_000, 513), power, (), pairs)
+    assert inserts.add(first) == []
+    assert inserts.finish() == []
