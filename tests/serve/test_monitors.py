@@ -24,16 +24,9 @@ from serve.problems import ProblemError
 from serve.run import start
 from tests import media
 from tests.live import origin
-from tests.serve.test_service import free_port
+from tests.serve.real import MARKS, free_port
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.xdist_group("ray"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*MARKS, pytest.mark.timeout(300)]
 SKIP = ["sync"]  # imports torch, for which nothing here has a use
 BLACK = [(14.0, 17.0), (40.0, 44.0)]
 

@@ -16,17 +16,9 @@ from serve.app import build
 from serve.config import Config
 from serve.run import NAME, start
 from tests import media
-from tests.serve.test_service import free_port
+from tests.serve.real import MARKS, free_port
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("ray"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
