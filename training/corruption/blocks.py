@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from faults.truth import TILE
-from faults.visibility import BOX, FAR, OWN
+from faults.visibility import ALLOWED, BOX, MOST, SEEN
 from training.corruption.synthesis import CROP, HIT, IGNORED
 
 _CELL = 8  # luma samples a side: what masks and fields are drawn in
@@ -62,12 +62,12 @@ def draw_blocks(
     lasting = torch.from_numpy(rng.random((len(at), 1, 1, 1)) < _LASTING).to(device)
     last = torch.where(lasting & mask, now, before[there])
     away = functional.avg_pool2d((now - luma[there]).abs(), TILE)
-    boxes = functional.avg_pool2d(now - luma[there], BOX).abs() * BOX * BOX > FAR
-    count = functional.avg_pool2d(boxes.float(), TILE // BOX) * (TILE // BOX) ** 2
+    boxes = (functional.avg_pool2d(now - luma[there], BOX).abs() - ALLOWED).clamp(0, MOST - ALLOWED)
+    off = functional.avg_pool2d(boxes, TILE // BOX)
     found = labels[there].clone()
     touched = away[:, 0] > 0
     found[:, 0][touched] = IGNORED
-    found[:, 0][touched & (count[:, 0] >= OWN)] = HIT
+    found[:, 0][touched & (off[:, 0] >= SEEN)] = HIT
     found[:, 1:][touched[:, None].expand_as(found[:, 1:])] = IGNORED
     strength = rng.uniform(0, 0.7, len(at)) * (rng.random(len(at)) < _SOFTENED)
     soft = torch.from_numpy(strength.astype(np.float32)).to(device).view(-1, 1, 1, 1)

@@ -20,7 +20,7 @@ from faults.truth import TILE
 from pipeline.errors import SourceError
 from training.corruption.synthesis import CLEAN, CROP, HIT, Example, examples
 
-FORM = 4  # raise it when examples are made in another way
+FORM = 5  # raise it when examples are made in another way
 _TILES = CROP // TILE
 _LUMA, _CHROMA, _LABELS = 2 * CROP * CROP, CROP * CROP // 2, 2 * _TILES * _TILES
 _ROW = _LUMA + _CHROMA + _LABELS

@@ -37,7 +37,7 @@ DAMAGES = 16  # of one encode
 FRAMES = 7  # that one damage gives
 # Shares of what is done to a clip before it is encoded. Drawn patterns and look-alikes have edges
 # on grids and steps between frames.
-_LOOKALIKE, _DRAWN = 0.25, 0.1
+_LOOKALIKE, _DRAWN = 0.25, 0.05
 _BAKED, _RESIZED = 0.5, 0.25
 _SCALES = (0.5, 2 / 3, 0.75, 0.9)
 _SIZES = (0.67, 0.75, 1.25, 1.5, 2.0)  # of the delivered picture, relative to the damaged one
@@ -229,8 +229,10 @@ def _crops(
     if min(height, width) < CROP:
         return
     now, last, damaged = (_resized(p, ratio) for p in (picture, before, one.shown))
-    cleans = [_resized(p, ratio) for p in around([one.clean for one in sequence.found], n)]
-    tiles = np.argwhere(one.mask)
+    intact = around([one.clean for one in sequence.found], n)
+    cleans = [_resized(p, ratio) for p in intact]
+    seen = one.mask & shown(one.shown, intact) if one.mask.any() else one.mask
+    tiles = np.argwhere(seen if seen.any() else one.mask)
     for number in range(2):
         if number == 0 and len(tiles):
             at = tiles[int(rng.integers(len(tiles)))] * TILE * ratio - rng.uniform(16, CROP - 16, 2)
@@ -240,6 +242,8 @@ def _crops(
         left = int(np.clip(at[1], 0, width - CROP)) // 2 * 2
         share = share_that_differs(_cut(cleans[0], top, left), _cut(damaged, top, left))
         hit = (share > TILE_SHARE) & _shown(damaged, cleans, top, left)
+        if "pixel_art" in group:
+            hit[:] = False  # nobody can tell corrupt blocks from those
         label = np.where(hit, HIT, np.where(share == 0, CLEAN, IGNORED))
         labels = np.stack([label, np.full_like(label, sequence.blocky)])
         labels[1][label != CLEAN] = IGNORED
