@@ -185,6 +185,12 @@ class Verdicts:
             spell.peak, spell.peak_value = time, value
 
 
+def cells_in_a_row(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First cell of each run in which something holds, and the one after its last."""
+    edges = np.diff(np.r_[0, holds.astype(np.int8), 0])
+    return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
+
+
 def ladder(
     value: float, very_subtle: float, subtle: float, noticeable: float, very: float
 ) -> float:

@@ -17,6 +17,7 @@ from pipeline.detectors.combing import CombingDetector
 from pipeline.detectors.dc_offset import DcOffsetDetector
 from pipeline.detectors.dead_channel import DeadChannelDetector
 from pipeline.detectors.decode_error import DecodeErrorDetector
+from pipeline.detectors.distortion import DistortionDetector
 from pipeline.detectors.dropout import DropoutDetector
 from pipeline.detectors.flashing import FlashingDetector
 from pipeline.detectors.format_change import FormatChangeDetector
@@ -66,6 +67,7 @@ DETECTORS: dict[str, type[Detector]] = {
         SilenceDetector,
         LoudnessDetector,
         DropoutDetector,
+        DistortionDetector,
         DcOffsetDetector,
         DeadChannelDetector,
         BandwidthDetector,

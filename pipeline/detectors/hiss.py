@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import ladder
+from pipeline.events import cells_in_a_row, ladder
 from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 CELL = 0.1  # seconds that are judged together
@@ -265,7 +264,7 @@ class HissDetector(SoundDetector):
             floor = floors[:, -above:].mean(axis=1)
             cells = levels[:, -above:].mean(axis=1)
             for least in LEVELS:
-                for first, last in _runs(floor >= least):
+                for first, last in cells_in_a_row(floor >= least):
                     if (last - first) * CELL < self.settings.min_duration - 1e-6:
                         continue
                     rise = self._rise(times, powers, levels, floor, cells, first, last)
@@ -405,12 +404,6 @@ def _opened(values: Float64) -> Float64:
     """What lasts: every peak that is shorter than OPEN cells is cut off [cell, band]."""
     least = minimum_filter1d(values, OPEN, axis=0)
     return np.asarray(maximum_filter1d(least, OPEN, axis=0, origin=OPEN % 2 - 1))
-
-
-def _runs(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First cell of each run, and the one after its last."""
-    edges = np.diff(np.r_[0, holds.astype(np.int8), 0])
-    return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
 
 
 def _missing(level: Float64, hiss: _Hiss) -> bool:
