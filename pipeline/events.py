@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -183,6 +184,26 @@ class Verdicts:
         spell.total = spell.total + values
         if value > spell.peak_value:
             spell.peak, spell.peak_value = time, value
+
+
+class Recurring:
+    """Tells what keeps coming, and so is of the programme, from what happens now and then.
+
+    Args:
+        often: so many within `memory` seconds before, and the next one is of the programme too.
+        memory: seconds.
+    """
+
+    def __init__(self, often: int, memory: float) -> None:
+        self._memory = memory
+        self._times: deque[float] = deque(maxlen=often)
+
+    def again(self, time: float) -> bool:
+        """Note one more, and say whether it is of the programme; the first ones are not."""
+        times = self._times
+        known = len(times) == times.maxlen and time - times[0] < self._memory
+        times.append(time)
+        return known
 
 
 def cells_in_a_row(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.events import Runs, defects, ladder
+from pipeline.events import Recurring, Runs, defects, ladder
 from pipeline.types import Kind, Observation
 
 
@@ -96,3 +96,11 @@ def test_ids_are_stable_and_distinct():
     again = defects([("a/1", 0, seen(4, 5)), ("a/1", 0, seen(1, 2))])
     assert [d.id for d in once] == [d.id for d in again]
     assert len({d.id for d in once}) == 2
+
+
+def test_what_keeps_coming_is_of_the_programme():
+    recurring = Recurring(2, 60.0)
+    assert [recurring.again(time) for time in (0, 10, 20, 30)] == [False, False, True, True]
+    assert not recurring.again(100)  # the one before the last was long ago
+    assert not recurring.again(155)
+    assert recurring.again(159)

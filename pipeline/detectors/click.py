@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import ladder
+from pipeline.events import Recurring, ladder
 from pipeline.measure.lpc import FRAME, HOP, ORDER, residual, suspects
 from pipeline.types import (
     Float32,
@@ -28,6 +28,9 @@ LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where that is measured
 RATTLE = 4.0  # dB by which the prediction error may be larger after an impulse than before it
 SUSPECT = 8.0  # times the mean second difference, below which nothing is worth predicting
 TOGETHER = 0.5  # seconds between clicks that are one event (crackle)
+# Percussion keeps coming: of impulses no clearer than that, so many within so many seconds are of
+# the programme, and the next ones too. In 2.8 hours of music and sounds of games, 26 remain of 104.
+DOUBTFUL, RECURRING, MEMORY = 32.0, 2, 120.0
 
 
 class ClickSettings(DetectorSettings):
@@ -98,6 +101,7 @@ class ClickDetector(SoundDetector):
         self._time = 0.0  # of the first sample kept
         self._first = 0  # frame starts before this one have been looked at
         self._open: _Event | None = None
+        self._doubtful = Recurring(RECURRING, MEMORY)
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -172,6 +176,8 @@ class ClickDetector(SoundDetector):
         if event is None:
             return []
         worst = event.worst
+        if worst.ratio < DOUBTFUL and self._doubtful.again(event.first):
+            return []
         end = event.last + 20 / self.format.rate
         what = "an impulse" if event.count == 1 else f"{event.count} impulses"
         return [

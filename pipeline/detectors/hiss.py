@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import cells_in_a_row, ladder
+from pipeline.events import Recurring, cells_in_a_row, ladder
 from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 CELL = 0.1  # seconds that are judged together
@@ -40,6 +40,9 @@ LOOSE = 1.5  # dB from the 5th to the 25th percentile of its cells: noise hardly
 SMOOTH = 1.0  # dB by which its bands may be off a straight slope
 SLOPES = (-8.0, 5.0)  # dB per octave of that slope
 ONE_SIDE = 2.0  # times the rise that is wanted where one side alone is known
+# A synthesiser's noise keeps coming: after so many within so many seconds, further ones are of the
+# programme
+RECURRING, MEMORY = 2, 120.0
 FAINT = -68.0  # dBFS
 
 
@@ -140,6 +143,7 @@ class HissDetector(SoundDetector):
         self._cells = 0
         self._reported: deque[tuple[float, float]] = deque(maxlen=20)
         self._begun: _Rise | None = None  # still lasts
+        self._recurring = Recurring(RECURRING, MEMORY)
         self._width: Float64 = np.zeros(0)  # of each band, dB over one bin
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
@@ -281,7 +285,8 @@ class HissDetector(SoundDetector):
                 self._begun = rise
             elif not self._is_known(rise.start, rise.end) and not self._lasts(rise):
                 self._reported.append((rise.start, rise.end))
-                found.append(_observation(rise))
+                if not self._recurring.again(rise.start):
+                    found.append(_observation(rise))
         return found
 
     def _lasts(self, rise: _Rise) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import ladder
+from pipeline.events import Recurring, ladder
 from pipeline.measure.loudness import MOMENTARY, channel_weights, lufs
 from pipeline.types import (
     Float64,
@@ -51,6 +51,9 @@ UNLIKE_SHARE = 0.28  # and is at most this share of the step: clean clips 0.3 up
 CLEAR = 3.5  # dB that remain of the step then
 SHARP = 0.3  # seconds beside a place in which the level must step
 BESIDE = 8  # spectra compared on either side of that step
+# Held notes that end at once keep coming: after so many within so many seconds, further ones are of
+# the music
+RECURRING, MEMORY = 2, 120.0
 
 
 class LevelJumpSettings(DetectorSettings):
@@ -224,6 +227,7 @@ class LevelJumpDetector(SoundDetector):
         self._inserts = _Inserts()
         self._held: list[Observation] = []  # steps that may be ends of an insert
         self._known: list[Observation] = []  # the inserts
+        self._recurring = Recurring(RECURRING, MEMORY)
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -250,8 +254,9 @@ class LevelJumpDetector(SoundDetector):
 
     def _sort(self, inserts: list[_Insert], now: float) -> list[Observation]:
         """The inserts, and those of the steps that are no part of any."""
-        found = [self._insert(insert) for insert in inserts]
-        self._known = [*self._known, *found][-8:]
+        known = [self._insert(insert) for insert in inserts]
+        found = [one for one in known if not self._recurring.again(one.start)]
+        self._known = [*self._known, *known][-8:]
         wait = 2 * CONTEXT + INSERT[1] + 2.0
         ready = [step for step in self._held if step.end + wait < now]
         self._held = [step for step in self._held if step.end + wait >= now]

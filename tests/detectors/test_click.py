@@ -62,3 +62,9 @@ def test_clean_media(tmp_path, clean_programme):
     assert examine(save(tmp_path, clean_programme), "click").defects == []
     assert examine(save(tmp_path, clean_programme, AAC), "click").defects == []
     assert examine(media.bunny(), "click").defects == []
+
+
+def test_faint_clicks_that_keep_coming_are_percussion(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.detectors.click.DOUBTFUL", 100.0)  # all are
+    found = of_kind(examine(save(tmp_path, clicked(1.2, 2.4, 3.6, 4.8)), "click"), "click")
+    assert [round(one.start, 1) for one in found] == [1.2, 2.4]

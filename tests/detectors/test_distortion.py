@@ -28,13 +28,12 @@ def lively(seconds, seed=1):
     return (0.05 * noise / noise.std()).astype(np.float32)
 
 
-@pytest.mark.parametrize("drive_db", [15, 22])
-@pytest.mark.parametrize("bias", [0.0, 0.1])
+@pytest.mark.parametrize(("drive_db", "bias"), [(16, 0.0), (20, 0.0), (18, 0.1)])
 def test_an_overdriven_stretch(tmp_path, drive_db, bias):
     sound = overdriven(lively(10), 3.5, 6.0, drive_db, bias)
     defect = only_one(examine(write(tmp_path / "a.mp4", sound=sound), "distortion"), "distortion")
     assert_interval(defect, 3.5, 6.0, 0.3)
-    assert defect.evidence["loss_db"] > 2.5
+    assert defect.evidence["loss_db"] > 4.5
     assert defect.evidence["crest_db"] < 10
 
 
@@ -47,7 +46,7 @@ def test_the_harder_the_worse(tmp_path):
             ),
             "distortion",
         ).severity
-        for drive in (13, 20)
+        for drive in (15, 20)
     ]
     assert severity[0] < severity[1]
 
