@@ -65,6 +65,9 @@ def test_clean_media(tmp_path, clean_programme):
 
 
 def test_faint_clicks_that_keep_coming_are_percussion(tmp_path, monkeypatch):
+    path = save(tmp_path, clicked(0.7, 1.7, 2.7, 3.7, 4.7))
+    every = of_kind(examine(path, "click"), "click")
+    assert len(every) > 2
     monkeypatch.setattr("pipeline.detectors.click.DOUBTFUL", 100.0)  # all are
-    found = of_kind(examine(save(tmp_path, clicked(1.2, 2.4, 3.6, 4.8)), "click"), "click")
-    assert [round(one.start, 1) for one in found] == [1.2, 2.4]
+    found = of_kind(examine(path, "click"), "click")
+    assert [one.start for one in found] == [one.start for one in every[:2]]
