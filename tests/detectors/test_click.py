@@ -65,7 +65,7 @@ def test_clean_media(tmp_path, clean_programme):
 
 
 def test_faint_clicks_that_keep_coming_are_percussion(tmp_path, monkeypatch):
-    path = save(tmp_path, clicked(0.7, 1.7, 2.7, 3.7, 4.7))
+    path = save(tmp_path, clicked(1.1, 2.1, 3.21, 4.31, 5.1))
     every = of_kind(examine(path, "click"), "click")
     assert len(every) > 2
     monkeypatch.setattr("pipeline.detectors.click.DOUBTFUL", 100.0)  # all are
