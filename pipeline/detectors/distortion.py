@@ -28,6 +28,7 @@ GUARD, BESIDE = 3, 10  # cells between a stretch and what it is compared with, a
 FEWEST_BESIDE = 4
 LOWEST, STEP = 3.5, 0.5  # dB: crest factors at which stretches are looked for
 INSIDE, OUTSIDE = 75, 25  # percentiles: nearly all of the one must be below nearly all of the other
+LINES, TONE = 4, 0.95  # share of the power in so many lines of the spectrum: a line-up tone
 CEILING, FAINTER = 1.06, 0.1  # half a decibel over the peaks; power, 10 dB under the usual
 ALIKE = 1.5  # dB by which the crest factor of a single cell may be higher
 LATE = GUARD + BESIDE  # cells after a stretch that must be known
@@ -78,6 +79,7 @@ class _Cells:
     time: Float64  # start of each
     energy: Float64  # [C, N] mean square
     peak: Float64  # [C, N]
+    tone: Float64  # [N] share of the power in the strongest lines
 
     def __len__(self) -> int:
         return len(self.time)
@@ -150,10 +152,16 @@ class DistortionDetector(SoundDetector):
         length = self._size * sound.block_seconds
         time = sound.time - waiting * sound.block_seconds + np.arange(count) * length
         shape = (len(energy), count, self._size)
+        power = sound.spectra.power.astype(np.float64)
+        strongest = np.sort(power, axis=1)[:, -LINES:].sum(axis=1)
+        tone = np.append(strongest / np.maximum(power.sum(axis=1), 1e-12), 0.0)
+        # a short stretch may have no spectrum of its own: no tone
+        at = np.searchsorted(sound.spectra.times, time + length / 2).clip(0, len(tone) - 1)
         made = _Cells(
             time,
             energy[:, :whole].reshape(shape).mean(axis=2),
             peak[:, :whole].reshape(shape).max(axis=2),
+            tone[at],
         )
         old = self._cells
         if old is None:
@@ -164,6 +172,7 @@ class DistortionDetector(SoundDetector):
             np.concatenate([old.time, made.time])[-keep:],
             np.concatenate([old.energy, made.energy], axis=1)[:, -keep:],
             np.concatenate([old.peak, made.peak], axis=1)[:, -keep:],
+            np.concatenate([old.tone, made.tone])[-keep:],
         )
 
     def _search(self, late: int) -> list[Observation]:
@@ -176,6 +185,8 @@ class DistortionDetector(SoundDetector):
         found: list[Observation] = []
         for one in made:
             if one.last > len(cells) - late or cells.time[one.first] < self._until:
+                continue
+            if float(np.median(cells.tone[one.first : one.last])) >= TONE:
                 continue
             observation = self._observation(cells, one)
             self._until = max(self._until, observation.end)

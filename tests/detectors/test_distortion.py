@@ -51,7 +51,9 @@ def test_the_harder_the_worse(tmp_path):
     assert severity[0] < severity[1]
 
 
-@pytest.mark.parametrize("what", ["nothing", "throughout", "louder", "tone", "silence"])
+@pytest.mark.parametrize(
+    "what", ["nothing", "throughout", "louder", "tone", "tone in it", "silence"]
+)
 def test_what_is_none(tmp_path, what):
     sound = lively(10)
     if what == "throughout":
@@ -61,6 +63,9 @@ def test_what_is_none(tmp_path, what):
     elif what == "tone":
         time = np.arange(sound.shape[1]) / SAMPLE_RATE
         sound[:] = 0.2 * np.sin(2 * np.pi * 440 * time)
+    elif what == "tone in it":
+        time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+        sound[:, 3 * SAMPLE_RATE : 6 * SAMPLE_RATE] = 0.07 * np.sin(2 * np.pi * 1000 * time)
     elif what == "silence":
         sound[:, 3 * SAMPLE_RATE : 6 * SAMPLE_RATE] = 0
     result = examine(write(tmp_path / "a.mp4", sound=sound), "distortion")
