@@ -2,7 +2,9 @@
 
 Fully convolutional, on native resolution: rescaling would hide the structure of blocks. It sees a
 frame, the one before it (damage appears between two frames, and its trails follow motion) and the
-colour differences. Small enough for a CPU: 0.27 M parameters, 2.9 GMAC for 1920x1080.
+colour differences, in two ways: as statistics of each tile that are known to tell blocks from
+content, and as samples: either alone told less on sources held out. 0.17 M parameters, 1.9 GMAC for
+1920x1080 and about as much time again for the statistics.
 """
 
 from __future__ import annotations
@@ -16,9 +18,25 @@ from torch.nn import functional
 
 HEADS = ("corruption", "blockiness")
 WEIGHTS = Path(__file__).parent / "weights/corruption.safetensors"
-_FINE, _COARSE = 32, 64  # channels at 1/8 and at 1/16 of the resolution
-_DILATIONS = (1, 2, 4)
-_GREY, _CONTRAST, _CHANGE, _COLOR = 128.0, 64.0, 32.0, 32.0  # code values, to numbers around one
+_TILE = 16  # luma samples
+_STATISTICS = 166
+_NEAR = 3  # boxes of 4 samples, within which content is looked for in the frame before
+_SURROUNDINGS = 64  # luma samples whose mean is taken off the samples
+_CONTRAST = 32.0  # code values, to numbers around one
+_FAR = 6.0  # standard deviations beyond which a statistic says no more
+_DROPPED = 0.1  # share of the channels, while it is fitted
+
+
+class _Convolution(nn.Module):
+    """With normalisation and rectification."""
+
+    def __init__(self, taken: int, given: int, size: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(taken, given, size, stride, size // 2, bias=False)
+        self.mix_norm = nn.BatchNorm2d(given)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.mix_norm(self.mix(x)))
 
 
 class _Residual(nn.Module):
@@ -46,14 +64,15 @@ class CorruptionNet(nn.Module):
     def __init__(self, temporal: bool = True) -> None:
         super().__init__()
         self.temporal = temporal
-        channels = 16 + 16 + 8
-        self.stem = nn.Conv2d(channels, _FINE, 3, stride=2, padding=1, bias=False)
-        self.stem_norm = nn.BatchNorm2d(_FINE)
-        self.fine = _Residual(_FINE)
-        self.down = nn.Conv2d(_FINE, _COARSE, 3, stride=2, padding=1, bias=False)
-        self.down_norm = nn.BatchNorm2d(_COARSE)
-        self.coarse = nn.Sequential(*(_Residual(_COARSE, dilation) for dilation in _DILATIONS))
-        self.head = nn.Conv2d(_COARSE, len(HEADS), 1)
+        self.scale = nn.BatchNorm2d(_STATISTICS, affine=False)
+        self.tile = nn.Sequential(_Convolution(_STATISTICS, 64), _Convolution(64, 40))
+        self.stem = nn.Sequential(
+            _Convolution(16 + 16 + 8, 24, 3, 2), _Residual(24), _Convolution(24, 32, 3, 2)
+        )
+        self.both = _Convolution(40 + 32, 48)
+        self.dropout = nn.Dropout2d(_DROPPED)
+        self.around = nn.Sequential(*(_Residual(48, dilation) for dilation in (1, 2, 4)))
+        self.head = nn.Conv2d(48, len(HEADS), 1)
 
     def forward(self, luma: Tensor, before: Tensor, chroma: Tensor) -> Tensor:
         """Score frames.
@@ -67,24 +86,165 @@ class CorruptionNet(nn.Module):
         Returns:
             [N, 2, H/16, W/16], a logit for each of HEADS.
         """
-        dtype = self.stem.weight.dtype
-        now = luma.to(dtype)
-        change = (now - before.to(dtype)) / _CHANGE
-        if not self.temporal:
-            change = torch.zeros_like(change)
-        x = torch.cat(
-            [
-                functional.pixel_unshuffle((now - _GREY) / _CONTRAST, 4),
-                functional.pixel_unshuffle(change, 4),
-                functional.pixel_unshuffle((chroma.to(dtype) - _GREY) / _COLOR, 2),
-            ],
-            dim=1,
-        )
-        x = functional.relu(self.stem_norm(self.stem(x)))
-        x = self.fine(x)
-        x = functional.relu(self.down_norm(self.down(x)))
-        logits: Tensor = self.head(self.coarse(x))
+        dtype = self.head.weight.dtype
+        now, color = luma.float(), chroma.float() - 128
+        last = before.float() if self.temporal else now
+        with torch.no_grad():
+            known = statistics(now, last, color)
+            samples = torch.cat(
+                [
+                    functional.pixel_unshuffle((now - _surroundings(now)) / _CONTRAST, 4),
+                    functional.pixel_unshuffle((now - last) / _CONTRAST, 4),
+                    functional.pixel_unshuffle(color / _CONTRAST, 2),
+                ],
+                dim=1,
+            )
+        scaled = self.scale(known.to(dtype)).clamp(-_FAR, _FAR)
+        x = torch.cat([self.tile(scaled), self.stem(samples.to(dtype))], dim=1)
+        logits: Tensor = self.head(self.around(self.dropout(self.both(x))))
         return logits
+
+
+def statistics(now: Tensor, last: Tensor, color: Tensor) -> Tensor:
+    """What is known to tell blocks from content, of each tile; most are logarithms of 1 + x.
+
+    How far samples step on each of its lines, alone and all in one direction, relative to the mean
+    of its lines, in the picture and in its change; contrast, before and now; how much has changed,
+    and how much of that is found near by in the frame before; colour, and where there is none.
+
+    Args:
+        now: luma [N, 1, H, W], float32 code values.
+        last: likewise, of the frame before.
+        color: [N, 2, H/2, W/2], code values from -128.
+
+    Returns:
+        [N, 166, H/16, W/16] float32.
+    """
+    change = now - last
+    mean, mean_last = _tile(now), _tile(last)
+    variance = (_tile(now * now) - mean * mean).clamp(min=0)
+    variance_last = (_tile(last * last) - mean_last * mean_last).clamp(min=0)
+    step = mean - mean_last
+    variance_change = (_tile(change * change) - step * step).clamp(min=0)
+    covariance = (variance + variance_last - variance_change) / 2
+    correlation = covariance / (torch.sqrt(variance * variance_last) + 4)
+    size = change.abs()
+    hue = functional.avg_pool2d(color, 8)
+    colorful = (functional.avg_pool2d(color * color, 8) - hue * hue).clamp(min=0).sqrt()
+    across, down = _color_steps(color)
+    nearest, there = _search(now, last)
+
+    def log(x: Tensor) -> Tensor:
+        return torch.log1p(x)
+
+    lines = torch.cat([log(_line_steps(now)), log(_line_steps(change))], dim=1)
+    count, _, height, width = lines.shape
+    lines = lines.view(count, 8, _TILE, height, width)
+    usual = lines[:, [0, 0, 2, 2, 4, 4, 6, 6]].mean(dim=2, keepdim=True)
+    detail = lines[:, [0, 2, 4, 6]].mean(dim=2)
+    columns, rows, columns_change, rows_change = (detail[:, n : n + 1] for n in range(4))
+    contrast, contrast_last = log(variance.sqrt()), log(variance_last.sqrt())
+    across, down = log(across), log(down)
+    across_usual, down_usual = (x.mean(dim=1, keepdim=True) for x in (across, down))
+    best, zero = log(nearest), log(there)
+    return torch.cat(
+        [
+            (lines - usual).view(count, -1, height, width),
+            columns,
+            columns - rows,
+            columns_change - columns,
+            rows_change - rows,
+            contrast - contrast_last,
+            log(variance_change.sqrt()) - contrast,
+            log(_tile(size)) - log(variance_change.sqrt()),
+            best - contrast,
+            zero - best,
+            best,
+            contrast,
+            log(_tile(size)),
+            log(colorful),
+            across - across_usual,
+            down - down_usual,
+            across_usual - down_usual,
+            _tile((size < 0.5).float()),
+            correlation,
+            log(step.abs()),
+            hue.abs() / 32,
+            functional.avg_pool2d((color.abs() < 1.5).float(), 8),
+        ],
+        dim=1,
+    )
+
+
+def _tile(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x, _TILE)
+
+
+def _line_steps(x: Tensor) -> Tensor:
+    """Steps onto each column and row of each tile, their mean size and the size of their mean.
+
+    [N, 1, H, W] to [N, 64, H/16, W/16]: columns, columns all in one direction, rows, likewise.
+    """
+    across = functional.pad((x[..., 1:] - x[..., :-1]).abs(), (1, 0))
+    down = functional.pad((x[..., 1:, :] - x[..., :-1, :]).abs(), (0, 0, 1, 0))
+    columns = functional.avg_pool2d(x, (_TILE, 1))
+    rows = functional.avg_pool2d(x, (1, _TILE))
+    together_across = functional.pad((columns[..., 1:] - columns[..., :-1]).abs(), (1, 0))
+    together_down = functional.pad((rows[..., 1:, :] - rows[..., :-1, :]).abs(), (0, 0, 1, 0))
+    return torch.cat(
+        [
+            _columns(functional.avg_pool2d(across, (_TILE, 1)), _TILE),
+            _columns(together_across, _TILE),
+            _rows(functional.avg_pool2d(down, (1, _TILE)), _TILE),
+            _rows(together_down, _TILE),
+        ],
+        dim=1,
+    )
+
+
+def _columns(x: Tensor, size: int) -> Tensor:
+    """[N, 1, H/size, W] to [N, size, H/size, W/size]."""
+    count, _, height, width = x.shape
+    return x.view(count, height, width // size, size).permute(0, 3, 1, 2)
+
+
+def _rows(x: Tensor, size: int) -> Tensor:
+    """[N, 1, H, W/size] to [N, size, H/size, W/size]."""
+    count, _, height, width = x.shape
+    return x.view(count, height // size, size, width).permute(0, 2, 1, 3)
+
+
+def _color_steps(color: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps of both colours onto each column and row of each tile, all in one direction."""
+    columns = functional.avg_pool2d(color, (8, 1))
+    rows = functional.avg_pool2d(color, (1, 8))
+    across = functional.pad((columns[..., 1:] - columns[..., :-1]).abs(), (1, 0))
+    down = functional.pad((rows[..., 1:, :] - rows[..., :-1, :]).abs(), (0, 0, 1, 0))
+    return _columns(across.sum(1, keepdim=True), 8), _rows(down.sum(1, keepdim=True), 8)
+
+
+def _search(now: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean difference of boxes of 4x4, at the best place near by in the frame before and there."""
+    boxes = functional.avg_pool2d(now, 4)
+    height, width = boxes.shape[2:]
+    before = functional.pad(functional.avg_pool2d(last, 4), (_NEAR,) * 4, mode="replicate")
+    best = there = torch.full_like(_tile(now), torch.inf)
+    for down in range(2 * _NEAR + 1):
+        for across in range(2 * _NEAR + 1):
+            moved = before[:, :, down : down + height, across : across + width]
+            away = functional.avg_pool2d((boxes - moved).abs(), 4)
+            best = torch.minimum(best, away)
+            if down == across == _NEAR:
+                there = away
+    return best, there
+
+
+def _surroundings(now: Tensor) -> Tensor:
+    """The mean around each tile, at every sample of it."""
+    margin = (_SURROUNDINGS - _TILE) // 2
+    wide = functional.pad(now, (margin,) * 4, mode="replicate")
+    mean = functional.avg_pool2d(wide, _SURROUNDINGS, _TILE)
+    return functional.interpolate(mean, scale_factor=_TILE, mode="nearest")
 
 
 def padded(planes: Tensor, multiple: int) -> Tensor:

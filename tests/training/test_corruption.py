@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from corpus.clips import CleanClip
 from models.corruption import HEADS, CorruptionNet
 from tests import media
 from training.corruption import card, dataset
 from training.corruption.evaluate import PEERS, Scores, evaluate, figures
+from training.corruption.stills import stills
 from training.corruption.synthesis import CLEAN, CROP, HIT, IGNORED, examples
 from training.corruption.train import Recipe, calibrate, fit
 
@@ -70,7 +72,7 @@ def test_an_ablation_fits_on_less(made):
 def test_nets_and_filters_score_the_same_frames(clip):
     torch.manual_seed(1)
     found = evaluate(
-        {"a net": CorruptionNet().eval()}, [clip], 5,
+        {"a net": CorruptionNet().eval()}, [clip], 10,
         device=torch.device("cpu"), workers=1, told=lambda *_: None,
     )  # fmt: skip
     assert any(one.area for one in found.frames)
@@ -134,8 +136,8 @@ def test_figures_and_card(tmp_path, monkeypatch):
     monkeypatch.setattr(card, "CARD", tmp_path / "card.md")
     note = {
         "device": "a CPU", "minutes": 1.0, "steps": 6, "batch": 2, "draws": 3, "per_source": 8,
-        "examples": 10, "with_corrupt_tiles": 4, "with_coarse_tiles": 2, "fitted": ["a"],
-        "calibrating": ["b"], "unseen": ["c"], "parameters": 270_786,
+        "stills": 14, "examples": 10, "with_corrupt_tiles": 4, "with_coarse_tiles": 2,
+        "fitted": ["a"], "calibrating": ["b"], "unseen": ["c"], "parameters": 270_786,
         "frames": 40, "damaged": 20, "neither": 3,
         "calibration": {h: {"before": 0.1, "after": 0.01, "temperature": 1.2} for h in HEADS},
         "figures": {name: vars(one) for name, one in found.items()},
@@ -145,3 +147,26 @@ def test_figures_and_card(tmp_path, monkeypatch):
     assert "270,786 parameters" in text
     assert "| this net | 1.000 | 1.000 | 1.000 | 1.000 |" in text
     assert "| bitplanenoise | 0.500 | 0.500 | – | – |" in text
+
+
+def test_stills_are_the_same_again_and_intact(tmp_path):
+    rng = np.random.default_rng(2)
+    paths = []
+    for n, (mode, size) in enumerate([("RGB", (700, 420)), ("RGBA", (400, 512)), ("L", (90, 90))]):
+        shape = (*size[::-1], len(mode)) if len(mode) > 1 else size[::-1]
+        paths.append(tmp_path / f"{n}.png")
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode).save(paths[-1])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    first, second = (list(stills([*paths, tmp_path / "broken.png"], 3, 4)) for _ in range(2))
+    assert len(first) == 8  # the small one gives none
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.luma, other.luma)
+        np.testing.assert_array_equal(one.chroma, other.chroma)
+        assert one.luma.min() >= 16
+        assert one.luma.max() <= 235
+        assert (one.labels[0] == CLEAN).all()
+        assert (one.labels[1] == IGNORED).all()
+    assert any((one.luma[0] != one.luma[1]).any() for one in first)
+    files = dataset.make_stills({"noise": paths}, tmp_path / "made", 1, 2)
+    assert len(dataset.Examples(files)) == 4
+    assert dataset.make_stills({"noise": paths}, tmp_path / "made", 1, 2) == files

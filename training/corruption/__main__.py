@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
-from corpus.sources import recipes, scan
+from corpus.sources import recipes, scan, split_of
 from models.corruption import CorruptionNet, save
 from models.runtime import store_self_test
 from training.corruption import card, dataset
@@ -44,10 +45,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
-    parser.add_argument("--steps", type=int, default=6000, help="of the optimiser")
-    parser.add_argument("--batch", type=int, default=32, help="crops in a step; 256 on a GPU")
+    parser.add_argument("--steps", type=int, default=11_000, help="of the optimiser")
+    parser.add_argument("--batch", type=int, default=24, help="crops in a step; 256 on a GPU")
     parser.add_argument("--draws", type=int, default=3, help="encodes of each clip")
     parser.add_argument("--per-source", type=int, default=8, help="clips of each kind and source")
+    parser.add_argument("--stills", type=int, default=14, help="crops of each photograph")
     parser.add_argument(
         "--ablations",
         action="store_true",
@@ -77,6 +79,7 @@ def main() -> None:
             )
             for what, of in (("to fit", fitted), ("to calibrate", calibrating))
         )  # fmt: skip
+        to_fit += dataset.make_stills(_pictures(media), folder, _SEED, chosen.stills)
     if chosen.data_only:
         return
     device = torch.device(chosen.device)
@@ -99,6 +102,7 @@ def main() -> None:
         "batch": chosen.batch,
         "draws": chosen.draws,
         "per_source": chosen.per_source,
+        "stills": chosen.stills,
         "examples": len(examples),
         "with_corrupt_tiles": int(examples.hit.sum()),
         "with_coarse_tiles": int(examples.coarse.sum()),
@@ -134,6 +138,16 @@ def _fitted(
 
         checkpoint = chosen.work / f"checkpoint-{without.replace(' ', '-')}.pt"
         return fit(dataset.Examples(paths, [without]), recipe, checkpoint, device, told)
+
+
+def _pictures(media: list[Path]) -> dict[str, list[Path]]:
+    """The photographs and drawings of the sources that are fitted on."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for asset in scan(media):
+        fitted = split_of(asset.source) == "dev" and not dataset.held_out(asset.source)
+        if asset.kind == "photo" and fitted:
+            found[asset.source].append(asset.path)
+    return found
 
 
 def _clips(media: list[Path], chosen: argparse.Namespace) -> list[CleanClip]:

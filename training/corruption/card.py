@@ -20,7 +20,7 @@ architecture in `models/corruption.py`.
 Made by this command (again: the same command, with the same media):
 
     python -m training.corruption MEDIA... --steps {steps} --batch {batch} \\
-        --draws {draws} --per-source {per_source} --ablations
+        --draws {draws} --per-source {per_source} --stills {stills} --ablations
 
 on {device}, {minutes} minutes of fitting.
 
@@ -32,7 +32,9 @@ bursts, flipped bits, removed bytes, truncated slices, lost references, joins in
 decodes it with concealment; half of it is encoded once more, often at another size. The truth is
 the difference to the undamaged decode. Negatives: the same sequences where they are intact, encodes
 from plain to coarse, look-alikes (mosaics, picture in picture, confetti, grain, credits, fast cuts,
-flashes...), drawn pixel art and bricks.
+flashes...), drawn pixel art and bricks; and crops of photographs and drawings, coded and in motion.
+Damage is drawn onto half of the intact crops as they are fitted on
+(`training/corruption/blocks.py`).
 
 {examples:,} crops of 256x256, {with_corrupt_tiles:,} of them with corrupt tiles,
 {with_coarse_tiles:,} with coarse ones.
@@ -67,9 +69,6 @@ FFmpeg's filters saw the same frames; each is given the direction that suits it.
 | damaged area | frame AUC |
 | --- | --- |
 {areas}
-
-The interval figures of the detector, with its false alarms and FFmpeg's filters beside it, are in
-`bench/results/accuracy-test.md` (`make bench-accuracy`).
 
 ## Ablations
 

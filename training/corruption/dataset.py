@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +18,7 @@ from corpus.clips import CleanClip
 from faults.base import FaultError
 from faults.truth import TILE
 from pipeline.errors import SourceError
+from training.corruption.stills import stills
 from training.corruption.synthesis import CLEAN, CROP, HIT, Example, examples
 
 FORM = 5  # raise it when examples are made in another way
@@ -68,6 +69,32 @@ def make(
             job.result()
             told(there + n, len(wanted))
     return [path for _, _, path in wanted if path.is_file()]
+
+
+def make_stills(
+    pictures: Mapping[str, Sequence[Path]], folder: Path, seed: int, count: int
+) -> list[Path]:
+    """Make the files of `stills` that are not there yet; returns all of them.
+
+    Args:
+        pictures: by source.
+        folder: where the files are kept.
+        seed: with the source, decides what is made.
+        count: crops of each picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for source, files in sorted(pictures.items()):
+        path = folder / f"stills-{source}-{seed}-{count}.npy"
+        if not path.with_suffix(".json").is_file():
+            drawn = int(hashlib.sha256(f"{source} {seed}".encode()).hexdigest()[:8], 16)
+            made = list(stills(files, drawn, count))
+            if made:
+                np.save(path, np.stack([_flat(one) for one in made]))
+            said = {"groups": [one.group for one in made], "codecs": [one.codecs for one in made]}
+            path.with_suffix(".json").write_text(json.dumps(said) + "\n")
+        paths.append(path)
+    return [path for path in paths if path.is_file()]
 
 
 def _write(clip: CleanClip, seed: int, draw: int, path: Path) -> None:
