@@ -132,6 +132,7 @@ class DistortionDetector(SoundDetector):
         self._energy = np.zeros((sound_format.channels, 0))  # of blocks that fill no cell yet
         self._peak = np.zeros((sound_format.channels, 0))
         self._until = -np.inf  # end of the last stretch that was told of
+        self._end: float | None = None  # of the sound so far
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -143,6 +144,10 @@ class DistortionDetector(SoundDetector):
         return self._search(GUARD + FEWEST_BESIDE)
 
     def _gather(self, sound: SoundStatistics) -> None:
+        if self._end is not None and abs(sound.time - self._end) > CELL:  # a gap: nothing beside
+            self._cells = None
+            self._energy, self._peak = self._energy[:, :0], self._peak[:, :0]
+        self._end = sound.time + sound.energy.shape[1] * sound.block_seconds
         waiting = self._energy.shape[1]
         energy = np.concatenate([self._energy, sound.energy], axis=1)
         peak = np.concatenate([self._peak, sound.peak], axis=1)
@@ -181,17 +186,18 @@ class DistortionDetector(SoundDetector):
         if cells is None or len(cells) < 2 * (GUARD + FEWEST_BESIDE):
             return []
         crest, level = cells.crest()
-        made = sorted(self._stretches(crest, level), key=lambda one: -one.weight)
-        found: list[Observation] = []
-        for one in made:
-            if one.last > len(cells) - late or cells.time[one.first] < self._until:
-                continue
-            if float(np.median(cells.tone[one.first : one.last])) >= TONE:
-                continue
-            observation = self._observation(cells, one)
-            self._until = max(self._until, observation.end)
-            found.append(observation)
-        return sorted(found, key=lambda one: one.start)
+        chosen: list[_Stretch] = []
+        for one in sorted(self._stretches(crest, level), key=lambda one: -one.weight):
+            if (
+                one.last <= len(cells) - late
+                and cells.time[one.first] >= self._until
+                and not any(one.first < other.last and one.last > other.first for other in chosen)
+                and float(np.median(cells.tone[one.first : one.last])) < TONE
+            ):
+                chosen.append(one)
+        found = [self._observation(cells, one) for one in sorted(chosen, key=lambda o: o.first)]
+        self._until = max([self._until, *(one.end for one in found)])
+        return found
 
     def _stretches(self, crest: Float64, level: Float64) -> Iterator[_Stretch]:
         rules = self.settings

@@ -72,9 +72,10 @@ def test_what_is_none(tmp_path, what):
     assert not of_kind(result, "distortion")
 
 
-def test_two_stretches_far_apart(tmp_path):
-    sound = overdriven(overdriven(lively(16), 3, 5, 22), 10, 12.5, 22)
+@pytest.mark.parametrize(("second", "until"), [(10.0, 12.5), (6.5, 9.5)])
+def test_two_stretches(tmp_path, second, until):
+    sound = overdriven(overdriven(lively(16), 2.5, 4, 18), second, until, 22)
     found = of_kind(examine(write(tmp_path / "a.mp4", sound=sound), "distortion"), "distortion")
     assert len(found) == 2
-    assert_interval(found[0], 3, 5, 0.3)
-    assert_interval(found[1], 10, 12.5, 0.3)
+    assert_interval(found[0], 2.5, 4, 0.3)
+    assert_interval(found[1], second, until, 0.3)
