@@ -126,15 +126,17 @@ def write(
     video_codec: str = "libx264",
     pixel_format: str = "yuv420p",
     video_options: dict[str, str] | None = None,
-    audio_codec: str = "aac",
+    audio_codec: str | None = None,
     audio_format: str | None = None,
     times: list[float] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encode and mux with PyAV's own encoders. The suffix of `path` chooses the container.
 
-    `times` gives each frame its own PTS in seconds (variable frame rate, gaps, repeats).
+    `times` gives each frame its own PTS in seconds (variable frame rate, gaps, repeats). Where no
+    codec is asked for, sound is AAC, and PCM in WAV, which cannot hold AAC that decodes.
     """
+    audio_codec = audio_codec or ("pcm_s16le" if path.suffix == ".wav" else "aac")
     if video_options is None:
         video_options = {"preset": "ultrafast", "crf": "18"} if "264" in video_codec else {}
     layouts = {1: "mono", 2: "stereo", 6: "5.1"}
