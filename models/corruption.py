@@ -3,8 +3,8 @@
 Fully convolutional, on native resolution: rescaling would hide the structure of blocks. It sees a
 frame, the one before it (damage appears between two frames, and its trails follow motion) and the
 colour differences, in two ways: as statistics of each tile that are known to tell blocks from
-content, and as samples: either alone told less on sources held out. 0.17 M parameters, 1.9 GMAC for
-1920x1080 and about as much time again for the statistics.
+content, and as samples: either alone told less on sources held out. 0.17 M parameters. 1920x1080
+takes 0.18 s on one thread of a CPU, 1280x720 0.10 s, four tenths of it for the statistics.
 """
 
 from __future__ import annotations
