@@ -57,15 +57,14 @@ class Runs:
         holds = np.atleast_1d(np.asarray(holds, dtype=bool))
         strength = np.ones(n) if values is None else np.asarray(values, dtype=np.float64)
         ended: list[Run] = []
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(np.int8)))
-        for first, stop in edges.reshape(-1, 2):
+        for first, stop in in_a_row(holds):
             start, end = float(times[first]), float(times[stop - 1] + durations[stop - 1])
             part = strength[first:stop]
             top = int(np.argmax(part))
             run = Run(
                 start=start,
                 end=end,
-                rows=int(stop - first),
+                rows=stop - first,
                 peak=float(times[first + top]),
                 peak_value=float(part[top]),
                 mean_value=float(part.mean()),
@@ -206,10 +205,10 @@ class Recurring:
         return known
 
 
-def cells_in_a_row(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First cell of each run in which something holds, and the one after its last."""
-    edges = np.diff(np.r_[0, holds.astype(np.int8), 0])
-    return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
+def in_a_row(holds: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index of each run in which something holds, and the one after its last."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(np.int8)))
+    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]
 
 
 def ladder(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import ladder
+from pipeline.events import in_a_row, ladder
 from pipeline.measure.loudness import channel_names
 from pipeline.types import Float32, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
@@ -104,10 +104,10 @@ class DeadChannelDetector(SoundDetector):
         for index in self._watched:
             quiet = level[index] < self.settings.threshold
             dead = quiet & (loudest > LIVE) & (level[index] < loudest - self.settings.depth)
-            edges = np.flatnonzero(np.diff(np.concatenate(([0], quiet, [0]))))
-            if not len(edges) or edges[0] > 0:
+            runs = in_a_row(quiet)
+            if not runs or runs[0][0] > 0:
                 found += self._close(index)
-            for first, stop in edges.reshape(-1, 2):
+            for first, stop in runs:
                 watch = self._watched[index]
                 part = np.flatnonzero(dead[first:stop]) + first
                 if len(part):

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import cells_in_a_row, ladder
+from pipeline.events import in_a_row, ladder
 from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 CELL = 0.1  # seconds
@@ -203,7 +203,7 @@ class DistortionDetector(SoundDetector):
         rules = self.settings
         shortest, longest = (round(s / CELL) for s in (rules.min_duration, rules.max_duration))
         for limit in np.arange(LOWEST, rules.max_crest + 2, STEP):
-            for first, last in cells_in_a_row(crest < limit):
+            for first, last in in_a_row(crest < limit):
                 # measured over what is around, the ends of a stretch are not below the limit
                 if not shortest - AROUND // 2 <= last - first <= longest:
                     continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import Run, Runs, ladder
+from pipeline.events import Run, Runs, in_a_row, ladder
 from pipeline.types import (
     Float64,
     Kind,
@@ -187,8 +187,7 @@ class SilenceDetector(SoundDetector):
             return -np.inf
         quiet = np.clip(self._programme - self.settings.depth, LOWEST, HIGHEST)
         alive = np.ones(len(self._levels), bool)
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], self._levels < quiet, [0]))))
-        for first, stop in edges.reshape(-1, 2):
+        for first, stop in in_a_row(self._levels < quiet):
             if (stop - first) * self._block > PAUSE:
                 alive[first:stop] = False
         levels = self._levels[alive]
