@@ -89,6 +89,7 @@ class ClickDetector(SoundDetector):
     """
 
     name = "click"
+    version = "2"
     kinds = (Kind.CLICK,)
     summary = "Clicks, pops and crackle: impulses of 1 to 20 samples"
     Settings = ClickSettings

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.events import Recurring, cells_in_a_row, ladder
+from pipeline.events import Recurring, in_a_row, ladder
 from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 CELL = 0.1  # seconds that are judged together
@@ -129,7 +129,7 @@ class HissDetector(SoundDetector):
     """
 
     name = "hiss"
-    version = "2"
+    version = "3"
     kinds = (Kind.HISS,)
     summary = "A steady broadband noise under the programme"
     Settings = HissSettings
@@ -268,7 +268,7 @@ class HissDetector(SoundDetector):
             floor = floors[:, -above:].mean(axis=1)
             cells = levels[:, -above:].mean(axis=1)
             for least in LEVELS:
-                for first, last in cells_in_a_row(floor >= least):
+                for first, last in in_a_row(floor >= least):
                     if (last - first) * CELL < self.settings.min_duration - 1e-6:
                         continue
                     rise = self._rise(times, powers, levels, floor, cells, first, last)

@@ -210,6 +210,7 @@ class LevelJumpDetector(SoundDetector):
     """
 
     name = "level_jump"
+    version = "2"
     kinds = (Kind.LEVEL_JUMP,)
     summary = "Loudness steps up or down and stays there, like an advert against the programme"
     Settings = LevelJumpSettings
