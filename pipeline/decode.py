@@ -12,6 +12,7 @@ counted, not read, and only while one asset is decoded in the process.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -187,7 +188,7 @@ class Decoder:
         self.problems.append(Problem(reason=reason, detail=detail, stream=stream))
 
 
-class _Stream:
+class _Stream(ABC):
     """What picture and sound have in common: packets, and the errors in them."""
 
     def __init__(self, stream: av.VideoStream | av.AudioStream, clock: Clock) -> None:
@@ -236,8 +237,9 @@ class _Stream:
         for frame in frames:
             yield from self._frame(frame)
 
+    @abstractmethod
     def _frame(self, frame: av.VideoFrame | av.AudioFrame) -> Iterator[Decoded]:
-        raise NotImplementedError
+        """What a decoded frame becomes."""
 
     def _error(
         self, what: str, raw: float | None, detail: str, reason: str, count: int = 1

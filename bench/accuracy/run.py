@@ -224,7 +224,7 @@ def _make(item: Item, clips: dict[str, CleanClip], ffmpeg: bool, folder: Path) -
         signal.alarm(TIME_LIMIT)
         try:
             _fill(result, item, clips[option.clip], option.encoding, folder, ffmpeg)
-        except (FaultError, NotImplementedError) as error:
+        except FaultError as error:
             result.skipped.append(f"{option.clip} {option.encoding}: {error}")
             shutil.rmtree(folder, ignore_errors=True)
             continue

@@ -25,11 +25,20 @@ def _torn(frames, at, row, by):
     return frames
 
 
-@pytest.mark.parametrize("by", [1, 2, 4, -1, -3])
-@pytest.mark.parametrize("row", [71, 150, 203])
-def test_torn_frame(tmp_path, by, row):
-    if (row, by) in {(71, 2), (203, 2)}:
-        pytest.skip("both sides move and texture hides the row, as speakers' hair does: not told")
+UNTOLD = pytest.mark.xfail(
+    reason="both sides move and texture hides the row, as speakers' hair does", strict=True
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "by"),
+    [
+        pytest.param(row, by, marks=UNTOLD if (row, by) in {(71, 2), (203, 2)} else ())
+        for row in (71, 150, 203)
+        for by in (1, 2, 4, -1, -3)
+    ],
+)
+def test_torn_frame(tmp_path, row, by):
     defect = only_one(_examined(tmp_path, _torn(FRAMES, AT, row, by)), "tearing")
     assert_interval(defect, AT / 25, (AT + 1) / 25, within=0.001)
     assert abs(defect.evidence["row"] - row) <= 1
