@@ -30,6 +30,7 @@ from faults.bitstream import (
 from faults.media import BLACK, Picture, plain
 from faults.packets import TRANSPORT, pictures_of, tracks, with_pictures, write
 from faults.truth import TILE, Mask, MaskedFrames, Severity
+from faults.visibility import AHEAD, BEHIND, around, shown
 from pipeline.types import Kind
 
 # A sample is damaged where luma or chroma differ by more than this many code values from the
@@ -204,6 +205,51 @@ def compared(
         yield Compared(was, shown, mask, stale=intact and not new and bool(mask.any()))
 
 
+@dataclass(frozen=True)
+class Hit:
+    """A frame that is not as it should be.
+
+    Attributes:
+        time, end: seconds.
+        mask: tiles that differ.
+        shows: those of them whose damage shows, see faults/visibility.py.
+        stale: see Compared; nothing of it shows.
+    """
+
+    time: float
+    end: float
+    mask: Mask
+    shows: Mask
+    stale: bool
+
+
+def hits(frames: Iterable[Compared]) -> Iterator[tuple[Compared, Hit | None]]:
+    """Each frame with what is wrong with it; None: nothing."""
+    held: list[Compared] = []
+    at = 0  # of the frame that is looked at next, in those held
+    for one in frames:
+        held.append(one)
+        if len(held) > at + AHEAD:
+            yield held[at], _hit(held, at)
+            at += 1
+        if at > BEHIND:
+            held.pop(0)
+            at -= 1
+    for n in range(at, len(held)):
+        yield held[n], _hit(held, n)
+
+
+def _hit(frames: Sequence[Compared], n: int) -> Hit | None:
+    one = frames[n]
+    if not one.mask.any():
+        return None
+    shows = np.zeros_like(one.mask)
+    if not one.stale:
+        shows = one.mask & shown(one.shown, around([each.clean for each in frames], n))
+    clean = one.clean
+    return Hit(clean.time, clean.time + clean.duration, one.mask, shows, one.stale)
+
+
 def tiles_that_differ(clean: Picture, damaged: Picture) -> Mask:
     """Tiles of 16x16 luma samples that are damaged, [tile rows, tile columns]."""
     found: Mask = share_that_differs(clean, damaged) > TILE_SHARE
@@ -261,8 +307,8 @@ class BlockCorruptionFault(FileFault):
         Kind.REPEATED_FRAMES,
         Kind.DROPPED_FRAMES,
     )
-    # Mean damaged share of the picture between `area_from` and `area_to` (proposed), and seconds
-    # in which bits are damaged; what refers to them is damaged until the next key frame.
+    # Mean share of the picture whose damage shows, between `area_from` and `area_to` (proposed),
+    # and seconds in which bits are damaged; what refers to them is damaged until the next key frame
     ladder = {
         Severity.VERY_SUBTLE: {"seconds": 0.4, "area_from": 0.002, "area_to": 0.01},
         Severity.SUBTLE: {"seconds": 0.8, "area_from": 0.01, "area_to": 0.05},
@@ -318,10 +364,16 @@ class BlockCorruptionFault(FileFault):
             self._as += (Kind.DECODE_ERROR, Kind.TIMESTAMP_GAP)
             for _ in self._measured(compared(stream.clean(), pictures_of(target), rate)):
                 pass
+            self._must_show()
             return
         with tempfile.TemporaryDirectory(prefix="vidette-") as folder:
             damaged = self._measured(compared(stream.clean(), decoded(parts), rate))
             with_pictures(source, target, damaged, rate, Path(folder))
+        self._must_show()
+
+    def _must_show(self) -> None:
+        if not self.truths:
+            raise FaultError(f"{self.name}: what was damaged does not show")
 
     def _mechanism(self, codec: Codec) -> Mechanism:
         """One that can have effects as small as the rung wants them."""
@@ -353,13 +405,12 @@ class BlockCorruptionFault(FileFault):
             if suffix in _FORMS:  # what another container cannot hold is lost as well
                 after = [_packed(after[0], suffix)]
             found = []
-            for one in compared(decoded(before), decoded(after), stream.rate):
-                found.append(_without_pictures(one))
+            for one, hit in hits(compared(decoded(before), decoded(after), stream.rate)):
+                found += [hit] if hit is not None else []
                 left -= 2 * one.clean.luma.size
-            ratio = max((_area(stretch, stream.rate) for stretch in stretches(found)), default=0.0)
+            ratio = max((_area(one, stream.rate) for one in stretches(found)), default=0.0)
             # a picture that mostly stands is a freeze, not block corruption
-            shown = sum(bool(one.mask.any()) for one in found)
-            frozen = sum(one.stale for one in found) > _STALE * shown
+            frozen = sum(one.stale for one in found) > _STALE * len(found)
             away = _away(ratio, low, high) + _FROZEN * frozen
             if best is None or away < best[0]:
                 best = (away, mechanism, damage)
@@ -374,12 +425,11 @@ class BlockCorruptionFault(FileFault):
 
     def _measured(self, frames: Iterable[Compared]) -> Iterator[Picture]:
         """Pass on the damaged frames and record the truth about them."""
-        hit: list[Compared] = []
-        for one in frames:
-            if one.mask.any():
-                hit.append(_without_pictures(one))
+        found: list[Hit] = []
+        for one, hit in hits(frames):
+            found += [hit] if hit is not None else []
             yield one.shown
-        for stretch in stretches(hit):
+        for stretch in stretches(found):
             start, end, masked = stretch
             self.did(
                 start,
@@ -387,45 +437,49 @@ class BlockCorruptionFault(FileFault):
                 also=self._as,
                 masked=masked,
                 damaged_area=_area(stretch, self.clean.rate),
-                largest_area=float(masked.mask.mean(axis=(1, 2)).max()),
-                stale_frames=sum(one.stale and start <= one.clean.time < end for one in hit),
+                largest_area=float(masked.shows.mean(axis=(1, 2)).max()),
+                stale_frames=sum(one.stale and start <= one.time < end for one in found),
             )
 
 
 Stretch = tuple[float, float, MaskedFrames]  # start, end in seconds, and the damaged frames
 
 
-def stretches(frames: Iterable[Compared]) -> list[Stretch]:
-    """Where damage shows: start, end in seconds, and the masks; `JOINED` apart at least."""
-    found: list[list[tuple[float, float, Mask]]] = []
-    for one in frames:
-        if one.mask.any():
-            time, end = one.clean.time, one.clean.time + one.clean.duration
-            if not found or time - found[-1][-1][1] >= JOINED:
-                found.append([])
-            found[-1].append((time, end, one.mask))
+def stretches(found: Sequence[Hit]) -> list[Stretch]:
+    """Where damage shows: start and end in seconds, and the masks; `JOINED` apart at least.
+
+    Frames that differ without showing it are in the masks of the stretch that is nearest.
+    """
+    spans: list[tuple[float, float]] = []
+    for one in found:
+        if one.shows.any():
+            if spans and one.time - spans[-1][1] < JOINED:
+                spans[-1] = (spans[-1][0], one.end)
+            else:
+                spans.append((one.time, one.end))
+    parts: list[list[Hit]] = [[] for _ in spans]
+    for one in found if spans else []:
+        away = [max(start - one.time, one.end - end, 0.0) for start, end in spans]
+        parts[int(np.argmin(away))].append(one)
     return [
         (
-            part[0][0],
-            part[-1][1],
-            MaskedFrames([time for time, _, _ in part], [mask for _, _, mask in part]),
+            start,
+            end,
+            MaskedFrames(
+                [one.time for one in part],
+                [one.mask for one in part],
+                [one.shows for one in part],
+            ),
         )
-        for part in found
+        for (start, end), part in zip(spans, parts, strict=True)
     ]
 
 
 def _area(stretch: Stretch, rate: Fraction) -> float:
-    """Mean damaged share of the picture, over the frames of a stretch."""
+    """Mean share of the picture whose damage shows, over the frames of a stretch."""
     start, end, masked = stretch
-    shown = max(1, round((end - start) * float(rate)))
-    return float(masked.mask.mean(axis=(1, 2)).sum() / shown)
-
-
-def _without_pictures(one: Compared) -> Compared:
-    """To be kept for long."""
-    none = np.zeros((0, 0), np.uint8)
-    empty = Picture(one.clean.time, one.clean.duration, none, none, none)
-    return Compared(empty, empty, one.mask, one.stale)
+    frames = max(1, round((end - start) * float(rate)))
+    return float(masked.shows.mean(axis=(1, 2)).sum() / frames)
 
 
 def _packed(stream: bytes, suffix: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from faults.base import FaultError, FileFault
-from faults.corruption import compared, stretches
+from faults.corruption import compared, hits, stretches
 from faults.packets import (
     TRANSPORT,
     Track,
@@ -75,7 +75,8 @@ class DecodeErrorFault(FileFault):
         if kind == "video":
             # what is seen of it lasts until the next key frame
             pairs = compared(pictures_of(source), pictures_of(target), self.clean.rate)
-            for first, last, masked in stretches(pairs):
+            damaged = [hit for _, hit in hits(pairs) if hit is not None]
+            for first, last, masked in stretches(damaged):
                 self.did(
                     first,
                     last,

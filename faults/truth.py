@@ -50,7 +50,8 @@ class Truth(Published):
     seed: int
     region: Region | None = Field(default=None, description="null: everywhere, or see the mask")
     mask: str | None = Field(
-        default=None, description="name of the arrays NAME.times and NAME.mask in the mask file"
+        default=None,
+        description="name of the arrays NAME.times, NAME.mask and NAME.shows in the mask file",
     )
     parameters: dict[str, Parameter] = Field(description="what was done, in the fault's own units")
     also: list[Kind] = Field(
@@ -77,12 +78,16 @@ class MaskedFrames:
 
     Attributes:
         times: [T] seconds, of the damaged frames alone.
-        mask: bool [T, tile rows, tile columns].
+        mask: bool [T, tile rows, tile columns], tiles that are not as they should be.
+        shows: likewise, those of them that a viewer can tell; all, where nothing else is known.
     """
 
-    def __init__(self, times: npt.ArrayLike, mask: npt.ArrayLike) -> None:
+    def __init__(
+        self, times: npt.ArrayLike, mask: npt.ArrayLike, shows: npt.ArrayLike | None = None
+    ) -> None:
         self.times = np.asarray(times, np.float64)
         self.mask = np.asarray(mask, bool)
+        self.shows = self.mask if shows is None else np.asarray(shows, bool)
 
 
 def write_masks(path: Path, masks: dict[str, MaskedFrames]) -> None:
@@ -90,6 +95,7 @@ def write_masks(path: Path, masks: dict[str, MaskedFrames]) -> None:
     arrays = {}
     for name, masked in masks.items():
         arrays[f"{name}.times"], arrays[f"{name}.mask"] = masked.times, masked.mask
+        arrays[f"{name}.shows"] = masked.shows
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
@@ -97,4 +103,7 @@ def read_masks(path: Path) -> dict[str, MaskedFrames]:
     """What `write_masks` wrote."""
     with np.load(path) as arrays:
         names = [name.removesuffix(".times") for name in arrays if name.endswith(".times")]
-        return {n: MaskedFrames(arrays[f"{n}.times"], arrays[f"{n}.mask"]) for n in names}
+        return {
+            n: MaskedFrames(*(arrays[f"{n}.{part}"] for part in ("times", "mask", "shows")))
+            for n in names
+        }

@@ -19,6 +19,7 @@ from faults.truth import TILE, Mask
 
 # Frames away that a picture is looked for in: a decoder may go on with an old one for a GOP
 _OFFSETS = (0, -1, 1, -2, 2, -3, -5, -8, -13, -21, -34)
+BEHIND, AHEAD = -min(_OFFSETS), max(_OFFSETS)
 _STEP, _REACH = 3, 6  # luma samples between the displacements that are tried, and of the largest
 BOX = 4  # luma samples a side whose mean is compared
 # Code values that a box may be off, and from which on it cannot be more so. A tile shows damage

@@ -307,7 +307,7 @@ def _frames(
     for truth in truths:
         if truth.mask in masks:
             masked = masks[truth.mask]
-            for moment in masked.times[masked.mask.any(axis=(1, 2))]:
+            for moment in masked.times[masked.shows.any(axis=(1, 2))]:
                 hit |= np.abs(times - moment) < half
         else:
             hit |= (times >= truth.start - 1e-6) & (times < truth.end - 1e-6)
