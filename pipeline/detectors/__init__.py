@@ -14,6 +14,7 @@ from pipeline.detectors.card import CardDetector
 from pipeline.detectors.click import ClickDetector
 from pipeline.detectors.clipping import ClippingDetector
 from pipeline.detectors.combing import CombingDetector
+from pipeline.detectors.corruption import CorruptionDetector
 from pipeline.detectors.dc_offset import DcOffsetDetector
 from pipeline.detectors.dead_channel import DeadChannelDetector
 from pipeline.detectors.decode_error import DecodeErrorDetector
@@ -58,6 +59,7 @@ DETECTORS: dict[str, type[Detector]] = {
         CadenceDetector,
         GlitchDetector,
         SmearDetector,
+        CorruptionDetector,
         CombingDetector,
         TearingDetector,
         # sound
