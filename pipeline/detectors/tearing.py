@@ -8,7 +8,7 @@ before and the frame after, the torn part stands still, or moves by several step
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,10 +44,12 @@ FOREIGN = 3.0
 CUT = 6.0  # motion of a frame against the frames around from which it is a cut
 DIRECTED = 0.7  # share of a change of luma that has one sign: light, not content
 FLOOR = 0.1  # code values of motion that are nothing
-# Frames in a row that are torn, each at a row of its own: how far the row must stand out in each
-# and in the mean (share of the step), the step, how many frames, and how many may be missing
-SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.3, 0.42, 1.2
-SERIES_LEAST, SERIES_MOST, SERIES_GAP = 4, 20, 2
+JOINED = 0.5  # seconds between torn frames that are one defect to a viewer
+# Several frames that may be torn, each at a row of its own, tell together: how far the row must
+# stand out in each and in the mean (share of the step), the step, and how many frames
+SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.38, 0.45, 1.2
+SERIES_LEAST, SERIES_MOST = 4, 20
+LONGEST = 250  # frames that may be torn, of one defect; then the next begins
 
 
 class TearingSettings(DetectorSettings):
@@ -81,7 +83,6 @@ class TearingSettings(DetectorSettings):
 class _Torn:
     """A frame that may be torn."""
 
-    frame: int  # counted from the first of all
     start: float
     end: float
     row: int
@@ -94,9 +95,11 @@ class TearingDetector(PictureDetector):
     """Looks for a row that stands out, in one frame, and compares the motion on both its sides.
 
     Where one frame after the other is torn, no motion is as usual, and the rows tell by themselves.
+    Torn frames less than half a second apart are one defect.
     """
 
     name = "tearing"
+    version = "2"
     kinds = (Kind.TEARING,)
     summary = "Parts of two frames in one, split at a row, while the picture moves"
     Settings = TearingSettings
@@ -115,7 +118,6 @@ class TearingDetector(PictureDetector):
         self._luma = np.zeros((0, rows), np.float32)
         self._times = np.zeros((0, 2))  # start and end of each frame
         self._judged = 1
-        self._gone = 0  # frames that are not kept any more
         self._series: list[_Torn] = []
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
@@ -133,7 +135,6 @@ class TearingDetector(PictureDetector):
         self._profiles, self._motion = self._profiles[surplus:], self._motion[surplus:]
         self._luma, self._times = self._luma[surplus:], self._times[surplus:]
         self._judged -= surplus
-        self._gone += surplus
         return found
 
     def finish(self) -> Iterable[Observation]:
@@ -157,24 +158,29 @@ class TearingDetector(PictureDetector):
             share = step / max(float(self._profiles[index, row]), 1e-6)
             if seen is None and (share < SERIES_SHARE or step < SERIES_STEP):
                 continue
-            if self._series and self._gone + index - self._series[-1].frame > SERIES_GAP:
-                found += self._conclude()
             start, end = (float(value) for value in self._times[index])
-            self._series.append(_Torn(self._gone + index, start, end, row, step, share, seen))
-        if self._series and self._gone + stop - self._series[-1].frame > SERIES_GAP + 1:
+            if self._is_over(start) or len(self._series) >= LONGEST:
+                found += self._conclude()
+            self._series.append(_Torn(start, end, row, step, share, seen))
+        if self._is_over(float(self._times[stop - 1, 0])):
             found += self._conclude()
         self._judged = stop
         return found
 
+    def _is_over(self, time: float) -> bool:
+        """Whether a torn frame at that time would be another defect."""
+        return bool(self._series) and time - self._series[-1].end > JOINED
+
     def _conclude(self) -> list[Observation]:
-        """Tell of the frames that were torn one after the other, or of each by itself."""
+        """Tell of the torn frames that are one defect."""
         series, self._series = self._series, []
-        if not SERIES_LEAST <= len(series) <= SERIES_MOST:
-            return [torn.seen for torn in series if torn.seen is not None]
-        share = float(np.mean([torn.share for torn in series]))
-        seen = [torn.seen for torn in series if torn.seen is not None]
-        if share < SERIES_MEAN or max(t.step for t in series) < self.settings.min_clear_step:
-            return seen
+        share = float(np.mean([torn.share for torn in series])) if series else 0.0
+        if (
+            not SERIES_LEAST <= len(series) <= SERIES_MOST
+            or share < SERIES_MEAN
+            or max(torn.step for torn in series) < self.settings.min_clear_step
+        ):
+            return _as_one([torn.seen for torn in series if torn.seen is not None])
         worst = max(series, key=lambda torn: torn.step)
         rows = sorted(torn.row for torn in series)
         height = self.format.height
@@ -186,9 +192,9 @@ class TearingDetector(PictureDetector):
                 severity=events.ladder(worst.step, 1, 3, 6, 12),
                 confidence=float(np.clip(0.4 + 0.5 * share + 0.03 * len(series), 0.3, 0.95)),
                 summary=(
-                    f"in {len(series)} frames one after the other a row, between {rows[0]} and "
-                    f"{rows[-1]}, is off the row above it by up to {worst.step:.1f} code values "
-                    "more than in the frames around"
+                    f"in {len(series)} frames a row, between {rows[0]} and {rows[-1]}, is off the "
+                    f"row above it by up to {worst.step:.1f} code values more than in the frames "
+                    "around"
                 ),
                 evidence={
                     "frames": float(len(series)),
@@ -291,6 +297,23 @@ class TearingDetector(PictureDetector):
         step = luma[index] - (luma[index - 1] + after) / 2
         moved = self._motion[index : index + 2, rows].mean(axis=1).max()
         return bool(abs(float(step.mean())) > DIRECTED * float(moved) + FLOOR)
+
+
+def _as_one(found: list[Observation]) -> list[Observation]:
+    """Torn frames of which each is certain by itself: the worst of them stands for all."""
+    if len(found) < 2:
+        return found
+    worst = max(found, key=lambda one: one.severity)
+    return [
+        replace(
+            worst,
+            start=found[0].start,
+            end=found[-1].end,
+            confidence=max(one.confidence for one in found),
+            summary=f"{len(found)} torn frames; at worst {worst.summary}",
+            evidence={**worst.evidence, "frames": float(len(found))},
+        )
+    ]
 
 
 def _excess(profiles: Float32) -> Float64:

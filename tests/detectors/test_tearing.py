@@ -53,12 +53,13 @@ def test_wider_tear_is_worse(tmp_path):
 
 
 def test_many_tears(tmp_path):
-    """A capture without vertical synchronisation."""
+    """A capture without vertical synchronisation: one defect, but not with a second between."""
     frames = FRAMES
-    for at in range(15, 65, 10):
+    for at in (10, 18, 24, 55, 61):
         frames = _torn(frames, at, 60 + at * 2, 1)
     found = of_kind(_examined(tmp_path, frames), "tearing")
-    assert [round(defect.start * 25) for defect in found] == [15, 25, 35, 45, 55]
+    assert [(round(one.start * 25), round(one.end * 25)) for one in found] == [(10, 25), (55, 62)]
+    assert [one.evidence["frames"] for one in found] == [3, 2]
 
 
 def _lower_third(frames):
