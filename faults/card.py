@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faults.base import FrameFault
+from faults.chroma_grid import even
 from faults.drawing import Colour, fitting, paint, planes_of, write_line, ycbcr
 from faults.media import Picture, plain
 from faults.truth import Severity
@@ -107,15 +108,11 @@ class ColorBarsFault(_CardFault):
         height, width = size
         card = Picture(0, 0, *planes_of(patterns[name](height, width)))
         if ident:
-            box = np.ones((_even(height * 0.12), _even(width * 0.44)), np.float32)
+            box = np.ones((even(height * 0.12), even(width * 0.44)), np.float32)
             card = paint(card, box, (16, 128, 128), int(height * 0.3), int(width * 0.28))
             letter = fitting(ident, int(height * 0.08), int(width * 0.4))
             card = write_line(card, ident, letter, (235, 128, 128), (0.36, 0.5))
         return card
-
-
-def _even(value: float) -> int:
-    return int(value) // 2 * 2
 
 
 def _row(colours: list[tuple[float, Colour]], width: int) -> Rgb:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from faults.chroma_grid import even
 from faults.drawing import inset
 from faults.media import Picture
 from faults.span import SpanFault
@@ -84,8 +85,8 @@ class PartialFreezeFault(SpanFault):
             wide = self.rng.uniform(0.13, 0.2) if shape == "clock" else high
             top = self.rng.choice([0.05, 0.95 - high])
             left = self.rng.choice([0.05, 0.95 - wide])
-        self._top, self._left = _even(top * height), _even(left * width)
-        self._high, self._wide = max(_even(high * height), 2), max(_even(wide * width), 2)
+        self._top, self._left = even(top * height), even(left * width)
+        self._high, self._wide = max(even(high * height), 2), max(even(wide * width), 2)
 
     def _live(self, picture: Picture) -> Picture:
         rows = slice(self._top, self._top + self._high)
@@ -118,7 +119,3 @@ class PartialFreezeFault(SpanFault):
             -(-self._left // TILE) : (self._left + self._wide) // TILE,
         ] = False
         return MaskedFrames(self._times, np.broadcast_to(frozen, (len(self._times), rows, columns)))
-
-
-def _even(value: float) -> int:
-    return int(value) // 2 * 2

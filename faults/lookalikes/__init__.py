@@ -1,58 +1,30 @@
-"""Hard negatives by name: what programmes rightly do and detectors must not report."""
+"""Hard negatives by name: what programmes rightly do and detectors must not report.
+
+Lengths and speeds are those of usual programmes. What is cut in stands for another shot: without a
+second programme at hand, it is the same one mirrored or cropped.
+"""
 
 from __future__ import annotations
 
+from faults.lookalikes.ambience import Applause, Engine, Rain, Sea, WideAmbience
 from faults.lookalikes.base import Lookalike
-from faults.lookalikes.picture import (
-    BlackAndWhite,
-    CameraFlashes,
-    CartoonOnThrees,
-    CartoonOnTwos,
-    CensoredFace,
-    Confetti,
-    CreditsRoll,
+from faults.lookalikes.coding import LowBitrate
+from faults.lookalikes.film import BlackAndWhite, FilmGrain, Letterboxed, ShallowFocus
+from faults.lookalikes.inserts import CensoredFace, PictureInPicture, SlideWithSpeaker
+from faults.lookalikes.instruments import Bass, Chiptune, Drums, Flute, Organ, SquareLead, Staccato
+from faults.lookalikes.light import CameraFlashes, Lightning, NightScene, SlowStrobe
+from faults.lookalikes.mixing import Fade, LoudMusic, Pause, WarmMusic
+from faults.lookalikes.motion import CartoonOnThrees, CartoonOnTwos, Pulldown, SlowMoveOverStill
+from faults.lookalikes.speech import LipNoise, Speakers, Stops
+from faults.lookalikes.text import CreditsRoll, Subtitles, Ticker, TitleCard
+from faults.lookalikes.texture import Confetti, MovingPattern
+from faults.lookalikes.transitions import (
     Crossfade,
     FadesAtTheEnds,
     FadeThroughBlack,
     FadeThroughWhite,
     FastCuts,
-    FilmGrain,
-    Letterboxed,
-    Lightning,
-    LowBitrate,
-    MovingPattern,
-    NightScene,
-    PictureInPicture,
-    Pulldown,
-    ShallowFocus,
-    SlideWithSpeaker,
-    SlowMoveOverStill,
-    SlowStrobe,
-    Subtitles,
-    Ticker,
-    TitleCard,
     WhipPan,
-)
-from faults.lookalikes.sound import (
-    Applause,
-    Bass,
-    Chiptune,
-    Drums,
-    Engine,
-    Fade,
-    Flute,
-    LipNoise,
-    LoudMusic,
-    Organ,
-    Pause,
-    Rain,
-    Sea,
-    Speakers,
-    SquareLead,
-    Staccato,
-    Stops,
-    WarmMusic,
-    WideAmbience,
 )
 
 LOOKALIKES: dict[str, type[Lookalike]] = {
