@@ -25,6 +25,7 @@ from pipeline.batch.ledger import Ledger, Record, identity
 from pipeline.batch.query import connect
 from pipeline.settings import load
 from tests import media, web
+from tests.nodes import end_node_of, several_nodes
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [
@@ -218,3 +219,43 @@ def test_the_command_starts_a_ray_of_its_own(clips, tmp_path):
     assert [json.loads(line) for line in asked.stdout.splitlines()] == [
         {"kind": "black", "assets": 1}
     ]
+
+
+def _ended_when_busy(ledger: Ledger, dead: list[int], until: threading.Event) -> None:
+    """Kill the node of a worker that has an asset in work, once one asset is done."""
+    while not until.wait(0.02):
+        if not ledger.ids("results"):
+            continue
+        for name in ledger.ids("working"):
+            working = ledger.read("working", name)
+            if working:
+                dead.append(end_node_of(working["pid"]))
+                return
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_loses_nothing(tmp_path):
+    """Its asset is tried once more on the other node; the tables are those of a quiet run."""
+    names = []
+    for n in range(6):
+        frames = media.scene(12.0, 320, 192, seed=n)
+        names.append(str(media.write(tmp_path / f"{n}.mp4", frames)))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    dead: list[int] = []
+    stop = threading.Event()
+    ray.shutdown()
+    with several_nodes(2) as address:
+        plan = Plan(workers=2, address=address)
+        inspect_archive(names, str(whole), "x", SETTINGS, plan, None)
+        killer = threading.Thread(target=_ended_when_busy, args=(Ledger(str(cut)), dead, stop))
+        killer.start()
+        try:
+            assert inspect_archive(names, str(cut), "x", SETTINGS, plan, None) == 0
+        finally:
+            stop.set()
+            killer.join()
+    assert len(dead) == 1
+    columns = "uri, state, coverage, defects, seconds"
+    assert table(cut, columns) == table(whole, columns)
+    assert sorted(attempts for (attempts,) in table(cut, "attempts")) == [1, 1, 1, 1, 1, 2]
+    assert not Ledger(str(cut)).ids("working")

@@ -21,6 +21,7 @@ from standardwebhooks import Webhook
 
 from pipeline.live.store import Store
 from tests.live import origin
+from tests.nodes import end_node_of, several_nodes
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdA=="
@@ -226,3 +227,34 @@ def test_a_stream_that_kills_its_workers_is_left_alone_and_the_others_go_on(
         config.write_text(json.dumps({"streams": []}))
         one.until(lambda store: not store.streams(), 10)
         one.interrupt()
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_hands_its_streams_to_the_others(watch, programme):
+    """Two nodes, a worker on each: the streams of one go on at the other within ten seconds."""
+    folder, lengths = programme
+    with several_nodes(2) as address, origin.live_hls(folder, lengths) as live:
+        streams = [f"{live.url}?{name}" for name in ("a", "b")]
+        one = watch(*streams, "--address", address, "--workers", "2", "--only", "black,freeze")
+        one.until(
+            lambda store: len(store.streams()) == 2 and all(seen(store, n) for n in store.streams())
+        )
+        store = Store(one.out)
+        name = min(store.streams())
+        victim = worker_of(store, name)
+        hit = [n for n in store.streams() if worker_of(store, n) == victim]
+        end_node_of(victim)
+        killed = time.time()
+        for each in hit:
+            one.until(lambda store, each=each: store.coverage(each)[-1][1] > killed + 1.0, 30)
+            begun, _ = store.coverage(each)[-1]
+            assert begun - killed < 10.0
+            assert worker_of(store, each) != victim
+        now = time.time()
+        for each in store.streams():
+            one.until(lambda store, each=each: seen(store, each) > now, 30)
+        one.interrupt()
+        for event in black(store, "opened"):
+            own = [e.change for _, e in store.since(0) if e.id == event.id]
+            assert own.count("opened") == 1
+        store.close()
