@@ -29,6 +29,7 @@ from pipeline.settings import Settings, chosen
 from pipeline.types import Inspection
 from serve.api import Door, api, unwrapped
 from serve.config import Config
+from serve.frames import Frames
 from serve.guard import fetch, refuse_lists
 from serve.isolated import Isolated
 from serve.jobs import Jobs
@@ -161,7 +162,7 @@ _FORMATS: dict[str, Any] = {
 
 @serve.deployment
 @serve.ingress(api)
-class Api(Monitors, Page):
+class Api(Monitors, Frames, Page):
     """Answers requests, and scores what is waited for.
 
     Args:
@@ -180,6 +181,7 @@ class Api(Monitors, Page):
         self._waiting = 0
         self._seconds = 1.0  # that a score took of late
         registry = self._registry = CollectorRegistry()
+        Frames.__init__(self, config, door, registry)
         self._scored = Counter(
             "vidette_scores", "scores asked for, by outcome", ["outcome"], registry=registry
         )
@@ -278,7 +280,8 @@ class Api(Monitors, Page):
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds until what waits here is scored; see serve/scaling.py."""
-        return {BACKLOG: self._waiting * self._seconds / self._config.scores_at_once}
+        scores = self._waiting * self._seconds / self._config.scores_at_once
+        return {BACKLOG: scores + self.frames_backlog()}
 
     # ------------------------------------------------------------------------------ jobs
 

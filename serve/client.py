@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 from httpx_sse import connect_sse
 
 from pipeline.live.event import Event
@@ -73,6 +76,26 @@ class Client:
             ServiceError: it was not done.
         """
         return Inspection.model_validate(self._posted("/v1/score", asset, request, {}).json())
+
+    def score_frames(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """How probably tiles of 16x16 luma samples are corrupt, and blocky.
+
+        Args:
+            frames: [T, H, W, 3], RGB, or [T, H, W], luma in limited range; they follow each other.
+
+        Returns:
+            [T, 2, ceil(H/16), ceil(W/16)], probabilities of corruption and of blockiness.
+
+        Raises:
+            ServiceError: it was not done.
+        """
+        body = io.BytesIO()
+        np.save(body, frames, allow_pickle=False)
+        headers = {"Content-Type": "application/x-npy"}
+        url = "/v1/score/frames"
+        answer = _checked(self._http.post(url, content=body.getvalue(), headers=headers))
+        maps: npt.NDArray[np.float32] = np.load(io.BytesIO(answer.content), allow_pickle=False)
+        return maps
 
     def submit(
         self, asset: Path | str, *, idempotency_key: str | None = None, **request: Any

@@ -27,6 +27,9 @@ class Config(BaseModel):
     )
     scores_at_once: int = Field(default=2, gt=0, description="in one replica")
     scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
+    frames_waiting: int = Field(
+        default=128, gt=0, description="sent as tensors, of one replica; 429 above that"
+    )
     jobs_at_once: int = Field(default=1, gt=0)
     jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")
     backlog_seconds: float = Field(

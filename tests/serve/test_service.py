@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,9 +16,11 @@ import pytest
 import ray
 
 import vidette
+from models.runtime import CorruptionRuntime
 from pipeline.types import Kind
 from serve.client import Client, ServiceError
 from serve.config import Config
+from serve.frames import frames_of
 from serve.isolated import Bounds
 from serve.keys import make_key
 from serve.run import start
@@ -86,6 +90,63 @@ def test_a_picture_and_a_file_that_is_none(client, tmp_path):
     found = client.score(tmp_path / "x.mp4", only=ONLY)
     assert found.coverage.state == "none"
     assert found.coverage.problems[0].reason == "not_media"
+
+
+def test_frames_as_tensors_become_maps(client):
+    """What the service says of frames is what the net says here, grey, in colour and at once."""
+    frames = np.stack(media.scene(0.2, 200, 136, seed=2))
+    broken = frames.copy()
+    broken[3, 48:96, 64:128] = frames[3, 80:128, 8:72]
+    maps = client.score_frames(broken)
+    assert maps.shape == (5, 2, 9, 13)
+    assert maps.dtype == np.float32
+    changed = np.abs(maps - client.score_frames(frames)).max(axis=1)
+    assert changed[3, 3:6, 4:8].mean() > 5 * changed[3, :, 10:].mean()
+    assert not changed[:3].any()  # before it
+    here = CorruptionRuntime("cpu").run(frames_of(_npy(broken)))
+    assert np.abs(maps[:, 0] - np.stack([one.corruption for one in here])).max() < 2e-3
+    assert np.abs(maps[:, 1] - np.stack([one.blockiness for one in here])).max() < 2e-3
+    grey = np.clip(broken.mean(axis=3), 16, 235).astype(np.uint8)
+    assert client.score_frames(grey).shape == (5, 2, 9, 13)
+    # several at once, of several sizes: each gets its own
+    some = [broken, broken[2:4], broken[:, :64, :64], grey]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(client.score_frames, some))
+    assert [one.shape[0] for one in together] == [5, 2, 5, 5]
+    assert np.abs(together[0] - maps).max() < 2e-3
+    assert np.abs(together[3] - client.score_frames(grey)).max() < 2e-3
+
+
+def _npy(array) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_tensors_that_are_none_are_problems(service):
+    url, user, _, reader = service
+    npy = {"content-type": "application/x-npy"}
+    path = "/v1/score/frames"
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {user}"}) as http:
+        problem_of(http.post(path, content=b"x", headers=npy), 422, "invalid_request")
+        problem_of(http.post(path, content=b"x"), 415, "unsupported_media_type")
+        for array in (
+            np.zeros((2, 64, 64)),
+            np.zeros((64, 64), np.uint8),
+            np.zeros((2, 64, 64, 4), np.uint8),
+            np.zeros((2, 8, 64, 3), np.uint8),
+            np.zeros((0, 64, 64, 3), np.uint8),
+        ):
+            problem_of(http.post(path, content=_npy(array), headers=npy), 422, "invalid_request")
+        whole = _npy(np.zeros((2, 64, 64), np.uint8))
+        problem_of(http.post(path, content=whole[:-9], headers=npy), 422, "invalid_request")
+        pickled = io.BytesIO()
+        np.save(pickled, np.array([{"a": 1}]), allow_pickle=True)
+        problem_of(http.post(path, content=pickled.getvalue(), headers=npy), 422, "invalid_request")
+        large = _npy(np.zeros((5, 512, 2048), np.uint8))
+        problem_of(http.post(path, content=large, headers=npy), 413, "too_large")
+        other = {**npy, "authorization": f"Bearer {reader}"}
+        problem_of(http.post(path, content=whole, headers=other), 403, "forbidden")
 
 
 def test_who_may_do_what(service, clip):

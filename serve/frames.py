@@ -1,0 +1,179 @@
+"""Frames as tensors, for other programs: an array in, maps of damage and of blockiness out.
+
+The net runs in the process that took the frames in: they go to no other. Requests that come at the
+same time are run as one batch, which is what a GPU wants. A part of the ingress class, which Serve
+moves to other processes: annotations are evaluated.
+"""
+
+import asyncio
+import io
+import math
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from fastapi import Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from ray import serve
+
+from models.frames import Frame
+from serve.api import Door, api
+from serve.config import Config
+from serve.problems import ProblemError
+
+NPY = "application/x-npy"
+_TOGETHER = 16  # requests in a batch
+_WAIT = 0.005  # seconds that a batch waits for more
+_LEAST, _MOST = 16, 8192  # samples a side
+_GREY, _COLOUR = 3, 4  # dimensions
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_DESCRIBED: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {NPY: _BINARY}},
+}
+
+Tensor = npt.NDArray[np.uint8]
+Scored = npt.NDArray[np.float32]
+
+
+class Frames:
+    """The endpoint.
+
+    Args:
+        config: of the service.
+        door: lets in.
+        registry: of the figures for Prometheus.
+    """
+
+    def __init__(self, config: Config, door: Door, registry: CollectorRegistry) -> None:
+        self._config, self._door = config, door
+        self._runtime: Any = None
+        self._making = threading.Lock()
+        self._held = 0  # frames that wait or are scored
+        self._a_frame = 0.1  # seconds that one took of late
+        self._frames = Counter("vidette_frames", "frames scored as tensors", registry=registry)
+        self._batches = Histogram(
+            "vidette_frames_batch", "frames of one run of the net", buckets=_BATCHES,
+            registry=registry,
+        )  # fmt: skip
+
+    @api.post(
+        "/v1/score/frames",
+        response_class=Response,
+        responses={200: {"description": "Probabilities", "content": {NPY: _BINARY}}},
+        openapi_extra=_DESCRIBED,
+    )
+    async def score_frames(self, request: Request) -> Response:
+        """Maps of frames that follow each other: how probably each tile is corrupt, and blocky.
+
+        The body is a NumPy file (.npy) of uint8: [T, H, W, 3], RGB, or [T, H, W], luma in limited
+        range (16 to 235). So is the answer, float32 [T, 2, ceil(H/16), ceil(W/16)]: probabilities
+        of corruption and of blockiness. Each frame is compared with the one before it in the array.
+        """
+        self._door.holder(request, "submit")
+        body = await self._tensor_body(request)
+        frames = await asyncio.to_thread(frames_of, body)
+        most = self._config.frames_waiting
+        if self._held + len(frames) > max(most, len(frames)):
+            detail = f"{self._held} frames are waiting already"
+            raise ProblemError(429, "busy", detail, retry_after=math.ceil(self.frames_backlog()))
+        self._held += len(frames)
+        try:
+            maps = await self._as_batch(frames)
+        finally:
+            self._held -= len(frames)
+        out = io.BytesIO()
+        np.save(out, maps, allow_pickle=False)
+        return Response(out.getvalue(), media_type=NPY)
+
+    def frames_backlog(self) -> float:
+        """Seconds until what waits here is scored."""
+        return self._held * self._a_frame
+
+    async def _tensor_body(self, request: Request) -> bytes:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != NPY:
+            raise ProblemError(415, "unsupported_media_type", f"send {NPY}")
+        most = self._config.max_upload_bytes
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                raise ProblemError(413, "too_large", f"more than {most} bytes; send fewer frames")
+        return bytes(body)
+
+    @serve.batch(max_batch_size=_TOGETHER, batch_wait_timeout_s=_WAIT)
+    async def _as_batch(self, asked: list[list[Frame]]) -> list[Scored]:
+        return await asyncio.to_thread(self._run_net, asked)
+
+    def _run_net(self, asked: Sequence[Sequence[Frame]]) -> list[Scored]:
+        runtime = self._net()
+        frames = [frame for one in asked for frame in one]
+        began = time.perf_counter()
+        maps = iter(runtime.run(frames))
+        took = (time.perf_counter() - began) / len(frames)
+        self._a_frame += 0.2 * (took - self._a_frame)
+        self._frames.inc(len(frames))
+        self._batches.observe(len(frames))
+        return [
+            np.stack([[one.corruption, one.blockiness] for _, one in zip(some, maps, strict=False)])
+            for some in asked
+        ]
+
+    def _net(self) -> Any:
+        """The runtime; made when it is first asked for, since torch takes seconds to load."""
+        from models.runtime import CorruptionRuntime  # noqa: PLC0415
+
+        with self._making:
+            if self._runtime is None:
+                self._runtime = CorruptionRuntime(threads=max(1, int(self._config.cpus)))
+            return self._runtime
+
+
+def frames_of(body: bytes) -> list[Frame]:
+    """The frames of a .npy file.
+
+    Raises:
+        ProblemError: 422, it holds none that can be scored.
+    """
+    try:
+        array = np.load(io.BytesIO(body), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
+        raise ProblemError(422, "invalid_request", f"this is no .npy file: {error}") from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
+        raise ProblemError(422, "invalid_request", "the array is not of uint8")
+    if array.ndim not in (_GREY, _COLOUR) or (array.ndim == _COLOUR and array.shape[3] != 3):
+        detail = f"its shape is {array.shape}, not [T, H, W, 3] or [T, H, W]"
+        raise ProblemError(422, "invalid_request", detail)
+    count, height, width = array.shape[:3]
+    if not count or not all(_LEAST <= side <= _MOST for side in (height, width)):
+        detail = f"{count} frames of {width}x{height}; sides are {_LEAST} to {_MOST} samples"
+        raise ProblemError(422, "invalid_request", detail)
+    found: list[Frame] = []
+    for picture in array:
+        luma, cb, cr = _planes(picture)
+        found.append(Frame(luma, found[-1].luma if found else luma, cb, cr))
+    return found
+
+
+def _planes(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Luma and both colours in limited range."""
+    height, width = picture.shape[:2]
+    half = -(-height // 2), -(-width // 2)
+    if picture.ndim == _GREY - 1:
+        neutral = np.full(half, 128, np.uint8)
+        return np.ascontiguousarray(picture), neutral, neutral
+    whole = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    planes = []
+    for plane, (rows, columns) in zip(
+        whole.reformat(format="yuv420p").planes, ((height, width), half, half), strict=True
+    ):
+        flat, line = np.frombuffer(memoryview(plane), np.uint8), plane.line_size
+        lines = flat[: flat.size // line * line].reshape(-1, line)
+        planes.append(lines[:rows, :columns].copy())
+    luma, cb, cr = planes
+    return luma, cb, cr
