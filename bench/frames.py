@@ -1,0 +1,248 @@
+"""What frames as tensors cost over HTTP: Ray Serve, a plain server, and the bare net.
+
+    python -m bench.frames [--requests N] [--size WIDTHxHEIGHT] [--frames N] [--quick]
+
+Each request holds a few frames of noise over a gradient. They are scored by the net itself in one
+thread, by `POST /v1/score/frames` of a service with one replica, and by a server of FastAPI and
+uvicorn alone, a process with the same net that takes one request at a time; by 1 to 64 clients at
+a time. Latencies are seconds from the request to the whole answer; a client that is told to come
+back (429) waits as long as it is told, and that counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import psutil
+import ray
+import torch
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from ray import serve as ray_serve
+
+from models.runtime import CorruptionRuntime
+from serve.config import Config
+from serve.frames import NPY, frames_of
+from serve.run import start
+from tests.serve.real import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench/results/frames.md"
+_CLIENTS = (1, 4, 16, 64)
+_PATIENCE = 60.0  # seconds for a server to be there
+
+
+@dataclass(frozen=True)
+class Row:
+    """What some clients met.
+
+    Attributes:
+        took: seconds of each request.
+        wall: seconds of all.
+        refused: how often somebody was told to come back.
+        megabytes: of the server, resident, at the end.
+    """
+
+    way: str
+    took: npt.NDArray[np.float64]
+    wall: float
+    refused: int
+    megabytes: float
+
+
+def main() -> None:
+    """Measure and print; without --quick the table is written as well."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--requests", type=int, default=96, help="for each number of clients")
+    parser.add_argument("--size", default="640x360", help="of a frame")
+    parser.add_argument("--frames", type=int, default=2, help="in a request")
+    parser.add_argument("--quick", action="store_true", help="few requests, nothing is written")
+    parser.add_argument("--plain", type=int, metavar="PORT", help="be the plain server")
+    chosen = parser.parse_args()
+    if chosen.plain:
+        uvicorn.run(_plain_server(), host="127.0.0.1", port=chosen.plain, log_level="error")
+        return
+    requests = 8 if chosen.quick else chosen.requests
+    clients = _CLIENTS[:2] if chosen.quick else _CLIENTS
+    width, height = (int(side) for side in chosen.size.split("x"))
+    body = _body(chosen.frames, height, width)
+    rows = [_bare(body, requests)]
+    with _plain() as (url, pid):
+        rows += _met("FastAPI alone", url, pid, body, clients, requests)
+    with _service() as (url, pid):
+        rows += _met("Ray Serve", url, pid, body, clients, requests)
+    text = _table(rows, chosen.frames, chosen.size, requests)
+    print(text)
+    if not chosen.quick:
+        RESULTS.write_text(text)
+
+
+def _body(count: int, height: int, width: int) -> bytes:
+    rng = np.random.default_rng(1)
+    slope = np.linspace(30, 200, width)[None, None, :, None]
+    frames = slope + rng.normal(0, 8, (count, height, width, 3))
+    out = io.BytesIO()
+    np.save(out, np.clip(frames, 0, 255).astype(np.uint8))
+    return out.getvalue()
+
+
+def _bare(body: bytes, requests: int) -> Row:
+    runtime = CorruptionRuntime()
+    frames = frames_of(body)
+    runtime.run(frames)
+    took = []
+    for _ in range(requests):
+        began = time.perf_counter()
+        runtime.run(frames)
+        took.append(time.perf_counter() - began)
+    return Row("the net alone", np.array(took), sum(took), 0, _megabytes(os.getpid()))
+
+
+def _plain_server() -> FastAPI:
+    """What one would write without Ray: the same net behind the same request."""
+    app = FastAPI()
+    runtime = CorruptionRuntime()
+
+    @app.post("/v1/score/frames")
+    async def score(request: Request) -> Response:
+        body = await request.body()
+
+        def done() -> bytes:
+            maps = runtime.run(frames_of(body))
+            out = io.BytesIO()
+            np.save(out, np.stack([[one.corruption, one.blockiness] for one in maps]))
+            return out.getvalue()
+
+        return Response(await asyncio.to_thread(done), media_type=NPY)
+
+    # the annotations of a function within a function are no names of the module
+    score.__annotations__ = {"request": Request, "return": Response}
+    return app
+
+
+@contextmanager
+def _plain() -> Iterator[tuple[str, int]]:
+    port = free_port()
+    command = [sys.executable, "-m", "bench.frames", "--plain", str(port)]
+    child = subprocess.Popen(command, cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                httpx.get(url)
+                break
+            except httpx.TransportError:
+                if time.monotonic() > until or child.poll() is not None:
+                    raise
+                time.sleep(0.2)
+        yield f"{url}/v1/score/frames", child.pid
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextmanager
+def _service() -> Iterator[tuple[str, int]]:
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
+        start(Config(data=Path(name) / "data", max_replicas=1, cpus=0.5), "127.0.0.1", port)
+        try:
+            yield f"http://127.0.0.1:{port}/v1/score/frames", _replica()
+        finally:
+            ray_serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+
+def _replica() -> int:
+    """The process that answers."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any("ServeReplica" in part and "Api" in part for part in process.info["cmdline"] or ()):
+            return int(process.pid)
+    raise RuntimeError("no replica of the API is running")
+
+
+def _megabytes(pid: int) -> float:
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
+
+
+def _met(
+    way: str, url: str, pid: int, body: bytes, clients: tuple[int, ...], requests: int
+) -> list[Row]:
+    asyncio.run(_asked(url, body, 1, 2))  # it has loaded what it loads
+    rows = []
+    for count in clients:
+        took, wall, refused = asyncio.run(_asked(url, body, count, requests))
+        rows.append(Row(f"{way}, {count} client(s)", took, wall, refused, _megabytes(pid)))
+    return rows
+
+
+async def _asked(
+    url: str, body: bytes, clients: int, requests: int
+) -> tuple[npt.NDArray[np.float64], float, int]:
+    """Latencies, seconds for all, and how often somebody was told to come back."""
+    left = iter(range(requests))
+    took: list[float] = []
+    refused = 0
+
+    async def client(http: httpx.AsyncClient) -> None:
+        nonlocal refused
+        for _ in left:
+            began = time.perf_counter()
+            while True:
+                response = await http.post(url, content=body, headers={"content-type": NPY})
+                if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                    break
+                refused += 1
+                await asyncio.sleep(float(response.headers["retry-after"]))
+            response.raise_for_status()
+            took.append(time.perf_counter() - began)
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=300, limits=limits) as http:
+        begun = time.perf_counter()
+        await asyncio.gather(*(client(http) for _ in range(clients)))
+        return np.array(took), time.perf_counter() - begun, refused
+
+
+def _table(rows: list[Row], frames: int, size: str, requests: int) -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    bare = len(rows[0].took) / rows[0].wall
+    lines = [
+        "# What frames as tensors cost over HTTP",
+        "",
+        f"`python -m bench.frames --requests {requests} --size {size} --frames {frames}`, "
+        f"{psutil.cpu_count()} cores, {device}; {frames} frames of {size} in a request.",
+        "",
+        "| way | p50, s | p95, s | p99, s | frames a second | of the net alone | told to come back "
+        "| MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        p50, p95, p99 = np.quantile(row.took, (0.5, 0.95, 0.99))
+        rate = len(row.took) / row.wall
+        lines.append(
+            f"| {row.way} | {p50:.3f} | {p95:.3f} | {p99:.3f} | {rate * frames:.1f} "
+            f"| {rate / bare:.0%} | {row.refused} | {row.megabytes:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
