@@ -29,9 +29,6 @@ STILL = 2.0  # code values of motion of a tile that no fields can comb
 STRIPES = 4.0  # code values of comb of a still tile that has stripes; a woven scene has few such
 FEW = 0.004  # share of the picture that must move for a frame to tell anything
 LEAST = 4  # tiles, likewise
-# Where so much of the picture moves, at least and at most, and is that clearly combed (comb to
-# motion, share of the moving tiles), it is neither letters nor noise, which is everywhere
-WIDE, WIDEST, CLEARLY, MOSTLY = 0.05, 0.5, 0.2, 0.75
 # Frames of a defect that are less combed than is asked for, but more than intact ones, say nothing:
 # comb to motion, share of the moving tiles. At least that share of its frames must be combed.
 WEAK, PARTLY, LEAST_OF_FRAMES = 0.1, 0.3, 0.15
@@ -127,8 +124,8 @@ class CombingDetector(PictureDetector):
                 ratio >= settings.min_comb
                 and share >= settings.min_share
                 and sharp >= settings.min_sharp * surer
-            ) or (WIDE * size <= count[n] <= WIDEST * size and ratio >= CLEARLY and share >= MOSTLY)
-            combed[n] &= self._at_rest(picture, n) < tiles.sum()
+                and self._at_rest(picture, n) < tiles.sum()
+            )
             weakly[n] = ratio >= WEAK and share >= PARTLY
             if combed[n]:
                 self._mark(at, tiles)

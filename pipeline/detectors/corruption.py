@@ -41,8 +41,8 @@ class CorruptionSettings(DetectorSettings):
 
     min_area: float = setting(
         0.005, "", "share of the picture that a key frame must mend for damage to have shown",
-        "calibrated on development sources: 0.01 and more in 22 damaged streams; other key frames "
-        "of theirs: 0.01 and less in nine of ten", ge=0, le=1,
+        "calibrated on development sources: 0.01 and more in all of 23 damaged streams",
+        ge=0, le=1,
     )  # fmt: skip
     longest: float = setting(
         10.0, "s", "after the last error, when no key frame comes: as long as a GOP may be",
