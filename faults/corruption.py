@@ -47,6 +47,8 @@ _SAME = 4  # draws with one mechanism
 # Change of intensity for a factor e in the damaged share; measured, it grows about so
 _STEP, _LONGEST_STEP = 0.12, 0.3
 _NOTHING = 1e-4  # share that stands for none
+_MPEG2_RATES = (24, 25, 30, 50, 60)  # frames per second that it can say, and their 1000/1001
+_SAME_RATE = 0.001
 
 # Containers that can hold a codec as it is; in others the damage is baked in.
 _HOLDS = {
@@ -336,11 +338,11 @@ class BlockCorruptionFault(FileFault):
         coding = draw_coding(self.rng)
         held = _HOLDS.get(suffix, ())
         baked = wanted or not held
-        while not baked and coding.codec not in held:
+        rate = self.clean.rate
+        while not _says(coding.codec, rate) or not (baked or coding.codec in held):
             coding = draw_coding(self.rng)
         sound = next((t for t in tracks(source) if t.kind == "audio"), None)
         beside = sound if suffix in TRANSPORT and not baked else None
-        rate = self.clean.rate
         stream = Bitstream(pictures_of(source), rate, coding, beside)
         mechanism, damage = self._find(stream, "" if baked else suffix)
         self.parameters |= {
@@ -440,6 +442,12 @@ class BlockCorruptionFault(FileFault):
                 largest_area=float(masked.shows.mean(axis=(1, 2)).max()),
                 stale_frames=sum(one.stale and start <= one.time < end for one in found),
             )
+
+
+def _says(codec: Codec, rate: Fraction) -> bool:
+    """Whether a codec has a frame rate: MPEG-2 has a few."""
+    rates = [n / slower for n in _MPEG2_RATES for slower in (1, 1.001)]
+    return codec is not Codec.MPEG2 or any(abs(float(rate) - one) < _SAME_RATE for one in rates)
 
 
 Stretch = tuple[float, float, MaskedFrames]  # start, end in seconds, and the damaged frames

@@ -242,6 +242,24 @@ def test_same_seed_same_bytes(small, tmp_path):
     assert target.read_bytes() == data
 
 
+def test_rates_that_mpeg2_has_not(tmp_path):
+    """14437/500 frames per second: another codec is drawn."""
+    path = tmp_path / "odd.mkv"
+    media.write(path, media.scene(4, 192, 112, cuts=1, speed=2.5, seed=3), rate=14437 / 500)
+    odd = Clean(path)
+    codecs = set()
+    for seed in range(8):
+        order = place("block_corruption", Severity.VERY_NOTICEABLE, odd, seed, at=(1.0, 1.5))
+        fault = BlockCorruptionFault(order, odd)
+        try:
+            fault.file(path, tmp_path / "x.mkv")
+        except FaultError:
+            continue
+        codecs.add(fault.parameters["codec"])
+    assert codecs
+    assert Codec.MPEG2 not in codecs
+
+
 def test_rungs_are_ordered(small, sources, tmp_path):
     """Mean share of the picture whose damage shows, of a few draws."""
     means = []
