@@ -30,6 +30,7 @@ _TOGETHER = 16  # requests in a batch
 _WAIT = 0.005  # seconds that a batch waits for more
 _LEAST, _MOST = 16, 8192  # samples a side
 _GREY, _COLOUR = 3, 4  # dimensions
+_BODIES = 4  # uploads of the largest size that a replica holds at once
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIBED: dict[str, Any] = {
@@ -54,6 +55,7 @@ class Frames:
         self._runtime: Any = None
         self._making = threading.Lock()
         self._held = 0  # frames that wait or are scored
+        self._bytes = 0  # of bodies that are read or waited with
         self._a_frame = 0.1  # seconds that one took of late
         self._frames = Counter("vidette_frames", "frames scored as tensors", registry=registry)
         self._batches = Histogram(
@@ -75,17 +77,20 @@ class Frames:
         of corruption and of blockiness. Each frame is compared with the one before it in the array.
         """
         self._door.holder(request, "submit")
-        body = await self._tensor_body(request)
-        frames = await asyncio.to_thread(frames_of, body)
-        most = self._config.frames_waiting
-        if self._held + len(frames) > max(most, len(frames)):
-            detail = f"{self._held} frames are waiting already"
-            raise ProblemError(429, "busy", detail, retry_after=math.ceil(self.frames_backlog()))
-        self._held += len(frames)
+        body = bytearray()
         try:
-            maps = await self._as_batch(frames)
+            await self._read_tensor(request, body)
+            frames = await asyncio.to_thread(frames_of, bytes(body))
+            most = self._config.frames_waiting
+            if self._held + len(frames) > max(most, len(frames)):
+                raise self._busy(f"{self._held} frames are waiting already")
+            self._held += len(frames)
+            try:
+                maps = await self._as_batch(frames)
+            finally:
+                self._held -= len(frames)
         finally:
-            self._held -= len(frames)
+            self._bytes -= len(body)
         out = io.BytesIO()
         np.save(out, maps, allow_pickle=False)
         return Response(out.getvalue(), media_type=NPY)
@@ -94,17 +99,22 @@ class Frames:
         """Seconds until what waits here is scored."""
         return self._held * self._a_frame
 
-    async def _tensor_body(self, request: Request) -> bytes:
+    def _busy(self, detail: str) -> ProblemError:
+        return ProblemError(429, "busy", detail, retry_after=math.ceil(self.frames_backlog()) or 1)
+
+    async def _read_tensor(self, request: Request, body: bytearray) -> None:
+        """Fill `body`, and count it."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != NPY:
             raise ProblemError(415, "unsupported_media_type", f"send {NPY}")
         most = self._config.max_upload_bytes
-        body = bytearray()
         async for part in request.stream():
             body += part
+            self._bytes += len(part)
             if len(body) > most:
                 raise ProblemError(413, "too_large", f"more than {most} bytes; send fewer frames")
-        return bytes(body)
+            if self._bytes > _BODIES * most:
+                raise self._busy(f"{self._bytes} bytes of frames are waiting already")
 
     @serve.batch(max_batch_size=_TOGETHER, batch_wait_timeout_s=_WAIT)
     async def _as_batch(self, asked: list[list[Frame]]) -> list[Scored]:

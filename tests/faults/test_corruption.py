@@ -248,7 +248,7 @@ def test_rates_that_mpeg2_has_not(tmp_path):
     media.write(path, media.scene(4, 192, 112, cuts=1, speed=2.5, seed=3), rate=14437 / 500)
     odd = Clean(path)
     codecs = set()
-    for seed in range(8):
+    for seed in range(4):
         order = place("block_corruption", Severity.VERY_NOTICEABLE, odd, seed, at=(1.0, 1.5))
         fault = BlockCorruptionFault(order, odd)
         try:
@@ -265,13 +265,13 @@ def test_rungs_are_ordered(small, sources, tmp_path):
     means = []
     for severity in reversed(Severity):
         found = []
-        for seed in range(6):
+        for seed in range(4):
             try:
                 fault = _made(small, sources, tmp_path / "x.mkv", severity, seed)
             except FaultError:  # so small a picture does not show what is very subtle
                 continue
             found.append(max(float(t.parameters["damaged_area"]) for t in fault.truths))
-        assert len(found) >= 3
+        assert len(found) >= 2
         means.append(float(np.mean(found)))
     assert means == sorted(set(means)), means
     ladder = BlockCorruptionFault.ladder
