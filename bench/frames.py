@@ -4,7 +4,7 @@
 
 Each request holds a few frames of noise over a gradient. They are scored by the net itself in one
 thread, by `POST /v1/score/frames` of a service with one replica, and by a server of FastAPI and
-uvicorn alone, a process with the same net that takes one request at a time; by 1 to 64 clients at
+uvicorn alone, a process with the same net that runs one request at a time; by 1 to 64 clients at
 a time. Latencies are seconds from the request to the whole answer; a client that is told to come
 back (429) waits as long as it is told, and that counts.
 """

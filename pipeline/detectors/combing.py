@@ -29,9 +29,6 @@ STILL = 2.0  # code values of motion of a tile that no fields can comb
 STRIPES = 4.0  # code values of comb of a still tile that has stripes; a woven scene has few such
 FEW = 0.004  # share of the picture that must move for a frame to tell anything
 LEAST = 4  # tiles, likewise
-# Frames of a defect that are less combed than is asked for, but more than intact ones, say nothing:
-# comb to motion, share of the moving tiles. At least that share of its frames must be combed.
-WEAK, PARTLY, LEAST_OF_FRAMES = 0.1, 0.3, 0.15
 # Least comb of a combed tile as a share of its detail: noise and thin lines have as much detail
 # across as along. Woven real clips: 0.1 to 0.6. White noise of sigma 25 to 50 after H.264 is above
 # 0.15 in 27 to 75 % of the tiles, above 0.22 in hardly any (12 clips).
@@ -82,7 +79,6 @@ class CombingDetector(PictureDetector):
     """Compares the comb of what moves with its motion, frame by frame."""
 
     name = "combing"
-    version = "2"
     kinds = (Kind.COMBING,)
     summary = (
         "Interlace combing in a stream that says it is progressive; stripes and interlaced "
@@ -110,7 +106,6 @@ class CombingDetector(PictureDetector):
         likely = tells & (frames["comb"] > settings.min_comb * settings.min_share / 2 * FEW * MOVES)
         values = np.zeros((len(frames), 4))
         combed = np.zeros(len(frames), np.bool_)
-        weakly = np.zeros(len(frames), np.bool_)
         for n in map(int, np.flatnonzero(likely)):
             at = moves[n]
             comb, motion = picture.comb[n][at], picture.motion[n][at]
@@ -119,20 +114,16 @@ class CombingDetector(PictureDetector):
             sharp = float((tiles & (comb > OF_DETAIL * picture.detail[n][at])).mean())
             ratio = float(comb.sum() / motion.sum())
             values[n] = ratio, share, count[n] / size, sharp
-            surer = SURER if count[n] < SMALL * size else 1
             combed[n] = (
                 ratio >= settings.min_comb
                 and share >= settings.min_share
-                and sharp >= settings.min_sharp * surer
+                and sharp >= settings.min_sharp * (SURER if count[n] < SMALL * size else 1)
                 and self._at_rest(picture, n) < tiles.sum()
             )
-            weakly[n] = ratio >= WEAK and share >= PARTLY
             if combed[n]:
                 self._mark(at, tiles)
         durations = float(np.median(frames["duration"]))
-        spells = self._verdicts.feed(
-            frames["time"], durations, combed, tells & ~combed & ~weakly, values
-        )
+        spells = self._verdicts.feed(frames["time"], durations, combed, tells & ~combed, values)
         return self._observe(spells, durations)
 
     def finish(self) -> Iterable[Observation]:
@@ -151,11 +142,11 @@ class CombingDetector(PictureDetector):
     def _observe(self, spells: list[events.Spell], duration: float) -> list[Observation]:
         found = []
         for spell in spells:
-            length = spell.end - spell.start
-            of_frames = min(spell.rows * duration / max(length, duration), 1.0)
-            if spell.rows < self.settings.min_frames or of_frames < LEAST_OF_FRAMES:
+            if spell.rows < self.settings.min_frames:
                 continue
             ratio, share, moving, sharp = (float(value) for value in spell.mean)
+            length = spell.end - spell.start
+            of_frames = min(spell.rows * duration / max(length, duration), 1.0)
             found.append(
                 Observation(
                     Kind.COMBING,
