@@ -33,6 +33,7 @@ JOINED = 0.3  # seconds; damage with less than this between is one defect, as in
 SPIKE = 3.0  # code values by which a tile that is mended changes more than before and after
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen
+MOST_ERRORS = 1000  # that wait for their frames
 ERRORS = ("decode_error", "corrupt_packet")
 
 
@@ -109,14 +110,18 @@ class CorruptionDetector(PictureDetector):
             damage.end = max(self._end, damage.last)
         return [*found, *self._tell()]
 
+    def standing(self) -> Iterable[Observation]:
+        """Nothing: whether damage shows is known when it is mended."""
+        return ()
+
     def _hear(self, notes: Iterable[Note]) -> None:
         heard = [
             (note.time, max(note.value, 1.0))
             for note in notes
             if note.what in ERRORS and note.stream == self.format.stream
         ]
-        if heard:
-            self._errors = deque(sorted([*self._errors, *heard]))
+        if heard:  # bounded: timestamps may be far ahead of all frames
+            self._errors = deque(sorted([*self._errors, *heard])[:MOST_ERRORS])
 
     def _look(self, until: float) -> list[Observation]:
         """Look at the frames before a time, of which the next must be known."""
@@ -124,7 +129,7 @@ class CorruptionDetector(PictureDetector):
         while self._frames and self._frames[0].time < until:
             frame = self._frames.popleft()
             following = self._frames[0].motion if self._frames else None
-            self._take_errors(frame)
+            found += self._take_errors(frame)
             damage = self._damage
             if damage is not None:
                 if damage.end is not None and frame.time >= damage.end + JOINED:
@@ -134,19 +139,27 @@ class CorruptionDetector(PictureDetector):
             self._before = frame.motion
         return found
 
-    def _take_errors(self, frame: _Frame) -> None:
+    def _take_errors(self, frame: _Frame) -> list[Observation]:
+        """Begin damage or go on with it; tells of what was mended long before the error."""
         due: list[tuple[float, float]] = []
         while self._errors and self._errors[0][0] < frame.end:
             due.append(self._errors.popleft())
         if frame.flags & FrameFlag.CORRUPT:
             due.append((frame.time, 1.0))
+        found: list[Observation] = []
         for time, count in due:
-            if self._damage is None:
+            damage = self._damage
+            if damage is not None and damage.end is not None and time >= damage.end + JOINED:
+                found += self._tell()
+                damage = None
+            if damage is None:
                 self._damage = _Damage(time, time, count)
                 continue
-            self._damage.last = max(self._damage.last, time)
-            self._damage.errors += count
-            self._damage.end = None  # what was mended is damaged again
+            damage.errors += count
+            if damage.end is None or time >= damage.end:  # else it is told late
+                damage.last = max(damage.last, time)
+                damage.end = None  # what was mended is damaged again
+        return found
 
     def _mend(self, damage: _Damage, frame: _Frame, following: Float32 | None) -> None:
         """End the damage where a key frame comes, or long after the last error."""

@@ -180,7 +180,7 @@ class TearingDetector(PictureDetector):
             or share < SERIES_MEAN
             or max(torn.step for torn in series) < self.settings.min_clear_step
         ):
-            return _as_one([torn.seen for torn in series if torn.seen is not None])
+            return _joined([torn.seen for torn in series if torn.seen is not None])
         worst = max(series, key=lambda torn: torn.step)
         rows = sorted(torn.row for torn in series)
         height = self.format.height
@@ -297,6 +297,17 @@ class TearingDetector(PictureDetector):
         step = luma[index] - (luma[index - 1] + after) / 2
         moved = self._motion[index : index + 2, rows].mean(axis=1).max()
         return bool(abs(float(step.mean())) > DIRECTED * float(moved) + FLOOR)
+
+
+def _joined(found: list[Observation]) -> list[Observation]:
+    """One for those of them that are less than JOINED apart."""
+    parts: list[list[Observation]] = []
+    for one in found:
+        if parts and one.start - parts[-1][-1].end <= JOINED:
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return [whole for part in parts for whole in _as_one(part)]
 
 
 def _as_one(found: list[Observation]) -> list[Observation]:

@@ -151,6 +151,41 @@ def test_a_stream_without_key_frames_is_mended_at_some_time():
     assert one.end == pytest.approx(12.2, abs=0.05)
 
 
+def _told(errors, keys, seconds, missing=()):
+    """What is told of frames at 25 a second; tiles are mended at the key frames."""
+    shape = PictureFormat(0, 320, 192, 25.0, False, 8, False, True)
+    detector = CorruptionDetector(CorruptionSettings(), shape)
+    found, standing = [], []
+    for second in range(seconds):
+        times = second + np.arange(25) / 25
+        times = times[[not any(a <= t < b for a, b in missing) for t in times]]
+        if not len(times):
+            continue
+        frames = np.zeros(len(times), FRAME_ROW)
+        frames["time"], frames["duration"] = times, 1 / 25
+        motion = np.ones((len(times), *shape.tiles), np.float32)
+        for n, time in enumerate(times):
+            if any(abs(time - key) < 0.01 for key in keys):
+                frames["flags"][n], motion[n, 3:5] = FrameFlag.KEY, 20.0
+        notes = [Note("decode_error", t, 0, "", 1.0) for t in errors if second <= t < second + 1]
+        segment = Segment(second, second + 1, _statistics(shape, frames, motion), [], notes)
+        found += list(detector.update(segment.picture, segment))
+        standing += list(detector.standing())
+    return [(round(o.start, 2), round(o.end, 2)) for o in [*found, *detector.finish()]], standing
+
+
+def test_errors_after_a_hole_are_another_defect():
+    """No frame tells of the first before the error comes: frames are what was lost."""
+    told, standing = _told([1.5, 4.4], [2.0, 5.0], 7, missing=[(2.08, 4.36)])
+    assert told == [(1.5, 2.0), (4.4, 5.0)]
+    assert standing == []  # nothing is claimed before it is known to show
+
+
+def test_errors_that_are_told_far_ahead_are_bounded():
+    told, _ = _told([1.5, *(1e6 + n for n in range(3))], [2.0], 4)
+    assert told == [(1.5, 2.0)]
+
+
 def _statistics(shape, frames, motion):
 
     nothing = np.zeros_like(motion)

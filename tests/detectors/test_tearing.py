@@ -8,6 +8,8 @@ import pytest
 from faults.damage import damage, place
 from faults.media import Clean
 from faults.truth import Severity
+from pipeline.detectors.tearing import _joined
+from pipeline.types import Kind, Observation
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -60,6 +62,19 @@ def test_many_tears(tmp_path):
     found = of_kind(_examined(tmp_path, frames), "tearing")
     assert [(round(one.start * 25), round(one.end * 25)) for one in found] == [(10, 25), (55, 62)]
     assert [one.evidence["frames"] for one in found] == [3, 2]
+
+
+def test_certain_tears_far_apart_are_two_defects():
+    """What may be torn between them does not join them."""
+    seen = [
+        Observation(
+            Kind.TEARING, start=t, end=t + 0.04, severity=0.5, confidence=0.8, summary="torn",
+            evidence={"row": 9.0}, peak=t,
+        )
+        for t in (1.0, 1.3, 3.0)
+    ]  # fmt: skip
+    told = _joined(seen)
+    assert [(one.start, one.end) for one in told] == [(1.0, 1.34), (3.0, 3.04)]
 
 
 def _lower_third(frames):
