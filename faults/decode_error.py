@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from faults.base import FaultError, FileFault
-from faults.corruption import compared, hits, stretches
+from faults.comparison import compared, hits, stretches
 from faults.packets import (
     TRANSPORT,
     Track,

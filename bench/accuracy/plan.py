@@ -14,6 +14,7 @@ from faults import FAULTS
 from faults.base import Fault
 from faults.lookalikes import LOOKALIKES
 from faults.media import Encoding
+from faults.rates import mpeg2_has
 from faults.truth import Severity
 
 _VERY_FAST = ("preset", "veryfast")
@@ -38,7 +39,6 @@ _PICTURE = ("h264-20.mp4", "h264-26.mp4", "h264-23.ts", "h264-20.mkv", "hevc-26.
 _SHARES = (0.28, 0.22, 0.2, 0.14, 0.08, 0.08)
 _SOUND = ("aac.m4a", "mp3.mp3", "flac.flac", "pcm.wav")
 _MPEG2 = "mpeg2-4.ts"
-_MPEG2_RATES = (24, 25, 30, 50, 60)  # frames per second that it can say, and their 1000/1001
 # faults of files that some containers cannot have
 _ONLY: dict[str, tuple[str, ...]] = {
     "segment_missing": ("h264-23.m3u8",),
@@ -191,11 +191,7 @@ def _encoding(clip: CleanClip, rng: np.random.Generator, only: tuple[str, ...] |
         return str(rng.choice(_SOUND))
     names = _PICTURE if only is None else only
     shares = _SHARES if only is None else (1.0,) * len(only)
-    says = any(
-        abs(clip.frame_rate - rate / slower) < 0.001
-        for rate in _MPEG2_RATES
-        for slower in (1, 1.001)
-    )
+    says = mpeg2_has(clip.frame_rate)
     weights = np.array([
         0.0 if name == _MPEG2 and not says else share
         for name, share in zip(names, shares, strict=True)

@@ -29,7 +29,7 @@ from pipeline.types import (
 )
 
 LAG = 0.5  # seconds by which errors may be told after frames of their time (reordered frames)
-JOINED = 0.3  # seconds; damage with less than this between is one defect, as in faults/corruption
+JOINED = 0.3  # seconds; damage with less than this between is one defect, as in faults/comparison.py
 SPIKE = 3.0  # code values by which a tile that is mended changes more than before and after
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen

@@ -9,17 +9,8 @@ import pytest
 
 from faults.base import FaultError
 from faults.bitstream import Bitstream, Codec, Coding, Mechanism, mechanisms, slices
-from faults.corruption import (
-    DIFFERS,
-    BlockCorruptionFault,
-    Spec,
-    compared,
-    corrupt,
-    corrupt_stream,
-    hits,
-    stretches,
-    tiles_that_differ,
-)
+from faults.comparison import DIFFERS, compared, hits, stretches, tiles_that_differ
+from faults.corruption import BlockCorruptionFault, Spec, corrupt, corrupt_stream
 from faults.damage import damage, place
 from faults.media import Clean, encode
 from faults.packets import pictures_of

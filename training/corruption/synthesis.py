@@ -21,7 +21,8 @@ from av.video.reformatter import VideoReformatter
 
 from corpus.clips import CleanClip
 from faults.bitstream import Bitstream, Codec, decoded, mechanisms
-from faults.corruption import TILE_SHARE, Compared, compared, draw_coding, share_that_differs
+from faults.comparison import TILE_SHARE, Compared, compared, share_that_differs
+from faults.corruption import draw_coding
 from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture, picture_of
