@@ -95,6 +95,18 @@ class Region(Published):
     right: float = Field(ge=0, le=1)
     bottom: float = Field(ge=0, le=1)
 
+    @staticmethod
+    def around(tiles: npt.NDArray[np.bool_]) -> Region:
+        """The box of the tiles that are set, at least one, of [tile rows, tile columns]."""
+        rows, columns = tiles.shape
+        down, across = np.flatnonzero(tiles.any(axis=1)), np.flatnonzero(tiles.any(axis=0))
+        return Region(
+            left=across[0] / columns,
+            top=down[0] / rows,
+            right=(across[-1] + 1) / columns,
+            bottom=(down[-1] + 1) / rows,
+        )
+
 
 class Defect(Published):
     """One defect over one interval."""

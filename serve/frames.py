@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from ray import serve
 
 from models.frames import Frame
+from pipeline.measure.frame import samples_of
 from serve.api import Door, api
 from serve.config import Config
 from serve.problems import ProblemError
@@ -185,8 +186,6 @@ def _planes(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for plane, (rows, columns) in zip(
         whole.reformat(format="yuv420p").planes, ((height, width), half, half), strict=True
     ):
-        flat, line = np.frombuffer(memoryview(plane), np.uint8), plane.line_size
-        lines = flat[: flat.size // line * line].reshape(-1, line)
-        planes.append(lines[:rows, :columns].copy())
+        planes.append(samples_of(plane)[:rows, :columns].copy())
     luma, cb, cr = planes
     return luma, cb, cr

@@ -187,11 +187,4 @@ class CombingDetector(PictureDetector):
         often = self._where > 0.1 * self._where.max()
         if not often.any() or often.mean() > 0.9:
             return None
-        rows, columns = often.shape
-        down, across = np.flatnonzero(often.any(axis=1)), np.flatnonzero(often.any(axis=0))
-        return Region(
-            left=across[0] / columns,
-            top=down[0] / rows,
-            right=(across[-1] + 1) / columns,
-            bottom=(down[-1] + 1) / rows,
-        )
+        return Region.around(often)

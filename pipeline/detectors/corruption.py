@@ -29,7 +29,9 @@ from pipeline.types import (
 )
 
 LAG = 0.5  # seconds by which errors may be told after frames of their time (reordered frames)
-JOINED = 0.3  # seconds; damage with less than this between is one defect, as in faults/comparison.py
+JOINED = (
+    0.3  # seconds; damage with less than this between is one defect, as in faults/comparison.py
+)
 SPIKE = 3.0  # code values by which a tile that is mended changes more than before and after
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen
@@ -201,19 +203,10 @@ class CorruptionDetector(PictureDetector):
                 summary=f"blocks are corrupt for {length:.2f} s after decoding errors, over {said}",
                 evidence=evidence,
                 peak=min(damage.last, damage.end),
-                region=None if damage.tiles is None else _region(damage.tiles),
+                region=_region(damage.tiles),
             )
         ]
 
 
-def _region(tiles: npt.NDArray[np.bool_]) -> Region | None:
-    if not tiles.any():
-        return None
-    rows, columns = tiles.shape
-    down, across = np.flatnonzero(tiles.any(axis=1)), np.flatnonzero(tiles.any(axis=0))
-    return Region(
-        left=across[0] / columns,
-        top=down[0] / rows,
-        right=(across[-1] + 1) / columns,
-        bottom=(down[-1] + 1) / rows,
-    )
+def _region(tiles: npt.NDArray[np.bool_] | None) -> Region | None:
+    return None if tiles is None or not tiles.any() else Region.around(tiles)

@@ -197,7 +197,7 @@ def _tile_means(
             out[ty, tx] = s / np.float32((bottom - top) * (min(left + across, width) - left))
 
 
-def _array(plane: av.video.plane.VideoPlane) -> UInt8:
+def samples_of(plane: av.video.plane.VideoPlane) -> UInt8:
     """A plane of 8-bit samples as [rows, line size], over the frame's own memory."""
     line = plane.line_size
     flat: UInt8 = np.frombuffer(memoryview(plane), np.uint8)
@@ -231,7 +231,7 @@ class PictureMeter:
             frame = self._reformatter.reformat(frame, format="yuv420p")
             planes = frame.planes
         width, height = self.format.width, self.format.height
-        luma = _array(planes[0])
+        luma = samples_of(planes[0])
         before = luma if self._previous is None else self._previous
         count = len(self._rows)
         if count == len(self._maps):
@@ -255,16 +255,16 @@ class PictureMeter:
         if frame is None:
             raise ValueError("no frame was added")
         height, width = self.format.height, self.format.width
-        luma = _array(frame.planes[0])[:height, :width]
+        luma = samples_of(frame.planes[0])[:height, :width]
         if frame.format.name == "gray":
             neutral = np.full((-(-height // 2), -(-width // 2)), 128, np.uint8)
             return luma, neutral, neutral
         chroma = frame.planes[1]
         if frame.format.name == "nv12":
-            both = _array(chroma)[: -(-height // 2), : -(-width // 2) * 2]
+            both = samples_of(chroma)[: -(-height // 2), : -(-width // 2) * 2]
             return luma, both[:, ::2], both[:, 1::2]
         high, wide = chroma.height, chroma.width
-        cb, cr = (_array(plane)[:high, :wide] for plane in frame.planes[1:3])
+        cb, cr = (samples_of(plane)[:high, :wide] for plane in frame.planes[1:3])
         return luma, cb, cr
 
     def _grow(self) -> None:
@@ -287,7 +287,7 @@ class PictureMeter:
         if name == "gray":
             cb[:] = cr[:] = 128
         elif name == "nv12":
-            both = _array(planes[1])
+            both = samples_of(planes[1])
             for offset, out in ((0, cb), (1, cr)):
                 half = np.ascontiguousarray(both[:, offset::2])
                 _tile_means(half, -(-frame.width // 2), -(-frame.height // 2), 8, 8, out)
@@ -296,7 +296,7 @@ class PictureMeter:
             across = TILE if wide == frame.width else TILE // 2
             down = TILE if high == frame.height else TILE // 2
             for plane, out in ((planes[1], cb), (planes[2], cr)):
-                _tile_means(_array(plane), wide, high, across, down, out)
+                _tile_means(samples_of(plane), wide, high, across, down, out)
 
     def take(self) -> PictureStatistics | None:
         """The statistics of all frames since the last call; None when there were none."""
