@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -34,6 +35,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from ray import serve as ray_serve
 
+from bench.clients import QUANTILES, asked
 from models.runtime import CorruptionRuntime
 from serve.config import Config
 from serve.frames import NPY, frames_of
@@ -185,40 +187,13 @@ def _megabytes(pid: int) -> float:
 def _met(
     way: str, url: str, pid: int, body: bytes, clients: tuple[int, ...], requests: int
 ) -> list[Row]:
-    asyncio.run(_asked(url, body, 1, 2))  # it has loaded what it loads
+    request: dict[str, Any] = {"content": body, "headers": {"content-type": NPY}}
+    asyncio.run(asked(url, 1, 2, **request))  # it has loaded what it loads
     rows = []
     for count in clients:
-        took, wall, refused = asyncio.run(_asked(url, body, count, requests))
+        took, wall, refused = asyncio.run(asked(url, count, requests, **request))
         rows.append(Row(f"{way}, {count} client(s)", took, wall, refused, _megabytes(pid)))
     return rows
-
-
-async def _asked(
-    url: str, body: bytes, clients: int, requests: int
-) -> tuple[npt.NDArray[np.float64], float, int]:
-    """Latencies, seconds for all, and how often somebody was told to come back."""
-    left = iter(range(requests))
-    took: list[float] = []
-    refused = 0
-
-    async def client(http: httpx.AsyncClient) -> None:
-        nonlocal refused
-        for _ in left:
-            began = time.perf_counter()
-            while True:
-                response = await http.post(url, content=body, headers={"content-type": NPY})
-                if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                    break
-                refused += 1
-                await asyncio.sleep(float(response.headers["retry-after"]))
-            response.raise_for_status()
-            took.append(time.perf_counter() - began)
-
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=300, limits=limits) as http:
-        begun = time.perf_counter()
-        await asyncio.gather(*(client(http) for _ in range(clients)))
-        return np.array(took), time.perf_counter() - begun, refused
 
 
 def _table(rows: list[Row], frames: int, size: str, requests: int) -> str:
@@ -235,7 +210,7 @@ def _table(rows: list[Row], frames: int, size: str, requests: int) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        p50, p95, p99 = np.quantile(row.took, (0.5, 0.95, 0.99))
+        p50, p95, p99 = np.quantile(row.took, QUANTILES)
         rate = len(row.took) / row.wall
         lines.append(
             f"| {row.way} | {p50:.3f} | {p95:.3f} | {p99:.3f} | {rate * frames:.1f} "

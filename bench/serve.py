@@ -13,22 +13,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import socket
 import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import psutil
 import ray
 from ray import serve as ray_serve
 
+from bench.clients import QUANTILES, asked
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from serve.config import Config
 from serve.run import start
 from tests import media
+from tests.serve.real import free_port
 
 RESULTS = Path(__file__).parent / "results/serve.md"
 _CLIENTS = (1, 2, 4, 8, 16)
@@ -57,15 +57,14 @@ def main() -> None:
             started = time.perf_counter()
             inspect(str(clip), settings)
             plain.append(time.perf_counter() - started)
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
+        port = free_port()
         start(Config(data=Path(name) / "data", max_replicas=1, cpus=0.5), "127.0.0.1", port)
         rows = [("`inspect`, one process", np.array(plain), sum(plain), 0)]
         url = f"http://127.0.0.1:{port}/v1/score"
-        asyncio.run(_asked(url, clip, 1, 2))  # its processes are there
+        files = {"file": ("clip.mp4", clip.read_bytes())}
+        asyncio.run(asked(url, 1, 2, files=files))  # its processes are there
         for clients in _CLIENTS[:2] if chosen.quick else _CLIENTS:
-            took, wall, refused = asyncio.run(_asked(url, clip, clients, requests))
+            took, wall, refused = asyncio.run(asked(url, clients, requests, files=files))
             rows.append((f"{clients} client(s)", took, wall, refused))
         ray_serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
@@ -73,34 +72,6 @@ def main() -> None:
     print(text)
     if not chosen.quick:
         RESULTS.write_text(text)
-
-
-async def _asked(
-    url: str, clip: Path, clients: int, requests: int
-) -> tuple[np.ndarray, float, int]:
-    """Latencies, seconds for all, and how often somebody was told to come back."""
-    left = iter(range(requests))
-    took: list[float] = []
-    refused = 0
-    body = clip.read_bytes()
-
-    async def client(http: httpx.AsyncClient) -> None:
-        nonlocal refused
-        for _ in left:
-            started = time.perf_counter()
-            while True:
-                response = await http.post(url, files={"file": ("clip.mp4", body)})
-                if response.status_code != 429:
-                    break
-                refused += 1
-                await asyncio.sleep(float(response.headers["retry-after"]))
-            response.raise_for_status()
-            took.append(time.perf_counter() - started)
-
-    begun = time.perf_counter()
-    async with httpx.AsyncClient(timeout=300) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
-    return np.array(took), time.perf_counter() - begun, refused
 
 
 def _table(rows: list[tuple[str, np.ndarray, float, int]], requests: int, clip: Path | None) -> str:
@@ -114,7 +85,7 @@ def _table(rows: list[tuple[str, np.ndarray, float, int]], requests: int, clip: 
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, took, wall, refused in rows:
-        p50, p95, p99 = np.quantile(took, (0.5, 0.95, 0.99))
+        p50, p95, p99 = np.quantile(took, QUANTILES)
         lines.append(
             f"| {name} | {p50:.2f} | {p95:.2f} | {p99:.2f} | {60 * len(took) / wall:.0f} "
             f"| {refused} |"

@@ -57,6 +57,7 @@ class Frames:
         self._making = threading.Lock()
         self._held = 0  # frames that wait or are scored
         self._bytes = 0  # of bodies that are read or waited with
+        self._works: set[asyncio.Task[Scored]] = set()  # a task that nobody holds may vanish
         self._a_frame = 0.1  # seconds that one took of late
         self._frames = Counter("vidette_frames", "frames scored as tensors", registry=registry)
         self._batches = Histogram(
@@ -81,6 +82,21 @@ class Frames:
         body = bytearray()
         try:
             await self._read_tensor(request, body)
+        except BaseException:
+            self._bytes -= len(body)
+            raise
+        # a client that goes away does not end the work: what it holds counts until that is done
+        work = asyncio.create_task(self._worked(body))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        maps = await asyncio.shield(work)
+        out = io.BytesIO()
+        np.save(out, maps, allow_pickle=False)
+        return Response(out.getvalue(), media_type=NPY)
+
+    async def _worked(self, body: bytearray) -> Scored:
+        """Maps of a body that is counted, which ends that."""
+        try:
             frames = await asyncio.to_thread(frames_of, bytes(body))
             most = self._config.frames_waiting
             if len(frames) > most:
@@ -90,14 +106,11 @@ class Frames:
                 raise self._busy(f"{self._held} frames are waiting already")
             self._held += len(frames)
             try:
-                maps = await self._as_batch(frames)
+                return await self._as_batch(frames)
             finally:
                 self._held -= len(frames)
         finally:
             self._bytes -= len(body)
-        out = io.BytesIO()
-        np.save(out, maps, allow_pickle=False)
-        return Response(out.getvalue(), media_type=NPY)
 
     def frames_backlog(self) -> float:
         """Seconds until what waits here is scored."""

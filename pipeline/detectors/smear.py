@@ -219,9 +219,6 @@ class SmearDetector(PictureDetector):
 
     def _observe(self, smear: _Smear, confidence: float) -> Observation:
         share = float(smear.area.mean())
-        rows, columns = smear.area.shape
-        down = np.flatnonzero(smear.area.any(axis=1))
-        across = np.flatnonzero(smear.area.any(axis=0))
         length = smear.end - smear.start
         motion = smear.motion / max(smear.frames - 1, 1)
         return Observation(
@@ -241,14 +238,7 @@ class SmearDetector(PictureDetector):
                 "motion_code_values": motion,
             },
             peak=smear.start + min(length / 2, 0.5),
-            region=None
-            if share > 0.9
-            else Region(
-                left=across[0] / columns,
-                top=down[0] / rows,
-                right=(across[-1] + 1) / columns,
-                bottom=(down[-1] + 1) / rows,
-            ),
+            region=None if share > 0.9 else Region.around(smear.area),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -12,17 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 from standardwebhooks import Webhook
 
 import vidette
 from pipeline.errors import UsageError
 from pipeline.settings import load
 from serve import store as store_module
+from serve.api import Door
 from serve.config import Config
+from serve.frames import Frames, frames_of
 from serve.guard import fetch, is_public, public_address, refuse_lists
 from serve.isolated import Bounds, Isolated
 from serve.jobs import Jobs
@@ -420,3 +425,71 @@ def test_a_webhook_is_signed_and_sent_until_it_arrives(clip, tmp_path, monkeypat
     said = Webhook(secret).verify(body, headers)
     assert said["type"] == "inspection.done"
     assert json.loads(body)["data"]["id"] == name
+
+
+def _body_of(count: int) -> bytearray:
+    out = io.BytesIO()
+    np.save(out, np.zeros((count, 32, 32), np.uint8))
+    return bytearray(out.getvalue())
+
+
+class _Asking:
+    """A request with one frame."""
+
+    scope: ClassVar = {"type": "http", "method": "POST"}
+    headers: ClassVar = {"content-type": "application/x-npy"}
+
+    async def stream(self):
+        yield bytes(_body_of(1))
+
+
+def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkeypatch):
+    """Whoever asks for more meanwhile is told to come back, and whoever goes away frees nothing."""
+    frames = Frames(Config(data=tmp_path, frames_waiting=4), Door(None), CollectorRegistry())
+    going = threading.Event()
+
+    async def slow(one):  # Serve makes batches inside its replicas alone
+        assert await asyncio.to_thread(going.wait, 10)
+        return np.zeros((len(one), 2, 2, 2), np.float32)
+
+    monkeypatch.setattr(frames, "_as_batch", slow)
+
+    async def run():
+        first = asyncio.create_task(frames._worked(_body_of(3)))
+        while not frames._held:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ProblemError) as busy:
+            await frames._worked(_body_of(2))
+        assert (busy.value.status, busy.value.code) == (429, "busy")
+        assert busy.value.retry_after >= 1
+        with pytest.raises(ProblemError) as large:
+            await frames._worked(_body_of(5))
+        assert large.value.status == 413
+        gone = asyncio.create_task(frames.score_frames(_Asking()))
+        while frames._held < 4:
+            await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.sleep(0.05)
+        assert gone.cancelled()
+        assert frames._held == 4
+        going.set()
+        assert (await first).shape == (3, 2, 2, 2)
+        await asyncio.gather(*frames._works)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert frames._held == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"PK\x03\x04junk",
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': (), 'fo",
+        b"\x93NUMPY\x01\x00\x06\x00{{}:1}",
+        b"",
+    ],
+)
+def test_what_is_no_array_is_a_problem(body):
+    with pytest.raises(ProblemError) as told:
+        frames_of(body)
+    assert told.value.status == 422
