@@ -87,7 +87,11 @@ class TruncatedFault(FileFault):
     kind = Kind.TRUNCATED
     summary = "A file that ends before its header says, as after a broken transfer"
     whole = True
-    also = (Kind.DECODE_ERROR, Kind.AV_LENGTH_MISMATCH, Kind.MISSING_STREAM)
+    # the frame that the cut goes through may be shown, as far as it came
+    also = (
+        *(Kind.DECODE_ERROR, Kind.BLOCK_CORRUPTION),
+        *(Kind.AV_LENGTH_MISMATCH, Kind.MISSING_STREAM),
+    )
     # share of the presentation that is lost (proposed); 0.7 s at least, as less is within what
     # good files' headers say too much
     ladder = {

@@ -25,7 +25,7 @@ class SpanFault(PictureFault):
         before: the last frame before the interval, None at the start.
     """
 
-    # Changed frames that lie further apart (in frames) are truths of their own.
+    # Changed frames with more seconds between them are truths of their own.
     spacing: ClassVar[float] = float("inf")
     # Median over the changed frames of the mean absolute difference of luma, in code values, below
     # which the change is real and nobody sees it: then this is no place for the fault.
@@ -79,11 +79,9 @@ class SpanFault(PictureFault):
             yield damaged
             if same(clean, damaged):
                 continue
-            if start is not None and end is not None:
-                apart = (clean.time - end) / clean.duration + 1
-                if apart > self.spacing + 0.5:
-                    self._record(start, end, max(apart_by))
-                    start, apart_by = None, []
+            if start is not None and end is not None and clean.time - end > self.spacing:
+                self._record(start, end, max(apart_by))
+                start, apart_by = None, []
             start = clean.time if start is None else start
             end = clean.time + clean.duration
             apart_by.append(difference(clean, damaged))

@@ -29,7 +29,7 @@ class TearingFault(SpanFault):
     least_difference = 1.0  # proposed
     also = (Kind.GLITCH, Kind.COMBING)
     lengths = (1.4, 2.0)
-    spacing = 12.0  # frames, half a second: torn frames closer together are one defect to a viewer
+    spacing = 0.5  # seconds: torn frames closer together are one defect to a viewer
     # Proposed: torn frames, and frames between the parts.
     ladder = {
         Severity.VERY_SUBTLE: {"frames": 1, "apart": 1},

@@ -67,7 +67,8 @@ class _Damage:
 
     start: float
     last: float  # time of the last error
-    errors: float = 1.0
+    errors: float
+    decoding: bool  # the decoder told of an error: a hole between packets alone harms no picture
     end: float | None = None
     mended: float | None = None  # share of the picture; None: not seen
     tiles: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
@@ -91,7 +92,8 @@ class CorruptionDetector(PictureDetector):
         super().__init__(settings, picture_format)
         self.settings: CorruptionSettings = settings
         self._frames: deque[_Frame] = deque()  # not looked at yet
-        self._errors: deque[tuple[float, float]] = deque()  # time and number, not looked at yet
+        # time, number, and whether the decoder told it; not looked at yet
+        self._errors: deque[tuple[float, float, bool]] = deque()
         self._before: Float32 | None = None  # motion of the frame that was looked at last
         self._damage: _Damage | None = None
         self._end = 0.0
@@ -118,7 +120,7 @@ class CorruptionDetector(PictureDetector):
 
     def _hear(self, notes: Iterable[Note]) -> None:
         heard = [
-            (note.time, max(note.value, 1.0))
+            (note.time, max(note.value, 1.0), note.what == "decode_error")
             for note in notes
             if note.what in ERRORS and note.stream == self.format.stream
         ]
@@ -143,20 +145,21 @@ class CorruptionDetector(PictureDetector):
 
     def _take_errors(self, frame: _Frame) -> list[Observation]:
         """Begin damage or go on with it; tells of what was mended long before the error."""
-        due: list[tuple[float, float]] = []
+        due: list[tuple[float, float, bool]] = []
         while self._errors and self._errors[0][0] < frame.end:
             due.append(self._errors.popleft())
         if frame.flags & FrameFlag.CORRUPT:
-            due.append((frame.time, 1.0))
+            due.append((frame.time, 1.0, True))
         found: list[Observation] = []
-        for time, count in due:
+        for time, count, decoding in due:
             damage = self._damage
             if damage is not None and damage.end is not None and time >= damage.end + JOINED:
                 found += self._tell()
                 damage = None
             if damage is None:
-                self._damage = _Damage(time, time, count)
+                self._damage = _Damage(time, time, count, decoding)
                 continue
+            damage.decoding |= decoding
             damage.errors += count
             if damage.end is None or time >= damage.end:  # else it is told late
                 damage.last = max(damage.last, time)
@@ -179,6 +182,8 @@ class CorruptionDetector(PictureDetector):
     def _tell(self) -> list[Observation]:
         damage, self._damage = self._damage, None
         if damage is None or damage.end is None or damage.end <= damage.start:
+            return []
+        if not damage.decoding:
             return []
         share, length = damage.mended, damage.end - damage.start
         if share is not None and share < self.settings.min_area:

@@ -151,7 +151,7 @@ def test_a_stream_without_key_frames_is_mended_at_some_time():
     assert one.end == pytest.approx(12.2, abs=0.05)
 
 
-def _told(errors, keys, seconds, missing=()):
+def _told(errors, keys, seconds, missing=(), what="decode_error"):
     """What is told of frames at 25 a second; tiles are mended at the key frames."""
     shape = PictureFormat(0, 320, 192, 25.0, False, 8, False, True)
     detector = CorruptionDetector(CorruptionSettings(), shape)
@@ -167,7 +167,7 @@ def _told(errors, keys, seconds, missing=()):
         for n, time in enumerate(times):
             if any(abs(time - key) < 0.01 for key in keys):
                 frames["flags"][n], motion[n, 3:5] = FrameFlag.KEY, 20.0
-        notes = [Note("decode_error", t, 0, "", 1.0) for t in errors if second <= t < second + 1]
+        notes = [Note(what, t, 0, "", 1.0) for t in errors if second <= t < second + 1]
         segment = Segment(second, second + 1, _statistics(shape, frames, motion), [], notes)
         found += list(detector.update(segment.picture, segment))
         standing += list(detector.standing())
@@ -179,6 +179,11 @@ def test_errors_after_a_hole_are_another_defect():
     told, standing = _told([1.5, 4.4], [2.0, 5.0], 7, missing=[(2.08, 4.36)])
     assert told == [(1.5, 2.0), (4.4, 5.0)]
     assert standing == []  # nothing is claimed before it is known to show
+
+
+def test_a_hole_between_packets_harms_no_picture():
+    """As where a segment is missing: the transport complains, the decoder does not."""
+    assert _told([1.5], [2.0], 4, what="corrupt_packet") == ([], [])
 
 
 def test_errors_that_are_told_far_ahead_are_bounded():
