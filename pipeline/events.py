@@ -114,11 +114,15 @@ class Spell:
     total: npt.NDArray[np.float64]
     peak: float  # time of the largest first value
     peak_value: float
+    others: int = 0  # rows between its first and its last that were judged no or nearly
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """Mean values of the yes rows, [K]."""
         return self.total / self.rows
+
+
+NEARLY = 0.15  # of a row that says no
 
 
 class Verdicts:
@@ -134,6 +138,7 @@ class Verdicts:
         self._open: Spell | None = None
         self._duration = 0.0
         self._against = 0.0
+        self._others = 0  # since the last yes
 
     def feed(
         self,
@@ -142,6 +147,7 @@ class Verdicts:
         yes: npt.NDArray[np.bool_],
         no: npt.NDArray[np.bool_],
         values: npt.NDArray[np.float64],
+        nearly: npt.NDArray[np.bool_] | None = None,
     ) -> list[Spell]:
         """Take rows in time order; returns the spells that ended.
 
@@ -151,28 +157,31 @@ class Verdicts:
             yes: [T] the condition holds.
             no: [T] it does not hold; where neither is set, nothing is known.
             values: [T, K] what was measured.
+            nearly: [T] it holds in part: such a row is as little against it as `NEARLY` says.
         """
         ended: list[Spell] = []
         self._duration = duration
-        for index in np.flatnonzero(yes | no):
+        judged = yes | no if nearly is None else yes | no | nearly
+        for index in np.flatnonzero(judged):
             time = float(times[index])
             if yes[index]:
                 self._extend(time, values[index])
             elif self._open is not None:
-                self._against += duration
+                self._others += 1
+                self._against += duration if no[index] else duration * NEARLY
                 if self._against > self.max_gap + 1e-6:
                     ended += self.finish()
         return ended
 
     def finish(self) -> list[Spell]:
         """End of stream: the open spell, if it is long enough."""
-        spell, self._open, self._against = self._open, None, 0.0
+        spell, self._open, self._against, self._others = self._open, None, 0.0, 0
         if spell is None or spell.rows * self._duration < self.min_duration - 1e-6:
             return []
         return [spell]
 
     def _extend(self, time: float, values: npt.NDArray[np.float64]) -> None:
-        self._against = 0.0
+        others, self._against, self._others = self._others, 0.0, 0
         spell, value = self._open, float(values[0])
         if spell is None:
             end = time + self._duration
@@ -180,6 +189,7 @@ class Verdicts:
             return
         spell.end = time + self._duration
         spell.rows += 1
+        spell.others += others
         spell.total = spell.total + values
         if value > spell.peak_value:
             spell.peak, spell.peak_value = time, value

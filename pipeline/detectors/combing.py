@@ -29,6 +29,10 @@ STILL = 2.0  # code values of motion of a tile that no fields can comb
 STRIPES = 4.0  # code values of comb of a still tile that has stripes; a woven scene has few such
 FEW = 0.004  # share of the picture that must move for a frame to tell anything
 LEAST = 4  # tiles, likewise
+# A frame that is less combed than is asked for, but more than intact ones, ends no defect: comb to
+# motion, share of the moving tiles. Where fewer of the frames that tell are combed than HALF, there
+# must be twice as many of them.
+WEAK, PARTLY, HALF = 0.1, 0.3, 0.5
 # Least comb of a combed tile as a share of its detail: noise and thin lines have as much detail
 # across as along. Woven real clips: 0.1 to 0.6. White noise of sigma 25 to 50 after H.264 is above
 # 0.15 in 27 to 75 % of the tiles, above 0.22 in hardly any (12 clips).
@@ -79,6 +83,7 @@ class CombingDetector(PictureDetector):
     """Compares the comb of what moves with its motion, frame by frame."""
 
     name = "combing"
+    version = "2"
     kinds = (Kind.COMBING,)
     summary = (
         "Interlace combing in a stream that says it is progressive; stripes and interlaced "
@@ -106,6 +111,7 @@ class CombingDetector(PictureDetector):
         likely = tells & (frames["comb"] > settings.min_comb * settings.min_share / 2 * FEW * MOVES)
         values = np.zeros((len(frames), 4))
         combed = np.zeros(len(frames), np.bool_)
+        nearly = np.zeros(len(frames), np.bool_)
         for n in map(int, np.flatnonzero(likely)):
             at = moves[n]
             comb, motion = picture.comb[n][at], picture.motion[n][at]
@@ -120,10 +126,12 @@ class CombingDetector(PictureDetector):
                 and sharp >= settings.min_sharp * (SURER if count[n] < SMALL * size else 1)
                 and self._at_rest(picture, n) < tiles.sum()
             )
+            nearly[n] = not combed[n] and ratio >= WEAK and share >= PARTLY
             if combed[n]:
                 self._mark(at, tiles)
         durations = float(np.median(frames["duration"]))
-        spells = self._verdicts.feed(frames["time"], durations, combed, tells & ~combed, values)
+        no = tells & ~combed & ~nearly
+        spells = self._verdicts.feed(frames["time"], durations, combed, no, values, nearly)
         return self._observe(spells, durations)
 
     def finish(self) -> Iterable[Observation]:
@@ -142,7 +150,8 @@ class CombingDetector(PictureDetector):
     def _observe(self, spells: list[events.Spell], duration: float) -> list[Observation]:
         found = []
         for spell in spells:
-            if spell.rows < self.settings.min_frames:
+            sparse = spell.rows < HALF * (spell.rows + spell.others)
+            if spell.rows < self.settings.min_frames * (2 if sparse else 1):
                 continue
             ratio, share, moving, sharp = (float(value) for value in spell.mean)
             length = spell.end - spell.start

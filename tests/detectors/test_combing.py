@@ -59,6 +59,16 @@ def test_pulldown_left_in(tmp_path):
     assert defect.evidence["share_of_frames"] == pytest.approx(0.4, abs=0.05)
 
 
+def test_still_pauses_are_part_of_it(tmp_path):
+    """Between still frames, of which nothing can be said, a few combed ones are one defect."""
+    frames = []
+    for start in range(0, 90, 15):  # five woven frames, then ten that stand still
+        frames += WOVEN[start : start + 5] + [FRAMES[start + 5]] * 10
+    defect = only_one(_examined(tmp_path, frames), "combing")
+    assert_interval(defect, 0, 80 / 25)
+    assert defect.evidence["frames"] >= 20
+
+
 def test_less_motion_is_less_severe(tmp_path):
     severities = []
     for speed in (0.0, 4.0):
