@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter1d
 
 from faults.media import Picture
-from faults.span import SpanFault, ahead, difference
+from faults.span import SpanFault, ahead
 from faults.truth import Severity
 from pipeline.types import Kind
 
 TOP, BOTTOM = 0.15, 0.85  # shares of the height between which a tear lies
-SHOWS = 0.5  # code values of mean difference below which a tear cannot be seen, and is not made
+# A tear that cannot be seen is not made. It is seen where the row is off the row above it by so
+# many code values more than in either frame, in so much of the width: chosen by eye.
+STEP, WIDTH = 8, 0.12
+NEAR = 2  # rows up and down in which an edge of either frame may be
 
 
 class TearingFault(SpanFault):
     """Shows, below a row, a later frame already.
 
     As when a frame is read while the next one is written: captures and graphics without vertical
-    synchronisation, a buffer that overruns. The row wanders from tear to tear, beginning
-    where there is motion: a tear through what stands still does not show.
+    synchronisation, a buffer that overruns. The row wanders from tear to tear, beginning where
+    one can be seen: a tear through what stands still does not show, and is not made.
     """
 
     name = "tearing"
     kind = Kind.TEARING
     summary = "Frames split at a row: a later frame begins below it"
-    least_difference = 1.0  # proposed
     also = (Kind.GLITCH, Kind.COMBING)
     lengths = (1.4, 2.0)
     spacing = 0.5  # seconds: torn frames closer together are one defect to a viewer
@@ -46,27 +50,34 @@ class TearingFault(SpanFault):
         where = self.rng.uniform()
         drift = self.rng.choice([-1, 1]) * self.rng.uniform(0.02, 0.08)  # of the height, each tear
         share = 0.5
+        torn, begun = 0, 0  # frames that were torn, and the index of the first
         for index, (picture, later) in enumerate(ahead(pictures, int(self.parameters["apart"]))):
-            torn, rest = divmod(index, every)
-            if rest or torn >= count:
+            due = torn < count and (index - begun) % every == 0
+            rows = _rows_that_show(picture, later) if due or not torn else ()
+            if not len(rows):
                 yield picture
                 continue
             height = picture.luma.shape[0]
             if not torn:
-                share = _through_motion(picture, later, where)
-                self.parameters["row"] = round(share * height / 2) * 2
-            split = round((TOP + (share - TOP + drift * torn) % (BOTTOM - TOP)) * height / 2) * 2
+                share, begun = float(rows[int(where * len(rows))] / height), index
+            wanted = (TOP + (share - TOP + drift * torn) % (BOTTOM - TOP)) * height
+            split = int(min(rows, key=lambda row: abs(row - wanted)))
+            self.parameters.setdefault("row", split)
+            torn += 1
             made = picture.copy()
             made.luma[split:] = later.luma[split:]
             made.cb[split // 2 :] = later.cb[split // 2 :]
             made.cr[split // 2 :] = later.cr[split // 2 :]
-            yield made if difference(picture, made) >= SHOWS else picture
+            yield made
 
 
-def _through_motion(picture: Picture, later: Picture, where: float) -> float:
-    """Share of the height of a row, drawn by `where` from those with the most motion."""
-    height = picture.luma.shape[0]
-    first, stop = round(TOP * height), round(BOTTOM * height)
-    change = np.abs(picture.luma.astype(np.int16) - later.luma)[first:stop].mean(axis=1)
-    order = np.argsort(-change, kind="stable")[: max(len(change) // 3, 1)]
-    return float((first + order[int(where * len(order))]) / height)
+def _rows_that_show(picture: Picture, later: Picture) -> npt.NDArray[np.intp]:
+    """Even rows from which on the later frame can be seen to begin, between TOP and BOTTOM."""
+    one, other = picture.luma.astype(np.int16), later.luma.astype(np.int16)
+    usual = np.maximum(np.abs(np.diff(one, axis=0)), np.abs(np.diff(other, axis=0)))
+    usual = maximum_filter1d(usual, 2 * NEAR + 1, axis=0)
+    shows = (np.abs(other[1:] - one[:-1]) - usual >= STEP).mean(axis=1) >= WIDTH
+    height = len(one)
+    rows = np.flatnonzero(shows) + 1
+    between = (rows % 2 == 0) & (rows >= TOP * height) & (rows < BOTTOM * height)
+    return np.asarray(rows[between])

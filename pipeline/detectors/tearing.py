@@ -42,6 +42,9 @@ WANDER = ((0.5, 0.0), (0.38, 1.5), (0.3, 3.0))
 # and up to 100 elsewhere (11 clips). No tear found in 30 clips is lost by it.
 FOREIGN = 3.0
 CUT = 6.0  # motion of a frame against the frames around from which it is a cut
+# A tear through a cut: share of the step, and correlation of the profile of the torn rows with that
+# of the same rows in a frame that follows
+ACROSS_SHARE, SAME_ROWS = 0.5, 0.9
 DIRECTED = 0.7  # share of a change of luma that has one sign: light, not content
 FLOOR = 0.1  # code values of motion that are nothing
 JOINED = 0.5  # seconds between torn frames that are one defect to a viewer
@@ -229,17 +232,17 @@ class TearingDetector(PictureDetector):
             return None
         up = motion[:, above].mean(axis=1) + FLOOR
         down = motion[:, below].mean(axis=1) + FLOOR
-        if min(float(np.median(up[usual])), float(np.median(down[usual]))) < settings.min_motion:
-            return None
         whole = motion.mean(axis=1) + FLOOR
         at = [index, index + 1]
+        share = step / max(float(self._profiles[index, row]), 1e-6)
         if whole[at].max() > CUT * np.median(whole[usual]):
+            return self._check_cut(index, row, step, share, (up, down))
+        if min(float(np.median(up[usual])), float(np.median(down[usual]))) < settings.min_motion:
             return None
         tilt = np.log(down / up)
         base = float(np.median(tilt[usual]))
         apart = float(np.abs(tilt[at] - base).max())
         wander = float(np.abs(tilt[usual] - base).max())
-        share = step / max(float(self._profiles[index, row]), 1e-6)
         clear = step >= settings.min_clear_step and apart > APART and share >= CLEAR_SHARE
         needed = next((needed for least, needed in WANDER if share >= least), np.inf)
         # another tear near by makes a few of the frames around wander as much, but not most
@@ -256,11 +259,34 @@ class TearingDetector(PictureDetector):
         changes = [
             float(np.abs(np.log(side[at] / np.median(side[usual]))).max()) for side in (up, down)
         ]
-        height = self.format.height
         lower = changes[1] >= changes[0]
         torn = down if lower else up
         if float(torn[at].min()) > FOREIGN * float(np.median(torn[usual])):
             return None
+        return self._torn(index, row, step, share, apart, lower)
+
+    def _check_cut(
+        self, index: int, row: int, step: float, share: float, sides: tuple[Float32, Float32]
+    ) -> Observation | None:
+        """Whether one side is still of the shot before, and the other of what comes after it."""
+        if step < self.settings.min_clear_step or share < ACROSS_SHARE:
+            return None
+        up, down = (float(side[index]) for side in sides)
+        lower = down > up
+        if max(up, down) < CUT * min(up, down):
+            return None
+        part = slice(row + 1, None) if lower else slice(None, row)
+        here = self._profiles[index, part]
+        later = self._profiles[index + 1 : index + 1 + AFTER, part]
+        if max(float(np.corrcoef(here, other)[0, 1]) for other in later) < SAME_ROWS:
+            return None
+        return self._torn(index, row, step, share, float(abs(np.log(down / up))), lower)
+
+    def _torn(
+        self, index: int, row: int, step: float, share: float, apart: float, lower: bool
+    ) -> Observation:
+        """A torn frame; `lower`: the part below the row is of another time."""
+        height = self.format.height
         start, end = (float(value) for value in self._times[index])
         return Observation(
             Kind.TEARING,
