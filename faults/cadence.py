@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from faults.base import PictureFault
+import numpy as np
+
+from faults.base import FaultError, PictureFault
 from faults.media import Picture
 from faults.span import SpanFault, difference
-from faults.truth import Severity
-from pipeline.types import Kind
+from faults.truth import TILE, Severity
+from pipeline.types import Float32, Kind
+
+# Frames that are held or missing show where so large a share of the tiles is so far, in code
+# values, from where it should be; missing ones where that is so many of the steps around as well.
+# Chosen by eye.
+AROUND = 4  # frames on either side
+LEAST_STEP, LONGER, SHARE = 6.0, 2.0, 0.02
+CUT_STEP, CUT = 12.0, 5.0  # code values, and steps of the others, of a step that is a cut
 
 
 class RepeatedFramesFault(SpanFault):
@@ -42,16 +53,20 @@ class RepeatedFramesFault(SpanFault):
         mean = held / share  # frames from one repeat to the next
         shown = self.before
         left, due = 0, 0.0
+        seen: list[bool] = []  # of each repeat, whether it shows
         for index, picture in enumerate(pictures):
             if shown is not None and left == 0 and index >= round(due):
                 left = held
                 due += max(mean * self.rng.uniform(0.7, 1.3), held + 1)
             if left and shown is not None:
                 left -= 1
+                seen.append(bool((_step(shown, picture) >= LEAST_STEP).mean() >= SHARE))
                 yield picture.showing(shown)
             else:
                 shown = picture
                 yield picture
+        if seen and np.mean(seen) < 0.5:
+            raise FaultError("repeated_frames: too little moves there for anyone to see it")
 
 
 class DroppedFramesFault(PictureFault):
@@ -78,15 +93,17 @@ class DroppedFramesFault(PictureFault):
     def pictures(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """As in PictureFault."""
         count = int(self.parameters["frames"])
-        before: Picture | None = None
-        dropped, moved = 0, 0.0
+        earlier: deque[Picture] = deque(maxlen=AROUND)
+        missing: list[Picture] = []
+        later: list[Picture] = []
+        moved = 0.0
         for picture in pictures:
-            if picture.time >= self.order.start - 1e-6 and dropped < count and before is not None:
+            if picture.time >= self.order.start - 1e-6 and len(missing) < count and earlier:
                 moved += picture.duration
-                dropped += 1
+                missing.append(picture)
                 continue
-            if not dropped or before is None:
-                before = picture
+            if not missing:
+                earlier.append(picture)
                 yield picture
                 continue
             shown = replace(picture, time=picture.time - moved)
@@ -95,6 +112,30 @@ class DroppedFramesFault(PictureFault):
                     shown.time,
                     shown.time + shown.duration,
                     seconds=moved,
-                    difference=difference(before, shown),
+                    difference=difference(earlier[-1], shown),
                 )
+            if len(later) < AROUND:
+                later.append(picture)
+                if len(later) == AROUND and not _jumps(list(earlier), missing, later):
+                    raise FaultError("dropped_frames: nothing jumps there for anyone to see it")
             yield shown
+
+
+def _jumps(
+    earlier: Sequence[Picture], missing: Sequence[Picture], later: Sequence[Picture]
+) -> bool:
+    """Whether a viewer can see that frames are missing between two runs of frames."""
+    whole = [difference(*pair) for pair in pairwise([earlier[-1], *missing, later[0]])]
+    if max(whole) > CUT_STEP and max(whole) > CUT * float(np.median(whole)):
+        return False  # a cut is among them, and comes earlier now
+    steps = [_step(*pair) for run in (earlier, later) for pair in pairwise(run)]
+    least = np.maximum(LEAST_STEP, LONGER * np.max(steps, axis=0))
+    return bool((_step(earlier[-1], later[0]) >= least).mean() >= SHARE)
+
+
+def _step(one: Picture, other: Picture) -> Float32:
+    """Mean absolute difference of luma by tile, in code values [tile rows, tile columns]."""
+    apart = np.abs(one.luma.astype(np.int16) - other.luma)
+    rows, columns = (size // TILE for size in apart.shape)
+    tiles = apart[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE)
+    return np.asarray(tiles.mean(axis=(1, 3), dtype=np.float32))

@@ -82,10 +82,10 @@ class CadenceSettings(DetectorSettings):
         gt=1,
     )
     jump_deviations: float = setting(
-        5.0,
+        6.5,
         "",
         "least height of a jump, in units of how much the logarithm of the change varies around it",
-        "calibrated on 169 clips, 12.5 minutes: unsteady hand-held motion must not pass",
+        "calibrated on 26 development clips: unsteady motion and turning heads stay below",
         gt=0,
     )
 
