@@ -16,8 +16,11 @@ from pipeline.types import Kind
 
 SMOOTH = 2.5  # code values: mean deviation from the local mean of grain, and less than of texture
 SLOPE = 1.0  # code values a sample: a steeper gradient shows no bands
+# The same, of what shows bands best, and the share of the tiles that have a contour of so many
+# samples there, without which there is nothing to see: chosen by eye.
+FLAT, GENTLE = 1.2, 0.5
+LEAST_SHARE, CONTOUR = 0.15, 8
 WINDOW = 9  # samples in which both are measured
-LEAST_SHARE = 0.02  # of the picture, without which there is nothing to see
 
 
 class BandingFault(SpanFault):
@@ -51,13 +54,14 @@ class BandingFault(SpanFault):
             base = ndimage.uniform_filter(luma, WINDOW)
             rough = ndimage.uniform_filter(np.abs(luma - base), WINDOW)
             steep = np.hypot(ndimage.sobel(base, 0), ndimage.sobel(base, 1)) / 8
-            smooth = (rough < SMOOTH) & (steep < SLOPE)
-            if smooth.mean() < LEAST_SHARE:
+            steps = code(np.floor((base + offset) / ratio) * ratio - offset + ratio / 2)
+            share = _contours(steps, (rough < FLAT) & (steep < GENTLE)).mean()
+            if share < LEAST_SHARE / (2 if self._times else 1):
                 yield picture
                 continue
+            smooth = (rough < SMOOTH) & (steep < SLOPE)
             made = picture.copy()
-            steps = np.floor((base + offset) / ratio) * ratio - offset + ratio / 2
-            made.luma[smooth] = code(steps)[smooth]
+            made.luma[smooth] = steps[smooth]
             if chroma:
                 half = smooth[::2, ::2]
                 for plane in (made.cb, made.cr):
@@ -72,9 +76,23 @@ class BandingFault(SpanFault):
         return MaskedFrames(self._times, self._tiles)
 
 
+def _contours(luma: npt.NDArray[np.uint8], smooth: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tiles with a contour between samples of the mask."""
+    edges = np.zeros_like(smooth)
+    edges[:, 1:] = (luma[:, 1:] != luma[:, :-1]) & smooth[:, 1:] & smooth[:, :-1]
+    edges[1:] |= (luma[1:] != luma[:-1]) & smooth[1:] & smooth[:-1]
+    return np.asarray(_counts(edges) >= CONTOUR)
+
+
 def _tiles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Tiles with any sample in the mask."""
+    return np.asarray(_counts(mask) > 0)
+
+
+def _counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Samples of the mask in each tile."""
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % TILE), (0, -width % TILE)))
     rows, columns = padded.shape[0] // TILE, padded.shape[1] // TILE
-    return np.asarray(padded.reshape(rows, TILE, columns, TILE).any(axis=(1, 3)))
+    tiles = padded.reshape(rows, TILE, columns, TILE)
+    return np.asarray(np.count_nonzero(tiles, axis=(1, 3)))

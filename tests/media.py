@@ -51,10 +51,11 @@ def scene(
     cuts: int = 1,
     speed: float = 2.0,
     grain: float = 1.0,
+    sky: float = 0.0,
 ) -> Frames:
     """Clean moving picture: pans over `cuts` + 1 textures, an object that moves, a little grain.
 
-    `speed` is the pan in pixels a frame.
+    `speed` is the pan in pixels a frame, `sky` the share of the height that is a smooth gradient.
     """
     rng = np.random.default_rng(seed)
     count = round(seconds * rate)
@@ -69,6 +70,9 @@ def scene(
         x = int(inside * speed)
         y = int(20 + 18 * np.sin(inside / 17))
         picture = still[y : y + height, x : x + width].astype(np.float32)
+        horizon = round(sky * height)
+        ramp = np.linspace(90, 130, width) + np.linspace(0, 15, horizon)[:, None]
+        picture[:horizon] = ramp[..., None]
         cx = width * (0.5 + 0.35 * np.sin(n / 13))
         cy = height * (0.5 + 0.3 * np.cos(n / 19))
         ball = (xx - cx) ** 2 + (yy - cy) ** 2 < (height / 9) ** 2

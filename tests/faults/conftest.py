@@ -13,7 +13,7 @@ from tests.faults.stream import Maker
 def clean_clip(tmp_path_factory) -> Clean:
     """Eight seconds of picture in motion and of stereo sound; the sound is not compressed."""
     path = tmp_path_factory.mktemp("clean") / "clean.mkv"
-    frames = media.scene(8, 320, 192, cuts=1, speed=6, seed=3)
+    frames = media.scene(8, 320, 192, cuts=1, speed=6, seed=3, sky=0.4)
     media.write(path, frames, media.programme(8), audio_codec="flac", audio_format="s16")
     return Clean(path)
 
