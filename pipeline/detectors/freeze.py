@@ -35,6 +35,8 @@ POP_TILE = 14.0  # code values: a tile that steps by more has new content
 POP_MEAN = 2.2  # code values: mean step of tiles at a key frame
 SETTLING = 0.4  # seconds that an encoder may take to settle on a still picture
 FADE_SPANS = (0.4, HISTORY)  # seconds before a stillness in which it may have come by a fade
+# In a short freeze so many more tiles may leave the picture: an encoder settles for a part of it.
+SETTLES = 2.0
 SETTLING_TILE = 9.0  # code values: largest step of a tile while it does
 SAME_SHOT = 0.9  # correlation of the tiles of two frames, below which there is a cut between them
 SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion before
@@ -42,6 +44,12 @@ SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion befo
 # grain; 0.3 to 0.6 of it where people rest (GRID and other talking heads).
 QUIET_STEP = 0.03
 QUIET_RATIO = 0.25
+# A picture that stops changes less than before: mean step of its frames, relative to the median of
+# the 0.9 s before. Slow pans stay within the tolerance for a second, and step as they did.
+STOPS = 0.6
+# Where so large a share of the frames before was still already, a rest of less than that many
+# seconds is of the programme: drawings on twos and threes, a face between two words.
+OFTEN, REST = 0.25, 2.0
 QUIET_SHARE = 0.5  # of the repeats; the others are refreshes and settling
 
 
@@ -128,6 +136,7 @@ class _Still:
     origin: Float32 | None = None  # the first anchor
     frames: int = 1  # frames that show the picture
     noise: float = 0.0  # mean frame difference inside
+    step: float = 0.0  # mean step of tiles inside
     quiet: int = 0  # frames in which nothing moved that noise does not explain
     moved: Float32 | None = None  # [th, tw] in how many frames each tile was away
     moved_frames: int = 0
@@ -142,6 +151,7 @@ class _Before:
     """What came before a stillness."""
 
     stop: float  # time of the first repeat
+    step: float = 0.0  # median step of tiles from frame to frame
     moving: float = 0.0  # share of tiles that were away from the still picture
     abrupt: float = 0.0  # how far the last frames were away, relative to all; 0.4: steady motion
     cut: bool = False
@@ -233,7 +243,7 @@ class FreezeDetector(PictureDetector):
         centre = self._away.ravel()[self._centre]
         if np.count_nonzero(centre) <= settings.moving_share * centre.size:
             still.quiet += step <= QUIET_STEP + QUIET_RATIO * motion
-            self._stay(still, time, luma, noise)
+            self._stay(still, time, luma, noise, step)
         elif still.doubt is None and self._may_be_pop(still, luma, step, changes):
             still.doubt = _Doubt(time)
             still.anchor, still.anchor_frames = luma, 1
@@ -246,7 +256,7 @@ class FreezeDetector(PictureDetector):
             return seen
         return None
 
-    def _stay(self, still: _Still, time: float, luma: Float32, noise: float) -> None:
+    def _stay(self, still: _Still, time: float, luma: Float32, noise: float, step: float) -> None:
         """Take a frame that shows the still picture."""
         if still.frames == 1:
             still.second = time
@@ -262,6 +272,7 @@ class FreezeDetector(PictureDetector):
             if still.doubt.frames > POP_APART:
                 still.doubt = None
         still.noise += (noise - still.noise) / still.frames
+        still.step += (step - still.step) / still.frames
         if still.frames > 3:
             if still.moved is None:
                 still.moved = np.zeros_like(luma)
@@ -296,9 +307,10 @@ class FreezeDetector(PictureDetector):
             share = float(np.mean(away > 0.1))
         if share > settings.max_overlay:
             return None
-        if share <= settings.moving_share:
+        short = duration < settings.min_partial_duration - 1e-6
+        if share <= settings.moving_share * (SETTLES if short else 1):
             away = None
-        elif duration < settings.min_partial_duration - 1e-6:
+        elif short:
             return None
         confidence = self._confidence(still, before, duration, partial=away is not None)
         if confidence is None:
@@ -328,14 +340,14 @@ class FreezeDetector(PictureDetector):
         settings = self.settings
         if before.cut or before.fade or before.none:  # a card, a photograph
             return None if partial or duration < settings.min_still_duration else 0.3
-        if before.moving < settings.motion_share:
+        if before.moving < settings.motion_share or still.step > STOPS * before.step:
+            return None
+        if still.repeats > OFTEN and duration < REST:
             return None
         least = settings.motion_share
         confidence = float(np.interp(before.moving, [least, max(0.1, 2 * least)], [0.6, 1]))
         confidence *= float(np.interp(before.abrupt, [0.05, 0.25], [0.4, 1]))
         confidence *= float(np.interp(duration, [0.4, 1.0], [0.8, 1.0]))
-        if still.repeats > 0.3 and duration < 2:  # animation on twos and threes holds drawings
-            confidence *= 0.5
         return confidence
 
 
@@ -381,6 +393,7 @@ def _look_back(still: _Still, tolerance: float, centre: npt.NDArray[np.intp]) ->
     sudden = steps[jump] > max(6.0, 4 * float(np.median(steps[: first - 1])))
     return _Before(
         stop,
+        step=typical,
         moving=float(np.mean([np.mean(one > tolerance) for one in away])),
         abrupt=float(excess[-3:].max()) / mean if mean > 0 else 0.0,
         cut=sudden and _likeness(maps[jump], maps[jump + 1]) < SAME_SHOT,
