@@ -32,6 +32,8 @@ DARK = 8.0  # code values above black below which a cell cannot show a gain
 SLOWER = 0.6  # of a beat's frequency: slower changes are content, and do not make it impure
 CUT = 0.08  # mean |log ratio| of cells to the common one, of two frames with a cut between them
 CUT_RATIO = 4.0  # the same in units of what motion does in this window
+EXTENT = 0.5  # seconds over which a beat is averaged where it begins and ends, or one period
+SAWTOOTH = np.pi / np.sqrt(6)  # amplitude of a sine of its power, relative to its fundamental
 STEP = 0.5  # largest logarithm of the change of gain between two frames
 IN_STEP = (0.4, 2.5)  # a cell's modulation relative to the common one, in phase
 
@@ -190,9 +192,14 @@ class PumpingDetector(PictureDetector):
             return None
         near = np.zeros(len(power), dtype=bool)
         for harmonic in range(1, 5):
-            near[max(1, harmonic * top - 2) : harmonic * top + 3] = True
+            at = harmonic * top % count  # those above half the frame rate are folded back
+            at = min(at, count - at)
+            near[max(1, at - 2) : at + 3] = True
         purity = float(power[near & faster].sum() / power[faster].sum())
-        depth = 4 * float(np.abs(spectrum[top])) / float(window.sum())
+        # of a sine with the power of all harmonics, of which a sawtooth has most
+        sine = 4 * float(np.abs(spectrum[top])) / float(window.sum())
+        beating = float((np.abs(spectrum[near]) ** 2).sum())
+        depth = min(4 * float(np.sqrt(beating / (count * (window**2).sum()))), SAWTOOTH * sine)
         turn = np.exp(-2j * np.pi * frequencies[top] * (times - times[0])) * window
         own = (turn @ flat) / (turn @ common)  # each cell's share of the common beat
         coherence = float(np.mean((own.real > IN_STEP[0]) & (own.real < IN_STEP[1])))
@@ -254,7 +261,8 @@ def _gains(above: Float64) -> Float64:
 def _extent(times: Float64, mean: Float64, frequency: float, step: float) -> tuple[float, float]:
     """The stretch around its strongest in which the beat keeps half its strength."""
     carrier = mean * np.exp(-2j * np.pi * frequency * times)
-    length = max(1, round(1 / (frequency * step)))
+    # a whole number of periods: a fast one has few samples, and whole only by the half second
+    length = max(1, round(max(1, round(EXTENT * frequency)) / (frequency * step)))
     inner = np.abs(np.convolve(carrier, np.ones(length) / length, mode="valid"))
     envelope = np.pad(inner, (length // 2, length - 1 - length // 2), mode="edge")
     weak = envelope < 0.5 * np.quantile(envelope, 0.9)

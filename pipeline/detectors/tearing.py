@@ -59,7 +59,7 @@ class TearingSettings(DetectorSettings):
     """Settings of the tearing detector."""
 
     min_step: float = setting(
-        0.8,
+        1.0,
         "code values",
         "mean difference across the tear, beyond that of the rows and frames around, where one "
         "side of the tear stands still",
