@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from faults.base import FrameFault
+from faults.base import FaultError, FrameFault
 from faults.drawing import code
 from faults.media import Picture, Plane
+from faults.span import step_by_tile
 from faults.truth import Severity
 from pipeline.types import Float32, Kind
+
+# Blur shows where so large a share of the tiles loses so much detail, in code values: by eye.
+LEAST_STEP, LEAST_SHARE = 2.0, 0.03
 
 
 class BlurFault(FrameFault):
@@ -44,6 +48,8 @@ class BlurFault(FrameFault):
 
         self._blur = blur
         self._sigma = sigma
+        if (step_by_tile(picture, self.change(picture, 0)) >= LEAST_STEP).mean() < LEAST_SHARE:
+            raise FaultError("blur: there is too little detail for anyone to miss it")
 
     def change(self, picture: Picture, index: int) -> Picture:
         """As in FrameFault."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from faults.base import FaultError, PictureFault
 from faults.media import Picture
-from faults.span import SpanFault, difference
-from faults.truth import TILE, Severity
-from pipeline.types import Float32, Kind
+from faults.span import SpanFault, difference, step_by_tile
+from faults.truth import Severity
+from pipeline.types import Kind
 
 # Frames that are held or missing show where so large a share of the tiles is so far, in code
 # values, from where it should be; missing ones where that is so many of the steps around as well.
@@ -60,7 +60,7 @@ class RepeatedFramesFault(SpanFault):
                 due += max(mean * self.rng.uniform(0.7, 1.3), held + 1)
             if left and shown is not None:
                 left -= 1
-                seen.append(bool((_step(shown, picture) >= LEAST_STEP).mean() >= SHARE))
+                seen.append(bool((step_by_tile(shown, picture) >= LEAST_STEP).mean() >= SHARE))
                 yield picture.showing(shown)
             else:
                 shown = picture
@@ -128,14 +128,6 @@ def _jumps(
     whole = [difference(*pair) for pair in pairwise([earlier[-1], *missing, later[0]])]
     if max(whole) > CUT_STEP and max(whole) > CUT * float(np.median(whole)):
         return False  # a cut is among them, and comes earlier now
-    steps = [_step(*pair) for run in (earlier, later) for pair in pairwise(run)]
+    steps = [step_by_tile(*pair) for run in (earlier, later) for pair in pairwise(run)]
     least = np.maximum(LEAST_STEP, LONGER * np.max(steps, axis=0))
-    return bool((_step(earlier[-1], later[0]) >= least).mean() >= SHARE)
-
-
-def _step(one: Picture, other: Picture) -> Float32:
-    """Mean absolute difference of luma by tile, in code values [tile rows, tile columns]."""
-    apart = np.abs(one.luma.astype(np.int16) - other.luma)
-    rows, columns = (size // TILE for size in apart.shape)
-    tiles = apart[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE)
-    return np.asarray(tiles.mean(axis=(1, 3), dtype=np.float32))
+    return bool((step_by_tile(earlier[-1], later[0]) >= least).mean() >= SHARE)

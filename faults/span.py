@@ -12,8 +12,8 @@ import numpy as np
 
 from faults.base import FaultError, PictureFault
 from faults.media import Picture
-from faults.truth import MaskedFrames
-from pipeline.types import Kind, Region
+from faults.truth import TILE, MaskedFrames
+from pipeline.types import Float32, Kind, Region
 
 
 class SpanFault(PictureFault):
@@ -113,6 +113,14 @@ def same(one: Picture, other: Picture) -> bool:
 def difference(one: Picture, other: Picture) -> float:
     """Mean absolute difference of luma, in code values."""
     return float(np.abs(one.luma.astype(np.int16) - other.luma).mean())
+
+
+def step_by_tile(one: Picture, other: Picture) -> Float32:
+    """Mean absolute difference of luma by tile, in code values [tile rows, tile columns]."""
+    apart = np.abs(one.luma.astype(np.int16) - other.luma)
+    rows, columns = (size // TILE for size in apart.shape)
+    tiles = apart[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE)
+    return np.asarray(tiles.mean(axis=(1, 3), dtype=np.float32))
 
 
 def ahead(pictures: Iterator[Picture], count: int) -> Iterator[tuple[Picture, Picture]]:
