@@ -16,6 +16,7 @@ from faults.lookalikes import LOOKALIKES
 from faults.media import Encoding
 from faults.rates import mpeg2_has
 from faults.truth import Severity
+from pipeline.types import Kind
 
 _VERY_FAST = ("preset", "veryfast")
 _ULTRA = (("preset", "ultrafast"), ("x265-params", "log-level=error"))
@@ -46,6 +47,9 @@ _ONLY: dict[str, tuple[str, ...]] = {
     "timestamp_jump": ("h264-23.ts", "mpeg2-4.ts"),
     "truncated": ("h264-20.mp4", "h264-26.mp4", "h264-20.mkv"),
 }
+# Only where someone is seen to speak is there a right offset: music that was put under photographs
+# is as right or wrong a second later.
+NEEDS_LIPS = (Kind.AV_OFFSET, Kind.AV_DRIFT, Kind.AV_STEP)
 TRIES = 4  # clips to try where a fault finds no room or reason in the first
 PER_SEVERITY, QUICK_PER_SEVERITY = 3, 1
 PER_LOOKALIKE, QUICK_PER_LOOKALIKE = 4, 1
@@ -143,6 +147,8 @@ def make_plan(
 
 def _fits(fault: type[Fault], clip: CleanClip) -> bool:
     """Whether a clip has the streams; `Fault.obstacle` has the last word, on the clip itself."""
+    if fault.kind in NEEDS_LIPS and not (clip.kind == "face" and clip.sound_source == clip.source):
+        return False
     both = fault.reads == "stream" or fault.kind.startswith("av_")
     return (clip.picture or (fault.reads == "sound" and not both)) and (
         clip.sound or fault.reads == "picture"

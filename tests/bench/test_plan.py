@@ -13,7 +13,7 @@ def clips(count=8, per_source=2):
     made = []
     for n in range(count):
         source = f"source{n // per_source}"
-        kind = "sound" if n % 4 == 3 else "video"
+        kind = ("face", "video", "video", "sound")[n % 4]
         made.append(
             CleanClip(
                 id=f"clip{n}",
@@ -23,7 +23,7 @@ def clips(count=8, per_source=2):
                 sound_source=source,
                 split=split_of(source),
                 duration=10.0,
-                picture=kind == "video",
+                picture=kind != "sound",
                 frame_rate=25.0,
                 sample_rate=48_000,
                 files=(f"{n}.mp4",),
@@ -77,6 +77,15 @@ def test_split_takes_its_sources_alone():
         drawn = make_plan(made, 1, split=split)
         used = {owner[option.clip] for item in drawn.items for option in item.options}
         assert used == {name for name, of in override.items() if of == split}
+
+
+def test_sound_is_put_off_only_where_someone_speaks():
+    dubbed = CleanClip(**{**vars(clips()[0]), "id": "dubbed", "sound_source": "other"})
+    speakers = {clip.id for clip in clips() if clip.kind == "face"}
+    drawn = make_plan([*clips(), dubbed], 1, split="all", kinds=("av_offset", "av_drift"))
+    faults = [item for item in drawn.items if item.what == "fault"]
+    assert {item.name for item in faults} == {"av_offset", "av_drift"}
+    assert {option.clip for item in faults for option in item.options} == speakers
 
 
 def test_playlists_for_what_needs_them():
