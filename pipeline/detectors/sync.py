@@ -342,7 +342,7 @@ def _step(before: _Answer, after: _Answer) -> Observation:
     return Observation(
         kind=Kind.AV_STEP,
         start=before.end,
-        end=max(after.start, before.end),
+        end=after.end if after.out else max(after.start, before.end),
         severity=ladder(abs(change), 30, 90, 200, 400),
         confidence=min(before.stretch.reading.confidence, after.stretch.reading.confidence),
         summary=(

@@ -62,8 +62,11 @@ def test_offset_has_both_signs_and_grows(clean_clip):
         for severity in LADDER
     }
     assert all(min(values) < 0 < max(values) for values in found.values())
-    for one, worse in itertools.pairwise(LADDER):
-        assert max(map(abs, found[one])) < min(map(abs, found[worse]))
+    for one, worse in itertools.pairwise(LADDER):  # each side has limits of its own
+        early = [[v for v in found[step] if v > 0] for step in (one, worse)]
+        late = [[-v for v in found[step] if v < 0] for step in (one, worse)]
+        assert max(early[0]) < min(early[1])
+        assert max(late[0]) < min(late[1])
 
 
 @pytest.mark.parametrize("severity", LADDER)
@@ -82,14 +85,22 @@ def test_step(clean_clip, severity):
 @pytest.mark.parametrize("severity", LADDER)
 @pytest.mark.parametrize("seed", [1, 4])
 def test_drift(clean_clip, severity, seed):
-    truth, before, after = _put(AvDriftFault, clean_clip, severity, seed)
+    rate = clean_clip.sample_rate
+    clicks = np.zeros_like(clean_clip.sound)
+    clicks[:, 2 * rate :: 4 * rate] = 0.9
+    fault = AvDriftFault(place("av_drift", severity, clean_clip, seed), clean_clip)
+    after = fault.sound(clicks.copy(), rate)
+    (truth,) = fault.truths
     share = truth.parameters["drift_percent"] / 100
     for at in (2.0, 6.0):
-        found = _early(before, after, at, clean_clip.sample_rate, reach=0.2)
-        assert found == pytest.approx(share * (at + 0.15), abs=2e-3)
+        near = slice(round((at - 0.5) * rate), round((at + 0.5) * rate))
+        found = (round(0.5 * rate) - int(np.argmax(after[0, near]))) / rate
+        assert found == pytest.approx(share * at, abs=1e-3)
     assert truth.parameters["drift_ms_per_hour"] == pytest.approx(3.6e6 * share, rel=1e-3)
     rung = AvDriftFault.ladder[severity]
-    assert rung["percent_from"] - 0.002 <= abs(100 * share) <= rung["percent_to"] + 0.002
+    side = "early" if share > 0 else "late"
+    final = abs(truth.parameters["final_offset_ms"])
+    assert rung[f"{side}_from"] - 1 <= final <= rung[f"{side}_to"] + 1
 
 
 def test_what_is_left_over_is_silence_or_sound(clean_clip):
