@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as RichProgress
 
-    from pipeline.inspect import Progress as InspectionProgress
     from pipeline.inspect import ProgressCallback
     from pipeline.settings import Settings
     from pipeline.types import Inspection
@@ -205,6 +202,7 @@ def inspect_command(
     """
     from rich.console import Console
 
+    from pipeline.report.terminal import Bar, print_result, progress_bar, sink
     from pipeline.source import expand
 
     chosen = _settings(config, _split(only), _split(skip), _parse(settings or []))
@@ -214,14 +212,14 @@ def inspect_command(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status, reports = CLEAN, set[Path]()
     screen = Console(stderr=True)
-    with _sink(output) as sink, _progress(screen, quiet) as bar:
+    with sink(output) as results, progress_bar(screen, quiet) as bar:
         for name in names:
             place = report
             if report is not None and len(names) > 1:
                 place = _report_name(report, name, reports)
-            result = _inspect(name, chosen, place, _Bar(bar, name))
+            result = _inspect(name, chosen, place, Bar(bar, name))
             result.defects = [d for d in result.defects if d.severity >= min_severity]
-            _print(result, output_format, sink)
+            print_result(result, output_format.value, results)
             if place is not None:
                 screen.print(f"Report: {place}", highlight=False, soft_wrap=True)
             status = max(status, _status(result, allow_partial))
@@ -246,13 +244,14 @@ def detectors(
 
     from pipeline.detectors import DETECTORS
     from pipeline.errors import UsageError
+    from pipeline.report.terminal import print_detectors
 
     unknown = [name for name in names or [] if name not in DETECTORS]
     if unknown:
         raise UsageError(f"there is no detector {unknown[0]!r}; `vidette detectors` lists them")
-    facts = [_detector_facts(name) for name in names or DETECTORS]
+    facts = [DETECTORS[name].facts() for name in names or DETECTORS]
     if output_format is Format.TABLE:
-        _detector_table(facts, Console())
+        print_detectors(facts, Console())
     elif output_format is Format.JSON:
         print(json.dumps(facts, indent=2))
     else:
@@ -305,6 +304,7 @@ def damage_command(
     from faults.media import Clean
     from faults.truth import Severity
     from pipeline.errors import UsageError
+    from pipeline.report.terminal import progress_bar
 
     if show:
         _fault_table(Console())
@@ -320,7 +320,7 @@ def damage_command(
             if fault is not None
             else mix(clean, seed, count)
         )
-        with _progress(Console(stderr=True), quiet) as bar:
+        with progress_bar(Console(stderr=True), quiet) as bar:
             task = bar.add_task(target.name, total=clean.duration, position="", speed="", found="")
             truth = damage(
                 clean,
@@ -760,162 +760,6 @@ def _report_name(folder: Path, uri: str, taken: set[Path]) -> Path:
         place = folder / f"{stem}-{n}.html"
     taken.add(place)
     return place
-
-
-@contextmanager
-def _sink(output: Path | None) -> Iterator[IO[str]]:
-    """Where results go. A file appears only when it is whole."""
-    if output is None:
-        yield sys.stdout
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    growing = output.with_name(f".{output.name}.part")
-    with growing.open("w", encoding="utf-8") as file:
-        yield file
-    growing.replace(output)
-
-
-def _progress(screen: Console, quiet: bool) -> RichProgress:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[position]}  {task.fields[speed]}", markup=False),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[found]}", markup=False),
-        console=screen,
-        disable=quiet or not screen.is_terminal,
-        transient=True,
-    )
-
-
-class _Bar:
-    """Shows the progress of one asset."""
-
-    def __init__(self, bar: RichProgress, name: str) -> None:
-        self._bar = bar
-        label = name if len(name) <= 40 else "…" + name[-39:]
-        self._task = bar.add_task(label, total=None, position="", speed="", found="")
-
-    def __call__(self, now: InspectionProgress) -> None:
-        from pipeline import words
-
-        total = None if now.duration is None else max(now.duration, now.position)
-        self._bar.update(
-            self._task,
-            total=total,
-            completed=now.position,
-            position=words.timecode(now.position),
-            speed=f"{now.speed:.1f}× real time",
-            found=f"{now.defects} found" if now.defects else "",
-        )
-
-
-def _print(result: Inspection, output_format: Format, sink: IO[str]) -> None:
-    if output_format is Format.JSON:
-        sink.write(result.model_dump_json(by_alias=True, indent=2) + "\n")
-    elif output_format is Format.JSONL:
-        sink.write(result.model_dump_json(by_alias=True) + "\n")
-    else:
-        _table(result, sink)
-    sink.flush()
-
-
-def _table(result: Inspection, sink: IO[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from pipeline import words
-
-    console = Console(file=sink, highlight=False, width=None if sink.isatty() else 160)
-    console.print(Text(result.uri, style="bold"), soft_wrap=True)
-    console.print(Text(_facts(result)), soft_wrap=True)
-    for problem in result.coverage.problems:
-        at = "" if problem.time is None else f" at {words.timecode(problem.time)}"
-        line = f"Not examined{at}: {problem.detail} ({problem.reason})"
-        console.print(Text(line, style="yellow"), soft_wrap=True)
-    if result.defects:
-        table = Table("Kind", "Start", "End", "Severity", "Conf.", "Evidence")
-        for defect in result.defects:
-            table.add_row(
-                defect.kind,
-                words.timecode(defect.start),
-                words.timecode(defect.end),
-                Text(f"{defect.severity:.2f} {words.severity_word(defect.severity)}"),
-                f"{defect.confidence:.2f}",
-                Text(defect.summary),
-            )
-        console.print(table)
-    elif result.coverage.state == "complete":
-        console.print(Text("No defects found.", style="green"))
-    elif result.coverage.state == "partial":
-        console.print(Text("No defects found in what could be examined.", style="yellow"))
-    console.print()
-
-
-def _facts(result: Inspection) -> str:
-    from pipeline import words
-
-    asset, coverage = result.asset, result.coverage
-    parts = [f"{asset.container or 'not opened'}, {words.timecode(asset.duration)}"]
-    for video in asset.video:
-        rate = f" {video.frame_rate:.5g} fps" if video.frame_rate else ""
-        parts.append(f"{video.codec} {video.width}x{video.height}{rate}")
-    for audio in asset.audio:
-        layout = audio.layout or f"{audio.channels} channels"
-        parts.append(f"{audio.codec} {audio.sample_rate} Hz {layout}")
-    sync = result.av_sync
-    if sync is not None and sync.offset_ms is not None:
-        parts.append(f"sound {sync.offset_ms:+.0f} ms against lips (+: early)")
-    examined = sum(end - start for start, end in coverage.examined)
-    parts.append(f"examined {coverage.state}: {examined:.1f} s")
-    wall = result.timings.get("wall", 0.0)
-    if wall > 0 and examined > 0:
-        parts.append(f"{examined / wall:.1f}× real time")
-    return " · ".join(parts)
-
-
-def _detector_facts(name: str) -> dict[str, Any]:
-    from pipeline.detectors import DETECTORS
-
-    detector = DETECTORS[name]
-    properties = detector.Settings.model_json_schema().get("properties", {})
-    return {
-        "name": name,
-        "version": detector.version,
-        "finds": list(detector.kinds),
-        "reads": detector.reads,
-        "summary": detector.summary,
-        "settings": {
-            key: {
-                "default": facts.get("default"),
-                "unit": facts.get("unit", ""),
-                "description": facts.get("description", ""),
-                "source": facts.get("source", ""),
-            }
-            for key, facts in properties.items()
-        },
-    }
-
-
-def _detector_table(facts: list[dict[str, Any]], console: Console) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    for fact in facts:
-        head = f"{fact['name']} (version {fact['version']}, reads {fact['reads']})"
-        table = Table(
-            "Setting", "Default", "Unit", "Meaning", "Source", title=head, title_justify="left"
-        )
-        table.caption = f"{fact['summary']} Finds: {', '.join(fact['finds'])}."
-        table.caption_justify = "left"
-        for key, one in fact["settings"].items():
-            row = (f"{fact['name']}.{key}", str(one["default"]), one["unit"])
-            table.add_row(*(Text(cell) for cell in (*row, one["description"], one["source"])))
-        console.print(table)
-        console.print()
 
 
 if __name__ == "__main__":

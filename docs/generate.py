@@ -42,19 +42,19 @@ def detectors_page() -> str:
                 continue
             kinds = ", ".join(f"`{kind}`" for kind in detector.kinds)
             lines += [f"### {name}", "", f"{_sentence(detector.summary)} Finds: {kinds}.", ""]
-            properties = detector.Settings.model_json_schema().get("properties", {})
-            if properties:
+            settings = detector.facts()["settings"]
+            if settings:
                 lines += [
                     "| setting | default | unit | meaning | source |",
                     "| --- | --- | --- | --- | --- |",
                 ]
-            for key, facts in properties.items():
+            for key, one in settings.items():
                 cells = (
                     f"`{name}.{key}`",
-                    f"{facts.get('default')}",
-                    facts.get("unit", ""),
-                    facts.get("description", ""),
-                    facts.get("source", ""),
+                    str(one["default"]),
+                    one["unit"],
+                    one["description"],
+                    one["source"],
                 )
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
             lines.append("")

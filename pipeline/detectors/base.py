@@ -55,6 +55,27 @@ class Detector(ABC):
     summary: ClassVar[str]
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
+    @classmethod
+    def facts(cls) -> dict[str, Any]:
+        """What it finds and what can be set, with units and sources; as JSON takes it."""
+        properties = cls.Settings.model_json_schema().get("properties", {})
+        return {
+            "name": cls.name,
+            "version": cls.version,
+            "finds": list(cls.kinds),
+            "reads": cls.reads,
+            "summary": cls.summary,
+            "settings": {
+                key: {
+                    "default": facts.get("default"),
+                    "unit": facts.get("unit", ""),
+                    "description": facts.get("description", ""),
+                    "source": facts.get("source", ""),
+                }
+                for key, facts in properties.items()
+            },
+        }
+
     @abstractmethod
     def finish(self) -> Iterable[Observation]:
         """End of the stream, or of this format of it: what is still open."""
