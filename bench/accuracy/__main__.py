@@ -25,7 +25,7 @@ from typing import Any
 import av
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.accuracy import figures, page, peers, plan, report
+from bench.accuracy import figures, operating, page, peers, plan, report
 from bench.accuracy.run import ROOT, Result, judged_by, made_by, run_all
 from corpus.clips import FORM, CleanClip, prepare
 from corpus.sources import Split, recipes, scan, split_of
@@ -123,17 +123,17 @@ def tuned_points(
     path: Path,
     *,
     record: bool,
-) -> dict[str, dict[str, peers.Tuned]]:
+) -> dict[str, dict[str, operating.Tuned]]:
     """FFmpeg's operating points: from the development files of this run, else as recorded."""
     of_clip = {clip.id: clip for clip in clips}
     development = [
         r for r in results
         if r.error is None and split_of(of_clip[r.clip].source, override) == "dev"
     ]  # fmt: skip
-    recorded: dict[str, dict[str, peers.Tuned]] = {}
+    recorded: dict[str, dict[str, operating.Tuned]] = {}
     if path.is_file():
         recorded = {
-            kind: {name: peers.Tuned.model_validate(point) for name, point in points.items()}
+            kind: {name: operating.Tuned.model_validate(point) for name, point in points.items()}
             for kind, points in json.loads(path.read_text()).items()
         }
     points = {**recorded, **figures.tune_all(development)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.accuracy import peers, score
+from bench.accuracy import operating, peers, score
 from bench.accuracy.run import Found, Result
 from bench.accuracy.score import Interval, Outcome, Wanted
 from faults import FAULTS
@@ -89,15 +89,15 @@ def hours_of(results: Iterable[Result], kind: Kind) -> float:
     )
 
 
-def tune_all(results: Sequence[Result]) -> dict[str, dict[str, peers.Tuned]]:
+def tune_all(results: Sequence[Result]) -> dict[str, dict[str, operating.Tuned]]:
     """FFmpeg's operating points, per kind and filter, on these results."""
-    tuned: dict[str, dict[str, peers.Tuned]] = {}
+    tuned: dict[str, dict[str, operating.Tuned]] = {}
     for peer in peers.PEERS:
         for kind in peer.kinds:
             files = _peer_files(results, kind)
             if not any(one.truths for _, one in files):
                 continue
-            point = peers.tune(peer, [(r.peers, one) for r, one in files])
+            point = operating.tune(peer, [(r.peers, one) for r, one in files])
             if point is not None:
                 tuned.setdefault(kind, {})[peer.name] = point
     return tuned
@@ -116,7 +116,7 @@ def _peer_files(results: Iterable[Result], kind: Kind) -> list[tuple[Result, Out
 
 def compute(
     results: Sequence[Result],
-    tuned: Mapping[str, Mapping[str, peers.Tuned]],
+    tuned: Mapping[str, Mapping[str, operating.Tuned]],
     seed: int,
 ) -> dict[str, Any]:
     """All figures, ready for JSON."""
@@ -231,7 +231,7 @@ def _of_lookalikes(alike: Sequence[Result]) -> dict[str, Any]:
 
 
 def _against_ffmpeg(
-    kind: Kind, usable: Sequence[Result], tuned: Mapping[str, peers.Tuned]
+    kind: Kind, usable: Sequence[Result], tuned: Mapping[str, operating.Tuned]
 ) -> dict[str, Any] | None:
     """Vidette and FFmpeg's filters on the same files: those with the fault and the clean ones."""
     files = _peer_files(usable, kind)
@@ -255,11 +255,11 @@ def _against_ffmpeg(
         point = tuned.get(peer.name)
         if point is not None:
             row["tuned"] = _counted(
-                Outcome(one.source, one.truths, peers.decide(peer, result.peers, point))
+                Outcome(one.source, one.truths, operating.decide(peer, result.peers, point))
                 for result, one in files
             )
             row["tuned"]["lookalikes"] = sum(
-                len(peers.decide(peer, r.peers, point)) for r in resembling
+                len(operating.decide(peer, r.peers, point)) for r in resembling
             )
             row["point"] = point.model_dump()
         rows[peer.name] = row

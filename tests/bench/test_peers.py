@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.accuracy import peers
-from bench.accuracy.peers import BY_NAME, Measured, Tuned
+from bench.accuracy import operating, peers
+from bench.accuracy.operating import Tuned
+from bench.accuracy.peers import BY_NAME, Measured
 from bench.accuracy.score import Outcome, Wanted
 from tests import media
 
@@ -36,12 +37,12 @@ def test_tuning_finds_the_threshold_between():
         values = [5.0 if 30 <= n < 50 else 1.0 + n % 3 / 10 for n in range(100)]
         measured = Measured(series={"blockdetect": (times, values)})
         files.append((measured, Outcome(source, [Wanted(3.0, 5.0)])))
-    point = peers.tune(peer, files)
+    point = operating.tune(peer, files)
     assert 1.2 <= point.threshold < 5
     assert point.dev_f1 == 1.0
-    found = peers.decide(peer, files[0][0], point)
+    found = operating.decide(peer, files[0][0], point)
     assert (found[0].start, found[0].end) == pytest.approx((3.0, 5.0))
-    assert peers.tune(peer, [(Measured(), files[0][1])]) is None
+    assert operating.tune(peer, [(Measured(), files[0][1])]) is None
 
 
 @needs_ffmpeg
@@ -59,7 +60,7 @@ def test_a_black_and_silent_passage(tmp_path):
     assert measured.decided["silencedetect"][0] == pytest.approx((2.0, 5.0), abs=0.2)
     assert measured.decided["freezedetect"][0] == pytest.approx((2.0, 5.0), abs=0.2)
     point = Tuned(threshold=95, min_duration=0, max_gap=0, dev_f1=1)
-    found = peers.decide(BY_NAME["blackdetect"], measured, point)
+    found = operating.decide(BY_NAME["blackdetect"], measured, point)
     assert (found[0].start, found[0].end) == pytest.approx((2.0, 5.0), abs=0.1)
     dropped = dict(zip(*measured.series["mpdecimate"], strict=True))
     assert sum(dropped[t] for t in dropped if 2.2 < t < 4.8) > 50
