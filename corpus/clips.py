@@ -22,6 +22,8 @@ from pipeline.types import Float32
 
 RATE = 48_000  # of sound whose rate not every encoder takes
 _RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+# Sound alone is kept at these as well: at a higher rate, it would lack all above their half
+_LOW_RATES = (8000, 11_025, 12_000)
 _NEAR_LOSSLESS = Encoding(
     "libx264", (("crf", "12"), ("preset", "veryfast"), ("threads", "2")), "flac"
 )
@@ -38,7 +40,7 @@ _SLOWEST = 5.0  # Hz
 _SAME = 1e-5  # power of the difference of two channels that carry the same, in shares of theirs
 _MISSING = 1.75  # times the usual step from frame to frame; more is a frame that is missing
 _REPEATED = 0.01  # share of frames; more is a rate that was converted
-FORM = 7  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 8  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 class RejectedError(Exception):
@@ -241,7 +243,7 @@ def _write(
     rate: int,
 ) -> None:
     if sound is not None:
-        if rate not in _RATES:
+        if rate not in _RATES and not (pictures is None and rate in _LOW_RATES):
             sound, rate = resampled(sound, rate, RATE), RATE
         sound = _within_scale(_without_offset(_one_of_two(sound), rate))
     encode(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.base import SoundFault
+from faults.base import FaultError, SoundFault
 from faults.sound import amplitude, clusters, level
 from faults.truth import Severity
 from pipeline.types import Float32, Kind
@@ -14,6 +14,9 @@ QUIETEST = -45.0  # dBFS that the sound is taken to have at least: an impulse mu
 LONGEST = 20  # samples
 HIGHEST = 0.98  # of full scale
 APART = 0.03  # seconds between impulses
+EAR = 0.008  # seconds; the window of an ear, about, in which sound hides an impulse
+LOWEST_BAND, HIGHEST_BAND = 500.0, 14_000.0  # Hz, of the thirds of an octave that are compared
+FLOOR = -75.0  # dBFS; white noise that all sound has at least: an impulse must be heard
 
 
 class ClickFault(SoundFault):
@@ -21,9 +24,11 @@ class ClickFault(SoundFault):
 
     Each is 1 to 20 samples long: flat, decaying or swinging to and fro; of either sign; in one
     channel or in all. The height is relative to the level within 25 ms of it and ends at full
-    scale. Impulses less than 0.5 s apart are one event to a listener and one truth. The ladder is
-    proposed; 30 dB over the prediction error, which Essentia's ClickDetector asks for, is reached
-    with about 0 dB over tonal sound and 15 dB over noise.
+    scale; where the sound would hide the impulse it is higher, so that it stands out by as much in
+    some third of an octave within 8 ms. Where there is no room for that, as in loud noise, nobody
+    would hear it, and it lies elsewhere. Impulses less than 0.5 s apart are one event to a listener
+    and one truth. The ladder is proposed; 30 dB over the prediction error, which Essentia's
+    ClickDetector asks for, is reached with about 0 dB over tonal sound and 15 dB over noise.
     """
 
     name = "click"
@@ -45,25 +50,30 @@ class ClickFault(SoundFault):
             channels = [int(self.rng.integers(2))]  # left or right
         self.parameters["channels"] = tuple(channels)
         clean = sound.copy()
-        starts: list[int] = []
+        made: dict[tuple[int, int], float] = {}
         for _ in range(20 * self.parameters["impulses"]):
             at = int(self.rng.integers(span.start, max(span.stop - LONGEST, span.start + 1)))
-            if all(abs(at - other) >= APART * rate for other in starts):
-                starts.append(at)
-            if len(starts) == self.parameters["impulses"]:
-                break
-        made: dict[tuple[int, int], float] = {}
-        for start in sorted(starts):
-            shape = self._shape()[: sound.shape[1] - start]
+            shape = self._shape()[: sound.shape[1] - at]
+            if any(abs(at - start) < APART * rate for start, _ in made):
+                continue
             beside = round(LOCAL * rate)
-            near = clean[channels, max(start - beside, 0) : start + beside]
-            height = amplitude(max(level(near), QUIETEST) + self.parameters["height_db"])
-            here = slice(start, start + len(shape))
+            near = clean[channels, max(at - beside, 0) : at + beside]
+            over = self.parameters["height_db"]
+            height = max(level(near), QUIETEST) + over
+            height = min(amplitude(max(height, over - stands_out(shape, near, rate))), 1.0)
+            here = slice(at, at + len(shape))
             sound[channels, here] = np.clip(
-                clean[channels, here] + min(height, 1.0) * shape, -HIGHEST, HIGHEST
+                clean[channels, here] + height * shape, -HIGHEST, HIGHEST
             )
-            added = float(np.abs(sound[:, here] - clean[:, here]).max())
-            made[start, start + len(shape)] = max(added, 1e-6)
+            added = sound[channels, here] - clean[channels, here]
+            if min(stands_out(one, near, rate) for one in added) < over - 1:
+                sound[:, here] = clean[:, here]
+                continue
+            made[at, at + len(shape)] = float(np.abs(added).max())
+            if len(made) == self.parameters["impulses"]:
+                break
+        if not made:
+            raise FaultError("a click would not be heard there")
         for group in clusters(list(made), rate):
             self.did(
                 group[0][0] / rate,
@@ -85,3 +95,26 @@ class ClickFault(SoundFault):
             shape = np.exp(-3 * n / length) * np.cos(np.pi * n / self.rng.uniform(1, 4))
         signed: Float32 = (shape * self.rng.choice([-1, 1])).astype(np.float32)
         return signed
+
+
+def stands_out(impulse: Float32, near: Float32, rate: int) -> float:
+    """By how much an impulse [N] exceeds the sound [C, M] around it, dB.
+
+    Of the thirds of an octave the one where it does so most; within `EAR`.
+    """
+    size = round(EAR * rate)
+    window = np.hanning(size + 2)[1:-1]
+    parts = np.lib.stride_tricks.sliding_window_view(near, min(size, near.shape[1]), axis=1)
+    heard = np.fft.rfft(parts[:, :: size // 4] * window[: parts.shape[2]], size, axis=2)
+    sound = np.square(np.abs(heard)).mean(axis=(0, 1))
+    sound += amplitude(FLOOR) ** 2 * np.square(window).sum()
+    own = np.square(np.abs(np.fft.rfft(impulse, size)))
+    frequency = np.fft.rfftfreq(size, 1 / rate)
+    most = 1e-12
+    centre = LOWEST_BAND
+    while centre < min(HIGHEST_BAND, 0.45 * rate):
+        band = (frequency >= centre * 2 ** (-1 / 6)) & (frequency < centre * 2 ** (1 / 6))
+        if band.any():
+            most = max(most, float(own[band].sum() / sound[band].sum()))
+        centre *= 2 ** (1 / 3)
+    return float(10 * np.log10(most))

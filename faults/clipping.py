@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import signal
 
-from faults.base import SoundFault
+from faults.base import FaultError, SoundFault
 from faults.coding import CODECS, Coder
-from faults.sound import PartFault, amplitude, level, seam, sounding
+from faults.sound import PartFault, amplitude, clusters, level, seam, sounding
 from faults.truth import Severity
 from pipeline.types import Float32, Kind
 
 MOST_GAIN = 24.0  # dB by which an interval is made louder; quiet ones are clipped where they are
+LOWEST = -36.0  # dBFS; sound of which nothing is above is too quiet for a stage that clips
+TOP = 3  # samples in a flat top (quality.md A7)
+# Flat tops of an interval, and within 0.5 s of each other: fewer are not heard
+FEWEST, BESIDE = 6, 3
 OVERSAMPLED = 4  # so that the overtones of an analogue stage do not fold back
 
 
@@ -21,8 +26,10 @@ class ClippingFault(SoundFault):
     Half of the time the gain was undone afterwards (an input that was overdriven, on a channel
     mixed to its usual level), so that the tops are below full scale and nothing but them is
     changed; otherwise the stretch from the first to the last flat top is as loud as it was made.
-    The ladder is by how much the highest peak of the interval exceeds the limit (proposed; from
-    6 dB on it is heard on most music). Coding happens afterwards, when the file is written.
+    A stretch begins and ends with several tops, and has six: where one peak alone reaches the
+    limit, nobody hears that. The ladder is by how much the highest peak of the interval exceeds the
+    limit (proposed; from 6 dB on it is heard on most music). Coding happens afterwards, when the
+    file is written.
     """
 
     name = "clipping"
@@ -42,8 +49,15 @@ class ClippingFault(SoundFault):
         span = sounding(sound, self.span(sound, rate), rate)
         peak = float(np.abs(sound[:, span]).max())
         ceiling = peak / amplitude(self.parameters["over_db"])
-        tops = np.flatnonzero((np.abs(sound[:, span]) > ceiling).any(axis=0))
-        first, stop = span.start + int(tops[0]), span.start + int(tops[-1]) + 1
+        if ceiling < amplitude(LOWEST):
+            raise FaultError("it is too quiet there to be cut off")
+        tops = self._tops(np.abs(sound[:, span]) > ceiling)
+        groups = [group for group in clusters(tops, rate) if len(group) >= BESIDE]
+        count = sum(len(group) for group in groups)
+        if count < FEWEST:
+            raise FaultError("too few peaks reach the limit for anyone to hear it")
+        first, stop = span.start + groups[0][0][0], span.start + groups[-1][-1][1]
+        clipped = int((np.abs(sound[:, first:stop]) > ceiling).any(axis=0).sum())
         hot = bool(self.rng.random() < 0.5) and ceiling > amplitude(-MOST_GAIN)
         if not hot:
             sound[:, first:stop] = np.clip(sound[:, first:stop], -ceiling, ceiling)
@@ -57,10 +71,20 @@ class ClippingFault(SoundFault):
             first / rate,
             stop / rate,
             ceiling_dbfs=0.0 if hot else 20 * float(np.log10(ceiling)),
-            clipped_samples=len(tops),
+            clipped_samples=clipped,
+            flat_tops=count,
             raised=hot,
         )
         return sound
+
+    @staticmethod
+    def _tops(over: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Where TOP samples and more are over the limit, in any channel."""
+        within = np.ones((over.shape[0], over.shape[1] - TOP + 1), bool)
+        for n in range(TOP):
+            within &= over[:, n : n + within.shape[1]]
+        edges = np.flatnonzero(np.diff(within.any(axis=0), prepend=False, append=False))
+        return [(int(a), int(b) + TOP - 1) for a, b in edges.reshape(-1, 2)]
 
 
 class DistortionFault(PartFault):

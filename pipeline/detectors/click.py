@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,21 @@ BESIDE = 270  # samples before and after, whose prediction error a click must ex
 LEVEL_STEP = 8.0  # dB; the sound is as loud after a click as before it, unlike after a plosive
 LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where that is measured
 RATTLE = 4.0  # dB by which the prediction error may be larger after an impulse than before it
+EDGE = 0.15  # of the largest error: what lies between the first and last such sample is the impulse
+NEAR = 24  # samples before and after the largest error where those may be
+# dB by which the wave may be elsewhere after an impulse than where it was going, of its height: the
+# edges of sawtooth waves and of plucked strings step and stay
+STAYS = -3.0
+LINE, MEAN = 16, 8  # samples beside an impulse by which that is judged
+RINGS = 12.0  # dB by which the second difference may be larger just after it than before: a hit
+RING_BEFORE, RING_AFTER = 0.003, 0.001  # seconds: where that is measured
+# An impulse in one channel alone, though there is sound in another, is not of an instrument: that
+# much less of it is enough
+ALONE, ALONE_BONUS, HEARD = -15.0, 5.0, -20.0  # dB
+# Beside a clear impulse, and as a sign of busy music, less is enough
+WEAK, WEAK_MARGIN = 21.0, 8.0  # dB
+SURE_SHARE = 0.15  # of the impulses of an event that must be clear ones
+BUSY, LAST, ALWAYS = 8, 10.0, 36.0  # so many in so many seconds are percussion; dB never doubted
 SUSPECT = 8.0  # times the mean second difference, below which nothing is worth predicting
 TOGETHER = 0.5  # seconds between clicks that are one event (crackle)
 # Percussion keeps coming: of impulses no clearer than that, so many within so many seconds are of
@@ -37,10 +53,10 @@ class ClickSettings(DetectorSettings):
     """Settings of the click detector."""
 
     threshold: float = setting(
-        27.0,
+        29.0,
         "dB",
         "how far an impulse stands out from the prediction error on both sides of it",
-        "Essentia ClickDetector takes 30 dB; calibrated on 43 minutes of music, speech and effects",
+        "Essentia ClickDetector takes 30 dB; calibrated on 6 h of music, speech and effects",
         ge=15,
     )
     margin: float = setting(
@@ -61,6 +77,7 @@ class _Click:
     channel: int
     height: float  # dBFS
     ratio: float  # dB
+    sure: bool  # it is one by itself
 
 
 class _Event:
@@ -70,14 +87,21 @@ class _Event:
         self.first = self.last = click.time
         self.worst = click
         self.count = 1
+        self.times = [click.time]  # the last ones
         self.channels = {click.channel}
+        self.sure = int(click.sure)
+        self.ratio = click.ratio if click.sure else 0.0
 
     def add(self, click: _Click) -> None:
         """Take the next click."""
         if click.time - self.last > 0.001:  # not the same in another channel
             self.count += 1
+            self.times = [*self.times[1 - BUSY :], click.time]
         self.last = max(self.last, click.time)
         self.channels.add(click.channel)
+        if click.sure:
+            self.sure += 1
+            self.ratio = max(self.ratio, click.ratio)
         if click.height > self.worst.height:
             self.worst = click
 
@@ -86,10 +110,12 @@ class ClickDetector(SoundDetector):
     """Impulses in the error of linear prediction that come from nowhere and leave nothing.
 
     Only frames with an outlier in their second difference are predicted, which is few of them.
+    Fainter impulses within 0.5 s of a clear one belong to it; where there are many of them, they
+    are percussion, and so is what is not far clearer.
     """
 
     name = "click"
-    version = "2"
+    version = "3"
     kinds = (Kind.CLICK,)
     summary = "Clicks, pops and crackle: impulses of 1 to 20 samples"
     Settings = ClickSettings
@@ -103,6 +129,7 @@ class ClickDetector(SoundDetector):
         self._first = 0  # frame starts before this one have been looked at
         self._open: _Event | None = None
         self._doubtful = Recurring(RECURRING, MEMORY)
+        self._weak: deque[float] = deque(maxlen=200)  # times of the last impulses
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -132,7 +159,7 @@ class ClickDetector(SoundDetector):
         for channel, row in enumerate(samples):
             part = np.ascontiguousarray(row[first : max(stop - 1, first) + FRAME])
             for start in suspects(part, SUSPECT, floor):
-                click = self._judge(row, first + int(start), channel)
+                click = self._judge(samples, channel, first + int(start))
                 if click is not None:
                     clicks.append(click)
         found: list[Observation] = []
@@ -144,7 +171,8 @@ class ClickDetector(SoundDetector):
                 self._open = _Event(click)
         return found
 
-    def _judge(self, row: Float32, start: int, channel: int) -> _Click | None:
+    def _judge(self, samples: Float32, channel: int, start: int) -> _Click | None:
+        row = samples[channel]
         first, last = max(start - HOP, 0), min(start + FRAME + HOP, len(row))
         error: Float64 = np.zeros(last - first)
         residual(np.ascontiguousarray(row[first:last]), error)
@@ -157,28 +185,79 @@ class ClickDetector(SoundDetector):
         if height < self.settings.min_level or min(len(before), len(after)) < BESIDE // 4:
             return None
         ratio = height - max(_level(before), _level(after))
-        if _level(after) - _level(before) > RATTLE:
-            return None
         margin = height - 20 * np.log10(max(before.max(), after.max(), 1e-9))
-        if ratio < self.settings.threshold or margin < self.settings.margin:
+        if ratio < WEAK or margin < WEAK_MARGIN:
             return None
         centre = first + at
-        guard = round(LEVEL_GUARD * self.format.rate)
-        window = round(LEVEL_WINDOW * self.format.rate)
+        less = ALONE_BONUS if self._alone(samples, channel, centre) else 0.0
+        near = np.flatnonzero(error[at - NEAR : at + NEAR + 1] > EDGE * error[at]) + centre - NEAR
+        sure = (
+            ratio >= self.settings.threshold - less
+            and margin >= self.settings.margin - less / 2
+            and _level(after) - _level(before) <= RATTLE
+            and self._goes_on(row, centre, int(near[0]) - 2, int(near[-1]) + 4)
+        )
+        time = self._time + centre / self.format.rate
+        return _Click(time, channel, float(height), float(ratio), sure)
+
+    def _alone(self, samples: Float32, channel: int, centre: int) -> bool:
+        """Whether an impulse is in no other channel, though there is sound in one."""
+        if len(samples) < 2:
+            return False
+        others = np.arange(len(samples)) != channel
+        reach = round(LEVEL_WINDOW * self.format.rate)
+        around = samples[:, max(centre - reach, 0) : centre + reach]
+        level = np.square(around, dtype=np.float64).mean(axis=1)
+        if level[others].max() < level[channel] * 10 ** (HEARD / 10):
+            return False
+        steps = np.abs(np.diff(samples[:, max(centre - 6, 0) : centre + 6], 2, axis=1)).max(axis=1)
+        return bool(steps[others].max() < steps[channel] * 10 ** (ALONE / 20))
+
+    def _goes_on(self, row: Float32, centre: int, start: int, stop: int) -> bool:
+        """Whether the sound after [start, stop) is as it would be without what is in there."""
+        rate = self.format.rate
+        guard, window = round(LEVEL_GUARD * rate), round(LEVEL_WINDOW * rate)
         left = row[max(centre - guard - window, 0) : max(centre - guard, 0)]
         right = row[centre + guard : centre + guard + window]
         if not len(left) or not len(right) or abs(_level(right) - _level(left)) > LEVEL_STEP:
-            return None
-        time = self._time + centre / self.format.rate
-        return _Click(time, channel, float(height), float(ratio))
+            return False
+        before, after = round(RING_BEFORE * rate), round(RING_AFTER * rate)
+        calm = np.diff(row[max(start - 8 - before, 0) : start - 8], 2)
+        rest = np.diff(row[stop + 4 : stop + 6 + after], 2)
+        if not len(calm) or not len(rest) or _level(rest) - _level(calm) > RINGS:
+            return False
+        old, new = row[max(start - LINE, 0) : start], row[stop : stop + LINE]
+        if min(len(old), len(new)) < LINE:
+            return False
+        inside = row[start:stop]
+        share = (np.arange(len(inside)) + 0.5) / len(inside)
+        most = 10 ** (STAYS / 20)
+        # by the level, and by where the wave is going: either is misled by other sound
+        for line, length in ((0, MEAN), (1, LINE)):
+            reach = len(inside) / 2 + length / 2
+            went = float(old[-length:].mean()) + line * _slope(old) * reach
+            comes = float(new[:length].mean()) - line * _slope(new) * reach
+            bridge = went * (1 - share) + comes * share
+            if line:
+                ahead = np.arange(len(inside)) + 0.5 - len(inside) / 2
+                bridge = bridge + ahead * (_slope(old) * (1 - share) + _slope(new) * share)
+            if abs(went - comes) < most * np.abs(inside - bridge).max():
+                return True
+        return False
 
     def _emit(self) -> list[Observation]:
         event, self._open = self._open, None
         if event is None:
             return []
-        worst = event.worst
-        if worst.ratio < DOUBTFUL and self._doubtful.again(event.first):
+        lately = sum(event.first - LAST <= time < event.first - TOGETHER for time in self._weak)
+        self._weak.extend(event.times)
+        if event.sure < SURE_SHARE * event.count:
             return []
+        if event.ratio < ALWAYS and lately > BUSY:
+            return []
+        if event.ratio < DOUBTFUL and self._doubtful.again(event.first):
+            return []
+        worst = event.worst
         end = event.last + 20 / self.format.rate
         what = "an impulse" if event.count == 1 else f"{event.count} impulses"
         return [
@@ -191,16 +270,16 @@ class ClickDetector(SoundDetector):
                     1.0, ladder(worst.height, -32.0, -22.0, -14.0, -6.0) + 0.03 * (event.count - 1)
                 ),
                 confidence=float(
-                    np.interp(worst.ratio, [self.settings.threshold, 40.0], [0.6, 0.97])
+                    np.interp(event.ratio, [self.settings.threshold, 40.0], [0.6, 0.97])
                 ),
                 summary=(
-                    f"{what} of {worst.height:.0f} dBFS, {worst.ratio:.0f} dB over what the sound "
+                    f"{what} of {worst.height:.0f} dBFS, {event.ratio:.0f} dB over what the sound "
                     "beside it explains"
                 ),
                 evidence={
                     "impulses": event.count,
                     "height_dbfs": worst.height,
-                    "ratio_db": worst.ratio,
+                    "ratio_db": event.ratio,
                     "channels": len(event.channels),
                 },
             )
@@ -210,3 +289,9 @@ class ClickDetector(SoundDetector):
 def _level(values: Float64 | Float32) -> float:
     """RMS in dBFS."""
     return float(10 * np.log10(max(float(np.mean(np.square(values, dtype=np.float64))), 1e-12)))
+
+
+def _slope(values: Float32) -> float:
+    """Of the line through some samples, per sample."""
+    place = np.arange(len(values)) - (len(values) - 1) / 2
+    return float(place @ values) / float(place @ place)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.measure.clip import flat_tops
+from pipeline.measure.clip import driven, flat_tops
 from pipeline.types import Float32, Kind, Observation, Segment, SoundFormat, SoundStatistics
 
 BLOCK = 0.1  # seconds
@@ -19,6 +19,7 @@ GAP = 2.0
 NEAR = 0.6  # seconds within which tops must be enough in number
 OVER, UNDER = 3.0, 6.0  # dB by which peaks may be off the ceiling (codecs ripple it)
 OFTEN = 1.0  # dB by which the top, that half a percent of the samples exceed, may be over it
+HARD = 3  # blocks near each other that are cut off for the most part
 # (share of samples beyond the top, shelf, steepness) of the two looks at each block: for tops that
 # are exactly flat, and for those that a lossy codec has made uneven
 EXACT = (0.0, 0.92, 3.0)
@@ -55,10 +56,12 @@ class _Cut:
 
     start: float
     end: float
+    last: float  # end of the last moment with a top, also a single one
     ceiling: float  # dBFS, the highest peak
     flat: float = 0.0  # exactly flat tops
     coded: float = 0.0  # those that a codec has made uneven
-    near: tuple[float, float] = (0.0, 0.0)  # the same of the moments less than NEAR apart
+    # the same, and the moments that are cut off for the most part, of those less than NEAR apart
+    near: tuple[float, float, float] = (0.0, 0.0, 0.0)
     enough: bool = False  # some such moments had enough tops
     most: float = 0.0
     peak: float = 0.0  # when there were most
@@ -67,13 +70,15 @@ class _Cut:
 class ClippingDetector(SoundDetector):
     """Flat tops: peaks that are lower than the steepness of their sides promises.
 
+    Where there is more cut off than left, there are no tops to speak of; then the wave stays near
+    its largest values and passes between them in a few samples, which no natural sound does.
     Blocks of 0.1 s are judged, and those that are cut off at one height belong together as long as
     nothing exceeds it. Edges of square waves are left out; soft clipping rounds the tops and is
     mostly not found.
     """
 
     name = "clipping"
-    version = "2"
+    version = "3"
     kinds = (Kind.CLIPPING,)
     summary = "Peaks of the wave are cut off: harsh, crackling loud passages"
     Settings = ClippingSettings
@@ -86,6 +91,8 @@ class ClippingDetector(SoundDetector):
         self._rest: Float32 = np.zeros((sound_format.channels, 0), np.float32)
         self._time: float | None = None
         self._cut: _Cut | None = None
+        self._held: _Cut | None = None  # that ended; one of the same height may follow
+        self._lower: _Cut | None = None  # what may have been cut off lower down, beside it
 
     def update(self, sound: SoundStatistics, segment: Segment) -> Iterable[Observation]:
         """As in SoundDetector."""
@@ -110,65 +117,128 @@ class ClippingDetector(SoundDetector):
             holds = flat >= np.maximum(share * every, 1)
             counts.append(np.where(holds, flat, 0).max(axis=0))
             levels.append(20 * np.log10(np.maximum(ceiling.max(axis=0), 1e-6)))
+        hard = np.zeros(blocks)
+        for block, (cuts, height) in driven(samples, self._length).items():
+            hard[block] = cuts
+            for level in levels:
+                level[block] = min(level[block], 20 * np.log10(height))
         found: list[Observation] = []
-        for row in zip(times, *counts, *levels, strict=True):
+        for row in zip(times, hard, *counts, *levels, strict=True):
             found += self._add(seconds, *(float(value) for value in row))
         return found
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
-        return self._conclude()
+        found = self._conclude()
+        return found if self._held is None else [*found, self._observation(self._held)]
 
     def _add(
-        self, seconds: float, time: float, flat: float, coded: float, peak: float, top: float
+        self,
+        seconds: float,
+        time: float,
+        hard: float,
+        flat: float,
+        coded: float,
+        peak: float,
+        top: float,
     ) -> list[Observation]:
-        """Take a block: its tops of both kinds, its peak and the top of the coded look in dBFS."""
+        """Take a block: its tops of all kinds, its peak and the top of the coded look in dBFS."""
         found: list[Observation] = []
+        if self._held is not None and self._cut is None and time - self._held.end > GAP:
+            found.append(self._observation(self._held))
+            self._held = None
         cut = self._cut
         if cut is not None and (
-            top > cut.ceiling + OFTEN or peak > cut.ceiling + OVER or time - cut.end > GAP
+            top > cut.ceiling + (OVER if hard else OFTEN)
+            or peak > cut.ceiling + OVER
+            or time - cut.last > GAP
         ):
-            found, cut = self._conclude(), None
-        if not flat and not coded:
+            found += self._conclude()
+            cut = self._lower = None
+        if not hard and not flat and not coded:
             return found
-        if cut is None:
-            cut = self._cut = _Cut(time, time, peak)
-        elif peak < cut.ceiling - UNDER:
-            return found  # not loud enough to have been cut there
-        close = time - cut.end <= NEAR
-        cut.near = (cut.near[0] * close + flat, cut.near[1] * close + coded)
-        cut.flat, cut.coded = cut.flat + flat, cut.coded + coded
-        least = self.settings.min_tops
-        cut.enough |= cut.near[0] >= least or cut.near[1] >= 5 * least
-        cut.end, cut.ceiling = time + seconds, max(cut.ceiling, peak)
-        if max(flat, coded) > cut.most:
-            cut.most, cut.peak = max(flat, coded), time
+        block = (seconds, time, hard, flat, coded, peak)
+        if cut is None or peak >= cut.ceiling - UNDER:
+            self._cut = self._extend(cut, *block)
+            return found
+        # it is not loud enough to have been cut there, but lower down it may be
+        lower = self._lower
+        if lower is not None and (
+            top > lower.ceiling + (OVER if hard else OFTEN) or time - lower.last > GAP
+        ):
+            lower = None
+        self._lower = lower = self._extend(lower, *block)
+        if lower.enough and (not cut.enough or time - cut.last > NEAR):
+            found += self._conclude()
+            self._cut, self._lower = lower, None
         return found
 
+    def _extend(
+        self,
+        cut: _Cut | None,
+        seconds: float,
+        time: float,
+        hard: float,
+        flat: float,
+        coded: float,
+        peak: float,
+    ) -> _Cut:
+        if cut is None:
+            cut = _Cut(time, time, time, peak)
+        close = time - cut.last <= NEAR
+        cut.last = time + seconds
+        cut.near = (
+            cut.near[0] * close + flat,
+            cut.near[1] * close + coded,
+            cut.near[2] * close + bool(hard),
+        )
+        cut.flat, cut.coded = cut.flat + max(flat, hard), cut.coded + coded
+        least = self.settings.min_tops
+        cut.enough |= cut.near[0] >= least or cut.near[1] >= 5 * least or cut.near[2] >= HARD
+        # what is by chance does not make it longer
+        if close or flat + hard > 1 or coded > least:
+            cut.end = time + seconds
+        cut.ceiling = max(cut.ceiling, peak)
+        if max(flat, coded, hard) > cut.most:
+            cut.most, cut.peak = max(flat, coded, hard), time
+        return cut
+
     def _conclude(self) -> list[Observation]:
+        """End the cut; what was held back ends with it, unless they are one."""
         cut, self._cut = self._cut, None
         if cut is None or not cut.enough:
             return []
+        held, self._held = self._held, cut
+        if held is None:
+            return []
+        if cut.start - held.end > NEAR or abs(cut.ceiling - held.ceiling) > OFTEN:
+            return [self._observation(held)]
+        # a codec may let something between them stick out
+        cut.start, cut.flat, cut.coded = held.start, cut.flat + held.flat, cut.coded + held.coded
+        cut.ceiling = max(cut.ceiling, held.ceiling)
+        if held.most > cut.most:
+            cut.most, cut.peak = held.most, held.peak
+        return []
+
+    def _observation(self, cut: _Cut) -> Observation:
         exact = cut.flat >= self.settings.min_tops
         tops = round(max(cut.flat, cut.coded))
         duration = cut.end - cut.start
         rate = tops / duration
-        return [
-            Observation(
-                kind=Kind.CLIPPING,
-                start=cut.start,
-                end=cut.end,
-                peak=cut.peak,
-                severity=ladder(rate, 10.0, 40.0, 120.0, 300.0),
-                confidence=float(np.interp(tops, [6, 60], [0.6, 0.95 if exact else 0.7])),
-                summary=(
-                    f"{tops} {'flat' if exact else 'flattened'} tops in {duration:.1f} s, "
-                    f"{rate:.0f} a second, cut off near {cut.ceiling:.1f} dBFS"
-                ),
-                evidence={
-                    "flat_tops": float(tops),
-                    "flat_tops_per_s": rate,
-                    "ceiling_dbfs": cut.ceiling,
-                },
-            )
-        ]
+        return Observation(
+            kind=Kind.CLIPPING,
+            start=cut.start,
+            end=cut.end,
+            peak=cut.peak,
+            severity=ladder(rate, 10.0, 40.0, 120.0, 300.0),
+            confidence=float(np.interp(tops, [6, 60], [0.6, 0.95 if exact else 0.7])),
+            summary=(
+                f"{tops} {'flat' if exact else 'flattened'} tops in {duration:.1f} s, "
+                f"{rate:.0f} a second, cut off near {cut.ceiling:.1f} dBFS"
+            ),
+            evidence={
+                "flat_tops": float(tops),
+                "flat_tops_per_s": rate,
+                "ceiling_dbfs": cut.ceiling,
+            },
+        )

@@ -80,6 +80,7 @@ class _Hole:
     depth: float  # dB, of the shallower edge
     level: float  # dBFS inside
     beside: float  # dBFS, of the quieter edge
+    hard: bool  # deep, with hard edges; else a gap that only tells how this music is made
 
 
 class _Event:
@@ -112,7 +113,7 @@ class DropoutDetector(SoundDetector):
     """
 
     name = "dropout"
-    version = "2"
+    version = "3"
     kinds = (Kind.DROPOUT,)
     summary = "Sound is missing for an instant: a hole with hard edges, from 5 ms"
     Settings = DropoutSettings
@@ -212,13 +213,12 @@ class DropoutDetector(SoundDetector):
             edges = beside - inside, next_to - inside
             blurred = BLURRED[0] <= length < BLURRED[1]
             needed = depth if blurred else depth + DEEPER
-            if min(edges) < needed or not self._long_enough(length):
+            if not self._long_enough(length):
                 continue
             # most of it at once: a voice or an instrument takes some milliseconds
             fall = -np.diff(level[first - EDGE : first + EDGE]).min(initial=0.0)
             rise = np.diff(level[last - EDGE : last + EDGE]).max(initial=0.0)
-            if min(fall, rise) < STEP:
-                continue
+            hard = min(fall, rise) >= STEP and min(edges) >= needed
             begin = self._first + first * self._cell
             self._candidates.append(
                 _Hole(
@@ -228,6 +228,7 @@ class DropoutDetector(SoundDetector):
                     float(min(edges)),
                     float(inside),
                     float(min(beside, next_to)),
+                    hard,
                 )
             )
 
@@ -240,7 +241,7 @@ class DropoutDetector(SoundDetector):
         found: list[Observation] = []
         self._candidates.sort(key=lambda hole: hole.start)
         for hole in self._candidates:
-            if self._decided < hole.end < until and self._stands_out(hole):
+            if hole.hard and self._decided < hole.end < until and self._stands_out(hole):
                 last = self._open
                 if last is not None and hole.start - last.end <= TOGETHER:
                     last.add(hole)
@@ -266,6 +267,8 @@ class DropoutDetector(SoundDetector):
             return False
         alive = np.ones(len(power), bool)
         for one in near:
+            if not one.hard:
+                continue
             first = round((one.start - self._first) / self._cell)
             last = round((one.end - self._first) / self._cell)
             alive[max(first - 1, 0) : max(last + 1, 0)] = False
@@ -296,7 +299,7 @@ class DropoutDetector(SoundDetector):
         beats = np.minimum(np.abs(gaps - usual), np.abs(gaps - 2 * usual))
         if (beats <= max(OFF_BEAT, 0.02 * usual)).mean() >= RHYTHM:
             return True
-        digital = max(one.level for one in near) <= DIGITAL
+        digital = max(one.level for one in near if one.hard) <= DIGITAL
         much = float(lengths.sum()) > MANNER_SHARE * context
         return much and not digital and float(np.median(lengths)) >= MANNER_LENGTH
 

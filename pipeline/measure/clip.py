@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 from numba import njit
 
 from pipeline.types import Float32
@@ -11,6 +12,14 @@ from pipeline.types import Float32
 SHORTEST = 3  # samples in a flat top (quality.md A7)
 QUIET = 0.01  # of full scale: below, the steps of 16-bit samples look like flat tops
 SQUARE = 0.5  # of the peak: a rise within two samples that is an edge of a square wave
+# What is cut off for the most part, by the root of the mean square as a share of what half a
+# percent of the samples exceeds. In 6 h of music, speech and effects 33 of 107 000 stretches have
+# such waves and steps, and those are cut off.
+SPREAD = 0.62  # of the samples, at least: noise has 0.36, a sine 0.71
+STEPS = (0.15, 0.4)  # of the steps from sample to sample: square waves have less, sines 0.71
+STILL, MOST_STILL = 0.03, 0.5  # steps of no size, and their share away from the tops: a staircase
+PERIODIC = 0.85  # autocorrelation up to half a block: a square wave, and not sound that was cut
+TOP, MIDDLE = 0.85, 0.7  # of the height: what is near the ceiling, and what is away from it
 
 
 @njit(cache=True, nogil=True)
@@ -87,3 +96,44 @@ def flat_tops(
                         found[channel, block, 1] += 1
                     else:
                         found[channel, block, 0] += 1
+
+
+def driven(samples: Float32, length: int) -> dict[int, tuple[int, float]]:
+    """Blocks whose loudest channel is cut off for the most part.
+
+    Args:
+        samples: [C, N].
+        length: samples in a block; what is left over is not looked at.
+
+    Returns:
+        By block: how often the wave was cut off, and how high it is.
+    """
+    found: dict[int, tuple[int, float]] = {}
+    count = samples.shape[1] // length
+    blocks = samples[:, : count * length].reshape(samples.shape[0], count, length)
+    power = np.einsum("cbn,cbn->cb", blocks, blocks) / length
+    rare = int(0.995 * length)
+    for block, channel in enumerate(power.argmax(axis=0)):
+        spread = float(np.sqrt(power[channel, block]))
+        wave = blocks[channel, block]
+        if spread < QUIET or np.abs(wave).max() * SPREAD > 1.8 * spread:
+            continue  # a lossy codec may let peaks stick out by half
+        size = np.abs(wave)
+        height = float(np.partition(size, rare)[rare])
+        if spread < SPREAD * height:
+            continue
+        step = np.abs(np.diff(wave))
+        large = float(np.partition(step, rare)[rare])
+        if not STEPS[0] <= np.sqrt(np.square(step).mean()) / max(large, 1e-9) <= STEPS[1]:
+            continue
+        away = size[1:] < MIDDLE * height
+        if (step[away] < STILL * large).mean() > MOST_STILL:
+            continue
+        wave = wave - wave.mean()
+        same = scipy.fft.irfft(np.square(np.abs(scipy.fft.rfft(wave, 2 * length))))[: length // 2]
+        first = max(int(np.argmax(same < 0)), 1)
+        if same[first:].max() > PERIODIC * same[0]:
+            continue
+        above = size > TOP * height
+        found[block] = int((above[2:] & above[1:-1] & ~above[:-2]).sum()), height
+    return found

@@ -55,6 +55,18 @@ def test_loss_through_aac(tmp_path):
     assert_interval(defect, 3, 8, 0.5)
 
 
+def test_loss_in_what_ends_at_13_khz_and_with_images_at_the_top(tmp_path):
+    sound = low_pass(programme(11), 13_000)
+    lost = low_pass(sound, 5000)
+    mirrored = lost * np.resize([1, -1], lost.shape[1])  # what is at 0 Hz lies at 24 kHz
+    lost += (0.0003 * mirrored).astype(np.float32)
+    sound[:, 3 * SAMPLE_RATE : 8 * SAMPLE_RATE] = lost[:, 3 * SAMPLE_RATE : 8 * SAMPLE_RATE]
+    path = write(tmp_path / "a.wav", sound=sound, audio_codec="pcm_s16le")
+    defect = only_one(examine(path, "bandwidth"), "bandwidth_loss")
+    assert_interval(defect, 3, 8, 0.15)
+    assert defect.evidence["full_bandwidth_elsewhere"] == 1
+
+
 def test_whole_asset_is_less_certain_and_lower_is_worse(tmp_path):
     found = []
     for cutoff in (11_000, 8000, 3400):

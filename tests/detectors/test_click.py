@@ -28,6 +28,24 @@ def test_a_click(tmp_path, width):
     assert abs(defect.end - 3.21) < 0.005
 
 
+def test_of_one_channel_less_is_enough_if_the_other_has_sound(tmp_path):
+    sound = clicked(3.21, width=2, height=0.045)
+    both = of_kind(examine(save(tmp_path, sound), "click"), "click")
+    sound[1] = clicked()[1]
+    one = of_kind(examine(save(tmp_path, sound), "click"), "click")
+    sound[1] = 0
+    alone = of_kind(examine(save(tmp_path, sound), "click"), "click")
+    assert (len(both), len(one), len(alone)) == (0, 1, 0)
+
+
+def test_fainter_impulses_beside_a_clear_one_belong_to_it(tmp_path):
+    sound = clicked(3.21, height=0.4)
+    sound += clicked(3.5, height=0.03) - clicked()
+    defect = only_one(examine(save(tmp_path, np.clip(sound, -1, 1)), "click"), "click")
+    assert abs(defect.start - 3.21) < 0.005
+    assert abs(defect.end - 3.5) < 0.005
+
+
 def test_a_click_after_aac(tmp_path):
     defect = only_one(examine(save(tmp_path, clicked(3.21), AAC), "click"), "click")
     assert abs(defect.start - 3.21) < 0.01
@@ -52,7 +70,14 @@ def plosives():
     return np.repeat((burst + np.convolve(voice, np.hanning(24) / 12, "same"))[None], 2, 0)
 
 
-@pytest.mark.parametrize("sound", [drums, plosives, chiptune])
+def edges():
+    """A slow sawtooth: its edges step and stay."""
+    t = np.arange(6 * RATE) / RATE
+    saw = 0.2 * ((t * 0.7) % 1) + 0.2 * np.sin(2 * np.pi * 110 * t)
+    return np.repeat(np.convolve(saw, np.ones(2) / 2, "same")[None], 2, 0)
+
+
+@pytest.mark.parametrize("sound", [drums, plosives, chiptune, edges])
 def test_hard_negatives(tmp_path, sound):
     quiet = np.asarray(sound()) + noise(-65, 8)[:, : sound().shape[1]]
     assert of_kind(examine(save(tmp_path, quiet), "click"), "click") == []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import signal
 
 from tests import media
-from tests.detectors.sounds import AAC, RATE, chiptune, drums, save, tone
+from tests.detectors.sounds import AAC, RATE, chiptune, drums, noise, save, tone
 from tests.findings import examine, of_kind
 
 
@@ -34,6 +35,25 @@ def test_after_aac(tmp_path):
     """The stated limit: 12 dB and more; lighter clipping often hides in the coding noise."""
     found = of_kind(examine(save(tmp_path, clipped(15, 0.7), AAC), "clipping"), "clipping")
     assert within(found)
+
+
+def test_what_is_cut_off_for_the_most_part(tmp_path):
+    rough = signal.lfilter([0.25], [1, -0.75], noise(-10, 9), axis=1)
+    sound = (media.programme(9.0) + rough).astype(np.float32)
+    middle = slice(3 * RATE, 6 * RATE)
+    sound[:, middle] = np.clip(10 * sound[:, middle], -0.6, 0.6)
+    assert within(of_kind(examine(save(tmp_path, sound), "clipping"), "clipping"))
+    coded = save(tmp_path, clipped(24, 0.6), AAC)
+    assert within(of_kind(examine(coded, "clipping"), "clipping"))
+
+
+def test_a_flat_peak_of_louder_sound_just_before_hides_nothing(tmp_path):
+    sound = clipped(15, 0.2)
+    sound[:, : 3 * RATE] *= 0.3
+    first = round(2.85 * RATE)
+    sound[:, first : first + 480] = 0.9 * np.clip(2 * np.hanning(480), 0, 1)
+    found = of_kind(examine(save(tmp_path, sound), "clipping"), "clipping")
+    assert [round(one.start) for one in found] == [3]
 
 
 def test_more_is_worse(tmp_path):
