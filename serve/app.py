@@ -255,7 +255,7 @@ class Api(Monitors, Frames, Page):
         config = self._config
         if self._waiting >= config.scores_at_once + config.scores_waiting:
             detail = f"{self._waiting} requests are waiting already"
-            raise ProblemError(429, "busy", detail, retry_after=2)
+            raise ProblemError(429, "busy", detail, retry_after=self._scores_backlog())
         self._waiting += 1
         try:
             with tempfile.TemporaryDirectory(prefix="vidette-score-") as folder:
@@ -280,8 +280,10 @@ class Api(Monitors, Frames, Page):
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds until what waits here is scored; see serve/scaling.py."""
-        scores = self._waiting * self._seconds / self._config.scores_at_once
-        return {BACKLOG: scores + self.frames_backlog()}
+        return {BACKLOG: self._scores_backlog() + self.frames_backlog()}
+
+    def _scores_backlog(self) -> float:
+        return self._waiting * self._seconds / self._config.scores_at_once
 
     # ------------------------------------------------------------------------------ jobs
 

@@ -293,6 +293,22 @@ def test_a_process_apart_finds_the_same(clip, tmp_path):
     assert "<title>" in (tmp_path / "r.html").read_text()[:2000]
 
 
+def test_nothing_is_left_of_a_process_apart(clip):
+    """Neither a process nor a descriptor of an inspection that is over."""
+
+    async def job(isolated):
+        await isolated.inspect(clip, "x", SETTINGS, Bounds())
+        (zygote,) = psutil.Process().children()
+        opened = zygote.num_fds()
+        for _ in range(3):
+            await isolated.inspect(clip, "x", SETTINGS, Bounds())
+        async with asyncio.timeout(20):
+            while zygote.children(recursive=True) or zygote.num_fds() > opened:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(alone(job))
+
+
 def test_a_crash_is_a_problem_and_the_next_one_works(clip, tmp_path):
     async def crash(isolated):
         # first, so that the process that forks is there: while it is started it has what we have
