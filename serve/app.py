@@ -190,6 +190,10 @@ class Api(Monitors, Frames, Page):
             buckets=(0.5, 1, 2, 5, 10, 20, 60), registry=registry,
         )  # fmt: skip
 
+    async def check_health(self) -> None:
+        """Raises where another replica should take over."""
+        self.frames_health()
+
     async def _own(self, request: Request, name: str, scope: Scope) -> dict[str, Any]:
         """Facts of an inspection that this key may see."""
         holder = self._door.holder(request, scope)
