@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.settings import Settings
 from pipeline.types import Inspection
+from serve import traces
 from serve.problems import ProblemError
 
 _LINE = 256 * 2**20  # bytes of a result at most
@@ -103,12 +105,16 @@ class Isolated:
         self.warm()
         assert self._zygote is not None  # noqa: S101 - it was started
         zygote = await asyncio.shield(self._zygote)
-        try:
-            async with asyncio.timeout(bounds.seconds), zygote.forked(job) as answers:
-                return await _result(answers, bounds, told)
-        except TimeoutError as error:
-            detail = f"not done after {bounds.seconds:g} s"
-            raise ProblemError(422, "time_limit", detail) from error
+        with traces.span("inspect") as span:
+            asked = time.time()
+            try:
+                async with asyncio.timeout(bounds.seconds), zygote.forked(job) as answers:
+                    forked, result = await _result(answers, bounds, told)
+            except TimeoutError as error:
+                detail = f"not done after {bounds.seconds:g} s"
+                raise ProblemError(422, "time_limit", detail) from error
+            traces.stages(span, asked, forked, result, report=report is not None)
+        return result
 
 
 class _Zygote:
@@ -177,15 +183,16 @@ class _Zygote:
 
 async def _result(
     answers: asyncio.StreamReader, bounds: Bounds, told: Callable[[float, float | None], None]
-) -> Inspection:
+) -> tuple[float, Inspection]:
+    """When the process was there, s since 1970, and what it found."""
     over: list[str] = []
-    known = False
+    known, forked = False, time.time()
     process, watch = None, None
     try:
         async for line in answers:
             said = _read(line)
             if "pid" in said and not known:  # the first line, before anything untrusted
-                known = True
+                known, forked = True, time.time()
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(int(said["pid"]))
                     watch = asyncio.create_task(_watch(process, bounds.memory_bytes, over))
@@ -193,7 +200,7 @@ async def _result(
                 duration = said.get("duration")
                 told(position, duration if isinstance(duration, float) else None)
             elif "result" in said:
-                return Inspection.model_validate(said["result"])
+                return forked, Inspection.model_validate(said["result"])
             elif "status" in said:
                 raise _ended(int(said["status"]), over, bounds)
         raise ProblemError(503, "no_worker", "the process that forks has died", retry_after=5)

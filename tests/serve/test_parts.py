@@ -278,14 +278,22 @@ async def alone(job):
         await isolated.close()
 
 
-def test_a_process_apart_finds_the_same(clip, tmp_path):
+def test_a_process_apart_finds_the_same_and_leaves_nothing(clip, tmp_path):
     told: list[float] = []
 
     async def job(isolated):
-        return await isolated.inspect(
+        found = await isolated.inspect(
             clip, "dark.mp4", SETTINGS, Bounds(), report=tmp_path / "r.html",
             told=lambda position, _: told.append(position),
         )  # fmt: skip
+        (zygote,) = psutil.Process().children()
+        opened = zygote.num_fds()
+        for _ in range(3):
+            await isolated.inspect(clip, "x", SETTINGS, Bounds())
+        async with asyncio.timeout(20):  # neither processes nor descriptors
+            while zygote.children(recursive=True) or zygote.num_fds() > opened:
+                await asyncio.sleep(0.05)
+        return found
 
     found = asyncio.run(alone(job))
     here = vidette.inspect(clip, only=SETTINGS.only)
@@ -294,22 +302,6 @@ def test_a_process_apart_finds_the_same(clip, tmp_path):
     assert found.uri == "dark.mp4"
     assert told
     assert "<title>" in (tmp_path / "r.html").read_text()[:2000]
-
-
-def test_nothing_is_left_of_a_process_apart(clip):
-    """Neither a process nor a descriptor of an inspection that is over."""
-
-    async def job(isolated):
-        await isolated.inspect(clip, "x", SETTINGS, Bounds())
-        (zygote,) = psutil.Process().children()
-        opened = zygote.num_fds()
-        for _ in range(3):
-            await isolated.inspect(clip, "x", SETTINGS, Bounds())
-        async with asyncio.timeout(20):
-            while zygote.children(recursive=True) or zygote.num_fds() > opened:
-                await asyncio.sleep(0.05)
-
-    asyncio.run(alone(job))
 
 
 def test_a_crash_is_a_problem_and_the_next_one_works(clip, tmp_path):
