@@ -7,6 +7,7 @@ their names there.
 
 import asyncio
 import hashlib
+import importlib
 import json
 import tempfile
 import uuid
@@ -113,6 +114,9 @@ class Api(Monitors, Frames, Page):
     def __init__(
         self, config: Config, runner: DeploymentHandle[Any], watching: DeploymentHandle[Any]
     ) -> None:
+        # Serve writes into methods how routes get their `self`; those of the parts are taken to a
+        # replica by name, and have it there once this module was imported too
+        importlib.import_module("serve.app")
         traces.configure()
         door = Door(Keys(config.keys) if config.keys is not None else None)
         Monitors.__init__(self, config, door, watching, runner)
