@@ -25,13 +25,14 @@ from standardwebhooks import Webhook
 
 import vidette
 from models.frames import Maps
+from pipeline.addresses import is_public
 from pipeline.errors import UsageError
 from pipeline.settings import load
 from serve import store as store_module
 from serve.api import Door
 from serve.config import Config
 from serve.frames import Frames, frames_of
-from serve.guard import fetch, is_public, public_address, refuse_lists
+from serve.guard import fetch, public_address, refuse_lists
 from serve.isolated import Bounds, Isolated
 from serve.jobs import Jobs
 from serve.keys import Keys, make_key
