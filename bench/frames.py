@@ -15,55 +15,22 @@ import argparse
 import asyncio
 import io
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
-import numpy.typing as npt
 import psutil
-import ray
 import torch
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from ray import serve as ray_serve
 
-from bench.clients import QUANTILES, asked
+from bench.clients import QUANTILES, Row, asked, megabytes, met, plain, service
 from models.runtime import CorruptionRuntime
-from serve.config import Config
 from serve.frames import NPY, frames_of
-from serve.run import start
-from tests.serve.real import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench/results/frames.md"
+RESULTS = Path(__file__).parent / "results/frames.md"
 _CLIENTS = (1, 4, 16, 64)
-_PATIENCE = 60.0  # seconds for a server to be there
-
-
-@dataclass(frozen=True)
-class Row:
-    """What some clients met.
-
-    Attributes:
-        took: seconds of each request.
-        wall: seconds of all.
-        refused: how often somebody was told to come back.
-        megabytes: of the server, resident, at the end.
-    """
-
-    way: str
-    took: npt.NDArray[np.float64]
-    wall: float
-    refused: int
-    megabytes: float
 
 
 def main() -> None:
@@ -85,10 +52,12 @@ def main() -> None:
     width, height = (int(side) for side in chosen.size.split("x"))
     body = _body(chosen.frames, height, width)
     rows = [_bare(body, requests)]
-    with _plain() as (url, pid):
-        rows += _met("FastAPI alone", url, pid, body, clients, requests)
-    with _service() as (url, pid):
-        rows += _met("Ray Serve", url, pid, body, clients, requests)
+    request: dict[str, Any] = {"content": body, "headers": {"content-type": NPY}}
+    for way, server in (("FastAPI alone", plain("bench.frames")), ("Ray Serve", service())):
+        with server as (address, pid):
+            url = f"{address}/v1/score/frames"
+            asyncio.run(asked(url, 1, 2, **request))  # it has loaded what it loads
+            rows += [met(way, url, pid, count, requests, **request) for count in clients]
     text = _table(rows, chosen.frames, chosen.size, requests)
     print(text)
     if not chosen.quick:
@@ -113,7 +82,9 @@ def _bare(body: bytes, requests: int) -> Row:
         began = time.perf_counter()
         runtime.run(frames)
         took.append(time.perf_counter() - began)
-    return Row("the net alone", np.array(took), sum(took), 0, _megabytes(os.getpid()))
+    return Row(
+        "the net alone", np.array(took), sum(took), 0, sum(took), 0.0, megabytes(os.getpid())
+    )
 
 
 def _plain_server() -> FastAPI:
@@ -136,64 +107,6 @@ def _plain_server() -> FastAPI:
     # the annotations of a function within a function are no names of the module
     score.__annotations__ = {"request": Request, "return": Response}
     return app
-
-
-@contextmanager
-def _plain() -> Iterator[tuple[str, int]]:
-    port = free_port()
-    command = [sys.executable, "-m", "bench.frames", "--plain", str(port)]
-    child = subprocess.Popen(command, cwd=ROOT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                httpx.get(url)
-                break
-            except httpx.TransportError:
-                if time.monotonic() > until or child.poll() is not None:
-                    raise
-                time.sleep(0.2)
-        yield f"{url}/v1/score/frames", child.pid
-    finally:
-        child.terminate()
-        child.wait()
-
-
-@contextmanager
-def _service() -> Iterator[tuple[str, int]]:
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
-        start(Config(data=Path(name) / "data", max_replicas=1, cpus=0.5), "127.0.0.1", port)
-        try:
-            yield f"http://127.0.0.1:{port}/v1/score/frames", _replica()
-        finally:
-            ray_serve.shutdown()  # type: ignore[no-untyped-call]
-            ray.shutdown()
-
-
-def _replica() -> int:
-    """The process that answers."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any("ServeReplica" in part and "Api" in part for part in process.info["cmdline"] or ()):
-            return int(process.pid)
-    raise RuntimeError("no replica of the API is running")
-
-
-def _megabytes(pid: int) -> float:
-    return float(psutil.Process(pid).memory_info().rss / 2**20)
-
-
-def _met(
-    way: str, url: str, pid: int, body: bytes, clients: tuple[int, ...], requests: int
-) -> list[Row]:
-    request: dict[str, Any] = {"content": body, "headers": {"content-type": NPY}}
-    asyncio.run(asked(url, 1, 2, **request))  # it has loaded what it loads
-    rows = []
-    for count in clients:
-        took, wall, refused = asyncio.run(asked(url, count, requests, **request))
-        rows.append(Row(f"{way}, {count} client(s)", took, wall, refused, _megabytes(pid)))
-    return rows
 
 
 def _table(rows: list[Row], frames: int, size: str, requests: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 TILE = 16  # luma samples a side
+BUCKET = 64  # luma samples: the net sees frames padded to a multiple of it
 _WORST = 4  # tiles that decide on a frame
 
 
@@ -25,6 +26,11 @@ class Frame:
     before: npt.NDArray[np.uint8]
     cb: npt.NDArray[np.uint8]
     cr: npt.NDArray[np.uint8]
+
+
+def padded_samples(count: int, height: int, width: int) -> int:
+    """Luma samples that the net works on for so many frames of a size: what they cost."""
+    return count * (-(-height // BUCKET) * BUCKET) * (-(-width // BUCKET) * BUCKET)
 
 
 @dataclass(frozen=True)

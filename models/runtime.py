@@ -21,10 +21,9 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.corruption import WEIGHTS, CorruptionNet, load, padded
-from models.frames import TILE, Frame, Maps
+from models.frames import BUCKET, TILE, Frame, Maps
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-BUCKET = 64  # luma samples
 LARGEST_BATCH = {"cpu": 1, "cuda": 16}
 SELF_TEST = ".selftest.safetensors"  # suffix of the stored outputs, beside the weights
 # largest difference of a probability that the self-test allows
@@ -74,7 +73,11 @@ class CorruptionRuntime:
             self.check()
 
     def run(self, frames: Sequence[Frame]) -> list[Maps]:
-        """Score frames of any sizes, of any streams; results in their order."""
+        """Score frames of any sizes, of any streams; results in their order.
+
+        Raises:
+            torch.OutOfMemoryError: one frame alone is too large for the memory of the device.
+        """
         buckets: dict[tuple[int, int], list[int]] = {}
         for n, frame in enumerate(frames):
             height, width = frame.luma.shape
@@ -85,8 +88,19 @@ class CorruptionRuntime:
             for indices in buckets.values():
                 for start in range(0, len(indices), self._batch):
                     part = indices[start : start + self._batch]
-                    made.update(zip(part, self._of_one_shape(frames, part), strict=True))
+                    made.update(zip(part, self._as_fits(frames, part), strict=True))
         return [made[n] for n in range(len(frames))]
+
+    def _as_fits(self, frames: Sequence[Frame], part: Sequence[int]) -> list[Maps]:
+        """A batch; in halves where the memory of the device does not suffice for all at once."""
+        try:
+            return self._of_one_shape(frames, part)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(part) // 2
+        return self._as_fits(frames, part[:half]) + self._as_fits(frames, part[half:])
 
     def _of_one_shape(self, frames: Sequence[Frame], part: Sequence[int]) -> list[Maps]:
         chosen = [frames[n] for n in part]

@@ -108,8 +108,12 @@ def _examine(
     interrupted = False
     coverage.problems += decoder.problems
     position = 0.0
+    decoding = detecting = 0.0
+    last = time.perf_counter()
     try:
         for segment in Segmenter(lips(settings, asset)).run(decoder):
+            given = time.perf_counter()
+            decoding += given - last
             panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
@@ -119,10 +123,16 @@ def _examine(
                 wall = time.perf_counter() - started
                 speed = position / wall if wall > 0 else 0.0
                 progress(Progress(position, asset.declared_duration, speed, len(panel.found)))
+            last = time.perf_counter()
+            detecting += last - given
+        decoding += time.perf_counter() - last
     except KeyboardInterrupt:
         interrupted = True
         coverage.problems.append(_INTERRUPTED.model_copy(update={"time": position}))
+    began = time.perf_counter()
     panel.finish()
+    detecting += time.perf_counter() - began
+    result.timings |= {"decode": decoding, "detect": detecting}
     asset.duration = position
     least = settings.min_confidence
     result.defects = [

@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from pipeline.addresses import PublicHttp, PublicHttps
 from pipeline.errors import SourceError
 from pipeline.uri import local_path, scheme_of, shown
 
@@ -91,7 +92,10 @@ class Reach:
             return lambda: path.open("rb")
         if scheme_of(uri) in ("http", "https") and "::" not in uri:
             timeout = max(self._limits.open_timeout, self._limits.read_timeout)
-            return lambda: WebFile(uri, timeout, self._vet)
+            public = self._limits.public_addresses_only
+            return lambda: WebFile(uri, timeout, self._vet, public=public)
+        if self._limits.public_addresses_only:
+            raise SourceError("refused_address", f"{shown(uri)}: neither http nor https")
         return lambda: open_remote(uri)
 
     def _vet(self, url: str) -> str:
@@ -307,7 +311,9 @@ class _VettedRedirects(urllib.request.HTTPRedirectHandler):
 class WebFile:
     """A file on a web server, read by byte ranges where the server has them."""
 
-    def __init__(self, url: str, timeout: float, vet: Callable[[str], str]) -> None:
+    def __init__(
+        self, url: str, timeout: float, vet: Callable[[str], str], *, public: bool = False
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         self._headers = {"User-Agent": "vidette", "Accept-Encoding": "identity"}
         if parts.username is not None:
@@ -317,7 +323,10 @@ class WebFile:
             parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         self._url = urllib.parse.urlunsplit(parts._replace(fragment=""))
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(_VettedRedirects(vet))
+        handlers: list[urllib.request.BaseHandler] = [_VettedRedirects(vet)]
+        if public:  # a proxy would resolve names by itself
+            handlers += [urllib.request.ProxyHandler({}), PublicHttp(), PublicHttps()]
+        self._opener = urllib.request.build_opener(*handlers)
         self._position = 0  # of the next read
         self._at = 0  # of the response
         self._size: int | None = None

@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -63,6 +63,11 @@ class Limits(BaseModel):
     )
     allow_other_hosts: bool = Field(
         default=False, description="playlists and redirects may lead to other hosts"
+    )
+    public_addresses_only: bool = Field(
+        default=False,
+        description="hosts must have public addresses, whenever they are connected to; http(s), "
+        "and live streams that are watched",
     )
 
 
@@ -190,7 +195,9 @@ def _open(uri: str, limits: Limits) -> av.container.InputContainer:
             )
         return demux(f"file:{path.absolute()}", uri, limits, protocols="file")
     if scheme_of(uri) in LIVE_SCHEMES:
-        return demux_live(uri, limits)
+        if limits.public_addresses_only:
+            raise SourceError("refused_address", f"{shown(uri)}: FFmpeg resolves the name itself")
+        return demux_live(uri, uri, limits)
     return _open_reached(uri, limits)
 
 
@@ -221,18 +228,26 @@ def _open_reached(uri: str, limits: Limits) -> av.container.InputContainer:
     return demux(reach.main(), uri, limits, protocols=None, reach=reach)
 
 
-def demux_live(uri: str, limits: Limits) -> av.container.InputContainer:
+def demux_live(
+    place: str, uri: str, limits: Limits, extra: Mapping[str, str] | None = None
+) -> av.container.InputContainer:
     """Open a stream of one of LIVE_SCHEMES.
+
+    Args:
+        place: what FFmpeg connects to.
+        uri: what it is called in messages.
+        limits: of time and size.
+        extra: options of FFmpeg.
 
     Raises:
         SourceError: it cannot be opened.
     """
-    extra = {"analyzeduration": str(_LIVE_PROBE)}
+    extra = {"analyzeduration": str(_LIVE_PROBE)} | dict(extra or {})
     if uri.lower().startswith("rtsp"):
         extra["rtsp_transport"] = "tcp"
     if scheme_of(uri) in ("udp", "rtp"):
         extra |= {"overrun_nonfatal": "1", "fifo_size": str(_LIVE_FIFO)}
-    return demux(uri, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra)
+    return demux(place, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra)
 
 
 def demux(

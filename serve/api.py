@@ -1,11 +1,12 @@
 """The application of FastAPI, and who may ask it for what."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 from starlette.requests import HTTPConnection
 
 from serve import problems
@@ -15,7 +16,23 @@ from serve.problems import ProblemError
 log = logging.getLogger("vidette.serve")
 COOKIE = "vidette_key"  # of the live page: pictures and events of a browser carry no headers
 
+_QUIET = ("/health/live", "/health/ready", "/metrics")  # asked all the time, by machines
 _OPEN = {"/health/live": "get", "/health/ready": "get", "/v1/session": "delete"}  # to everybody
+
+
+def _is_quiet(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a request leaves no span."""
+    return scope["type"] == "http" and scope["path"] in _QUIET
+
+
+# spans of requests, which go on with the trace of `traceparent`; see serve/traces.py
+TELEMETRY: TelemetryConfig = {
+    "exclude": _is_quiet,
+    "operation_spans": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
 
 
 class _Application(FastAPI):
@@ -38,6 +55,7 @@ api = _Application(
     # for the description alone: `Door` looks at the key
     dependencies=[Depends(HTTPBearer(auto_error=False))],
     responses=problems.RESPONSES,
+    telemetry=TELEMETRY,
 )
 problems.install(api)
 

@@ -7,8 +7,8 @@ their names there.
 
 import asyncio
 import hashlib
+import importlib
 import json
-import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -17,17 +17,15 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
-from starlette.datastructures import UploadFile
 
 from pipeline.detectors import DETECTORS
-from pipeline.errors import UsageError
-from pipeline.settings import Settings, chosen
 from pipeline.types import Inspection
+from serve import traces
 from serve.api import Door, api, unwrapped
+from serve.asking import FORMATS, read
 from serve.config import Config
 from serve.frames import Frames
 from serve.guard import fetch, refuse_lists
@@ -44,37 +42,6 @@ from serve.watching import Watching
 _PAGE = 100  # rows of a page
 _LOGS = {"encoding": "JSON"}
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
-_FORM = 1 << 20  # bytes that a form may have beside its file
-
-
-class Asked(BaseModel):
-    """What is asked for, as JSON; with an upload the same fields come as parts of the form."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    uri: str | None = Field(
-        default=None, max_length=4096, pattern=r"^https?://[^\s]+$", description="http or https"
-    )
-    only: list[str] = Field(default_factory=list, description="run these detectors alone")
-    skip: list[str] = Field(default_factory=list, description="run all detectors but these")
-    settings: dict[str, float | int | str | bool] = Field(
-        default_factory=dict, description='by dotted names: {"freeze.min_duration": 0.5}'
-    )
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
-    webhook: str | None = Field(default=None, max_length=4096, description="told when it is over")
-
-    def chosen(self) -> Settings:
-        """The settings.
-
-        Raises:
-            ProblemError: 422.
-        """
-        if any(name.startswith("limits.") for name in self.settings):
-            raise ProblemError(422, "invalid_settings", "limits are not yours to set")
-        try:
-            return chosen(None, self.only, self.skip, self.settings)
-        except UsageError as error:
-            raise ProblemError(422, "invalid_settings", str(error)) from error
 
 
 @serve.deployment
@@ -86,6 +53,7 @@ class Runner:
     """
 
     def __init__(self, config: Config) -> None:
+        traces.configure()
         self._config = config
         self._jobs: Jobs | None = None
 
@@ -132,34 +100,6 @@ class Runner:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _without_uri() -> dict[str, Any]:
-    schema = Asked.model_json_schema()
-    del schema["properties"]["uri"]
-    return schema
-
-
-_FORMATS: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {**Asked.model_json_schema(), "required": ["uri"]}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "request": _without_uri(),
-                    },
-                },
-                "encoding": {"request": {"contentType": "application/json"}},
-            },
-        },
-    }
-}
-
-
 @serve.deployment
 @serve.ingress(api)
 class Api(Monitors, Frames, Page):
@@ -174,6 +114,10 @@ class Api(Monitors, Frames, Page):
     def __init__(
         self, config: Config, runner: DeploymentHandle[Any], watching: DeploymentHandle[Any]
     ) -> None:
+        # Serve writes into methods how routes get their `self`; those of the parts are taken to a
+        # replica by name, and have it there once this module was imported too
+        importlib.import_module("serve.app")
+        traces.configure()
         door = Door(Keys(config.keys) if config.keys is not None else None)
         Monitors.__init__(self, config, door, watching, runner)
         self._isolated = Isolated()
@@ -190,6 +134,10 @@ class Api(Monitors, Frames, Page):
             buckets=(0.5, 1, 2, 5, 10, 20, 60), registry=registry,
         )  # fmt: skip
 
+    async def check_health(self) -> None:
+        """Raises where another replica should take over."""
+        self.frames_health()
+
     async def _own(self, request: Request, name: str, scope: Scope) -> dict[str, Any]:
         """Facts of an inspection that this key may see."""
         holder = self._door.holder(request, scope)
@@ -198,45 +146,9 @@ class Api(Monitors, Frames, Page):
             raise ProblemError(404, "not_found", "there is no such inspection")
         return facts
 
-    async def _read(self, request: Request, into: Path) -> tuple[Asked, str | None]:
-        """The request; an upload is copied, and its name returned."""
-        most = self._config.max_upload_bytes
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > most + _FORM:
-            raise ProblemError(413, "too_large", f"more than {most} bytes; give a URI instead")
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        try:
-            if kind == "application/json":
-                asked = Asked.model_validate_json(await request.body())
-                if asked.uri is None:
-                    raise ProblemError(422, "invalid_request", "`uri` is missing")
-                return asked, None
-            if kind != "multipart/form-data":
-                detail = "send application/json, or multipart/form-data with `file`"
-                raise ProblemError(415, "unsupported_media_type", detail)
-            async with request.form(max_files=1, max_fields=8, max_part_size=_FORM) as form:
-                file, text = form.get("file"), form.get("request", "{}")
-                if unknown := set(form) - {"file", "request"}:
-                    detail = f"the form has fields that nobody knows: {', '.join(unknown)}"
-                    raise ProblemError(422, "invalid_request", detail)
-                if not isinstance(file, UploadFile) or not isinstance(text, str):
-                    raise ProblemError(422, "invalid_request", "the form has no `file`")
-                asked = Asked.model_validate_json(text or "{}")
-                if asked.uri is not None:
-                    raise ProblemError(422, "invalid_request", "either `file` or `uri`")
-                if (file.size or 0) > most:
-                    detail = f"more than {most} bytes; give a URI instead"
-                    raise ProblemError(413, "too_large", detail)
-                with into.open("wb") as out:
-                    await asyncio.to_thread(shutil.copyfileobj, file.file, out)
-                return asked, Path(file.filename or "upload").name
-        except ValidationError as error:
-            said = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
-            raise ProblemError(422, "invalid_request", said) from error
-
     # ------------------------------------------------------------------------------ scoring
 
-    @api.post("/v1/score", response_model=Inspection, openapi_extra=_FORMATS)
+    @api.post("/v1/score", response_model=Inspection, openapi_extra=FORMATS)
     async def score(self, request: Request) -> Response:
         """Inspect a short clip or a picture and answer with the result."""
         self._door.holder(request, "submit")
@@ -255,18 +167,19 @@ class Api(Monitors, Frames, Page):
         config = self._config
         if self._waiting >= config.scores_at_once + config.scores_waiting:
             detail = f"{self._waiting} requests are waiting already"
-            raise ProblemError(429, "busy", detail, retry_after=2)
+            raise ProblemError(429, "busy", detail, retry_after=self._scores_backlog())
         self._waiting += 1
         try:
             with tempfile.TemporaryDirectory(prefix="vidette-score-") as folder:
                 path = Path(folder) / "asset"
-                asked, name = await self._read(request, path)
+                asked, name = await read(request, path, self._config.max_upload_bytes)
                 settings = asked.chosen()
                 if name is not None:
                     refuse_lists(path)
                 else:
                     private, most = config.private_addresses, config.max_upload_bytes
-                    await fetch(asked.uri or "", path, most, private=private)
+                    with traces.span("fetch"):
+                        await fetch(asked.uri or "", path, most, private=private)
                 async with self._free:
                     began = asyncio.get_running_loop().time()
                     result = await self._isolated.inspect(
@@ -280,12 +193,14 @@ class Api(Monitors, Frames, Page):
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds until what waits here is scored; see serve/scaling.py."""
-        scores = self._waiting * self._seconds / self._config.scores_at_once
-        return {BACKLOG: scores + self.frames_backlog()}
+        return {BACKLOG: self._scores_backlog() + self.frames_backlog()}
+
+    def _scores_backlog(self) -> float:
+        return self._waiting * self._seconds / self._config.scores_at_once
 
     # ------------------------------------------------------------------------------ jobs
 
-    @api.post("/v1/inspections", status_code=202, openapi_extra=_FORMATS)
+    @api.post("/v1/inspections", status_code=202, openapi_extra=FORMATS)
     async def submit(self, request: Request) -> Response:
         """Accept an inspection; it is done whatever dies. Send an Idempotency-Key to ask again."""
         holder = self._door.holder(request, "submit")
@@ -294,7 +209,7 @@ class Api(Monitors, Frames, Page):
         path = uploads / uuid.uuid4().hex
         kept = False
         try:
-            asked, name = await self._read(request, path)
+            asked, name = await read(request, path, self._config.max_upload_bytes)
             digest = hashlib.sha256(asked.model_dump_json().encode())
             if name is not None:
                 refuse_lists(path)
@@ -306,6 +221,7 @@ class Api(Monitors, Frames, Page):
                 settings=asked.chosen().model_dump(mode="json"),
                 labels=asked.labels,
                 webhook=asked.webhook,
+                trace=traces.carried(),
             )
             key = request.headers.get("idempotency-key")
             accepted, kept = await unwrapped(

@@ -70,7 +70,7 @@ class Client:
 
         Args:
             asset: a file, or a URI that the service fetches.
-            request: only, skip, settings: see `serve.app.Asked`.
+            request: only, skip, settings: see `serve.asking.Asked`.
 
         Raises:
             ServiceError: it was not done.
@@ -105,7 +105,7 @@ class Client:
         Args:
             asset: a file, or a URI that the service fetches.
             idempotency_key: the same key and request give the same inspection.
-            request: only, skip, settings, labels, webhook: see `serve.app.Asked`.
+            request: only, skip, settings, labels, webhook: see `serve.asking.Asked`.
 
         Raises:
             ServiceError: it was not accepted.

@@ -27,8 +27,17 @@ class Config(BaseModel):
     )
     scores_at_once: int = Field(default=2, gt=0, description="in one replica")
     scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
-    frames_waiting: int = Field(
-        default=128, gt=0, description="sent as tensors, of one replica; 429 above that"
+    samples_waiting: int = Field(
+        default=2**26,
+        gt=0,
+        description="of luma, padded, in frames sent as tensors, of one replica: 413 where one "
+        "request has more, 429 where all have",
+    )
+    frames_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="until frames are scored; 503 after that, and a replica whose net is not done "
+        "by then is replaced",
     )
     jobs_at_once: int = Field(default=1, gt=0)
     jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")

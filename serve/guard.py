@@ -9,21 +9,19 @@ at in the same way.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 
+from pipeline.addresses import is_public
 from serve.problems import ProblemError
 
 _REDIRECTS = 5
 _HEAD = 512  # bytes that tell a playlist
 _TIMEOUT = httpx.Timeout(10.0)
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
-# addresses of IPv4 inside of IPv6: what they carry decides
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 async def fetch(uri: str, into: Path, most: int, *, private: bool = False) -> None:
@@ -109,18 +107,6 @@ async def public_address(host: str, port: int, *, private: bool = False) -> str:
     if not private and not all(is_public(address) for address in addresses):
         raise ProblemError(422, "refused_address", "the host has an address that is not public")
     return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is on the internet, and nobody's own."""
-    one = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(one, ipaddress.IPv6Address):
-        inner = one.ipv4_mapped or one.sixtofour or (one.teredo and one.teredo[1])
-        if inner is None and one in _NAT64:
-            inner = ipaddress.IPv4Address(int(one) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return one.is_global and not one.is_multicast and not one.is_reserved
 
 
 def refuse_lists(path: Path) -> None:

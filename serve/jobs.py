@@ -15,6 +15,7 @@ import httpx
 
 from pipeline import webhooks
 from pipeline.settings import Settings
+from serve import traces
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.isolated import Isolated
@@ -79,7 +80,7 @@ class Jobs:
                 await asyncio.sleep(_IDLE)
 
     async def _one(self, name: str, wanted: Wanted) -> None:
-        work = asyncio.create_task(self._inspected(name, wanted))
+        work = asyncio.create_task(self._traced(name, wanted))
         far: dict[str, Any] = {"position": 0.0, "duration": None}
         self._far[name] = far
         try:
@@ -112,6 +113,11 @@ class Jobs:
         known = self.store.result(name)
         return known is None or known[0] not in ("queued", "running")
 
+    async def _traced(self, name: str, wanted: Wanted) -> str:
+        facts = self.store.facts(name) or {"attempts": 0}
+        with traces.of_job(wanted.trace, name, facts["attempts"]):
+            return await self._inspected(name, wanted)
+
     async def _inspected(self, name: str, wanted: Wanted) -> str:
         """The result of one inspection, as JSON."""
         with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
@@ -122,7 +128,8 @@ class Jobs:
                 path = Path(folder) / "asset"
                 private = self.config.private_addresses
                 most = self.config.max_fetch_bytes
-                await fetch(wanted.uri or "", path, most, private=private)
+                with traces.span("fetch"):
+                    await fetch(wanted.uri or "", path, most, private=private)
 
             def told(position: float, duration: float | None) -> None:
                 self._far[name] |= {"position": position, "duration": duration}

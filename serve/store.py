@@ -53,6 +53,7 @@ class Wanted(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     webhook: str | None = None
+    trace: dict[str, str] = Field(default_factory=dict, description="see serve.traces.carried")
 
 
 class Delivery(BaseModel):

@@ -35,7 +35,8 @@ class Watching:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._folder = config.data / "watch"
-        self._settings = load()
+        # whenever a worker connects; a name may have another address by then
+        self._settings = load(limits={"public_addresses_only": not config.private_addresses})
         self._store = Store(self._folder)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="desk", daemon=True)

@@ -2,18 +2,21 @@
 
     python -m serve.zygote FD
 
-It imports all that an inspection needs (five seconds, most of them torch's) and inspects a second
-of nothing, so that kernels and nets are loaded; then it waits on a socket for jobs and forks for
-each. The process of a job writes lines of JSON into the pipe that came with it: its number, how far
-it is, the result. When it is over, whoever waited for it adds how it ended.
+It imports all that an inspection needs (five seconds, most of them torch's) and inspects a clip of
+its own making, so that kernels and nets are loaded; then it waits on a socket for jobs and forks
+for each. The process of a job writes lines of JSON into the pipe that came with it: its number, how
+far it is, the result. When it is over, the one that forked it adds how it ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -35,18 +38,30 @@ def main() -> None:
     _tie()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=int(sys.argv[1]))
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # it is the descriptor that tells
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     warm()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait
+    # what is there stays: a collection in a child would copy every page that it looks at
+    gc.collect()
+    gc.freeze()
     control.send(b"ready")
+    jobs: dict[int, int] = {}  # process: where it answers
     while True:
-        data, descriptors, _, _ = socket.recv_fds(control, MESSAGE, 1)
-        if not data:
-            return
-        (answers,) = descriptors
-        if os.fork() == 0:
-            control.close()
-            _wait(json.loads(data), answers)
-        os.close(answers)
+        ready, _, _ = select.select([control.fileno(), ended], [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            _bury(jobs)
+        if control.fileno() in ready:
+            data, descriptors, _, _ = socket.recv_fds(control, MESSAGE, 1)
+            if not data:
+                return
+            (answers,) = descriptors
+            child = os.fork()
+            if child == 0:
+                _begin(data, answers, [control.fileno(), ended, wake, *jobs.values()])
+            jobs[child] = answers
 
 
 def _tie() -> None:
@@ -55,23 +70,33 @@ def _tie() -> None:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
-def _wait(job: dict[str, Any], answers: int) -> NoReturn:
-    """Fork once more, and tell how that ended."""
-    _tie()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            _tie()
-            _work(job, answers)
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    said = json.dumps({"status": os.waitstatus_to_exitcode(status)})
-    os.write(answers, f"\n{said}\n".encode())  # a line of its own, whatever came before
-    os._exit(0)
+def _bury(jobs: dict[int, int]) -> None:
+    """Tell how those ended that did."""
+    while jobs:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        answers = jobs.pop(child)
+        said = json.dumps({"status": os.waitstatus_to_exitcode(status)})
+        with contextlib.suppress(OSError):  # nobody reads any more, or it was filled to the brim
+            os.set_blocking(answers, False)
+            os.write(answers, f"\n{said}\n".encode())  # a line of its own, whatever came before
+        os.close(answers)
+
+
+def _begin(job: bytes, answers: int, others: list[int]) -> NoReturn:
+    """The life of a process that has been forked."""
+    status = 1
+    try:
+        _tie()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in others:
+            os.close(descriptor)
+        _work(json.loads(job), answers)
+        status = 0
+    finally:
+        os._exit(status)  # an interpreter that ends looks for threads that are not here
 
 
 def _work(job: dict[str, Any], descriptor: int) -> None:

@@ -13,11 +13,18 @@ from ray.cluster_utils import Cluster
 
 
 @contextmanager
-def several_nodes(count: int, cpus: int = 1) -> Iterator[str]:
-    """The address of a head without CPUs and nodes that have them: they get all workers."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
+def several_nodes(count: int, cpus: int = 1, dashboard: int | None = None) -> Iterator[str]:
+    """The address of a head without CPUs and nodes that have them: they get all workers.
+
+    Args:
+        count: nodes besides the head.
+        cpus: of each.
+        dashboard: the port of Ray's dashboard; None: there is none.
+    """
+    head = {"num_cpus": 0, "include_dashboard": dashboard is not None}
+    if dashboard is not None:
+        head["dashboard_port"] = dashboard
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count):
             cluster.add_node(num_cpus=cpus)

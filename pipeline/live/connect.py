@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import threading
@@ -10,11 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import av.container
 
+from pipeline.addresses import public_addresses
 from pipeline.errors import SourceError
+from pipeline.live.gateway import Proxy, Tunnel
 from pipeline.live.playlists import LiveReach, Playlists
 from pipeline.reach import Reach, Readable
 from pipeline.source import LIVE_SCHEMES, Limits, demux, demux_live
@@ -25,9 +28,12 @@ _BY_CHILD = ("srt",)
 _HELD = 30.0  # seconds: a read lasts until the next segment of a playlist is there
 _CHILD_PROTOCOLS = {
     "srt": "srt,udp,pipe",
-    "http": "http,https,tcp,tls,crypto,data,pipe",
-    "https": "https,tls,tcp,crypto,data,pipe",
+    "http": "http,https,httpproxy,tcp,tls,crypto,data,pipe",
+    "https": "https,httpproxy,tls,tcp,crypto,data,pipe",
 }
+_DATAGRAMS = ("udp", "rtp")
+_PLAIN = {"rtsps": "rtsp", "rtmps": "rtmp"}  # without TLS, which the tunnel speaks
+_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 _LAST_WORDS = 3  # lines of what a child said when it ended
 
 
@@ -49,8 +55,13 @@ def connected(
     patient = limits.model_copy(update={"read_timeout": max(limits.read_timeout, _HELD)})
     scheme = scheme_of(uri)
     if scheme in LIVE_SCHEMES and scheme not in _BY_CHILD:
-        with demux_live(uri, patient) as container:
-            yield container
+        with _pinned(uri, patient) as (place, more, told):
+            try:
+                container = demux_live(place, uri, patient, more)
+            except SourceError as error:  # what FFmpeg could not be let do comes first
+                raise (told[0] if told else error) from error
+            with container:
+                yield container
         return
     reach: Reach
     if scheme in _BY_CHILD or urlsplit(uri).path.endswith(".mpd"):
@@ -64,6 +75,73 @@ def connected(
         yield container
 
 
+@contextmanager
+def _pinned(uri: str, limits: Limits) -> Iterator[tuple[str, dict[str, str], list[SourceError]]]:
+    """What FFmpeg is to connect to for a URI, options for that, and what was refused meanwhile.
+
+    Raises:
+        SourceError: the URI names a place that may not be reached.
+    """
+    refused: list[SourceError] = []
+    if not limits.public_addresses_only:
+        yield uri, {}, refused
+        return
+    scheme = scheme_of(uri)
+    host, port = _place(uri)
+    if scheme in _DATAGRAMS:
+        yield _moved(uri, scheme, public_addresses(host, port)[0], port), {}, refused
+        return
+    public_addresses(host, port)  # what is wrong with it is told at once
+
+    def note(reason: str, detail: str) -> None:
+        refused.append(SourceError(reason, f"{shown(uri)}: {detail}"))
+
+    plain = _PLAIN.get(scheme, scheme)
+    tunnel = Tunnel(
+        host, port, limits.read_timeout, note, tls=plain != scheme, rtsp=plain == "rtsp"
+    )
+    more = {"rtmp_tcurl": _application(uri)} if plain == "rtmp" else {}
+    try:
+        yield _moved(uri, plain, "127.0.0.1", tunnel.port), more, refused
+    finally:
+        tunnel.close()
+
+
+def _place(uri: str) -> tuple[str, int]:
+    """Host and port of a URI.
+
+    Raises:
+        SourceError: it names none.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme.lower(), 0)
+    except ValueError as error:
+        raise SourceError("unreadable", f"{shown(uri)}: {error}") from error
+    if not host:
+        raise SourceError("unknown_host", f"{shown(uri)} names no host")
+    return host.removeprefix("@"), port
+
+
+def _moved(uri: str, scheme: str, host: str, port: int) -> str:
+    """A URI with another scheme and place; the login, the path and the rest stay."""
+    parts = urlsplit(uri)
+    login, at, _ = parts.netloc.rpartition("@")
+    address = f"[{host}]" if ":" in host else host
+    return urlunsplit(
+        parts._replace(scheme=scheme, netloc=f"{login}{at if login else ''}{address}:{port}")
+    )
+
+
+def _application(uri: str) -> str:
+    """What an RTMP server is told that it is asked for: as FFmpeg makes it of the whole URI."""
+    parts = urlsplit(uri)
+    names = parts.path.lstrip("/").split("/")
+    names = names[: 2 if len(names) > 2 and ":" not in names[1] else 1]
+    place = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{place}/{'/'.join(names)}"
+
+
 def is_live(uri: str) -> bool:
     """Whether a URI can be of something live: no local file, unless it is a playlist."""
     path = local_path(uri)
@@ -74,7 +152,18 @@ class _ChildReach(Reach):
     """Reads from a child that copies the stream as it is; nothing else may be reached."""
 
     def _factory(self, uri: str) -> Callable[[], Readable]:
-        return lambda: _Child(uri)
+        if not self._limits.public_addresses_only:
+            return lambda: _Child(uri, uri)
+        if scheme_of(uri) in _BY_CHILD:
+            host, port = _place(uri)
+
+            def pinned() -> _Child:
+                address = public_addresses(host, port)[0]
+                return _Child(_moved(uri, scheme_of(uri), address, port), uri)
+
+            return pinned
+        # a manifest may name any address: the child reaches all of them through our proxy
+        return lambda: _Child(uri, uri, Proxy(self._limits.read_timeout, self.note))
 
     def _vet(self, url: str) -> str:
         raise self._refused(url, "another place", None)
@@ -83,7 +172,8 @@ class _ChildReach(Reach):
 class _Child:
     """The output of `ffmpeg -c copy`."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, place: str, uri: str, proxy: Proxy | None = None) -> None:
+        self._proxy = proxy
         program = shutil.which("ffmpeg")
         if program is None:
             raise SourceError(
@@ -97,7 +187,7 @@ class _Child:
         command = [program, "-nostdin", "-loglevel", "error", "-protocol_whitelist", protocols]
         command += [
             "-i",
-            uri,
+            place,
             "-map",
             "0:v:0?",
             "-map",
@@ -108,9 +198,14 @@ class _Child:
             "nut",
             "pipe:1",
         ]
+        environment = dict(os.environ)
+        if proxy is not None:  # for every connection that the child makes
+            environment = {k: v for k, v in environment.items() if not k.lower().endswith("_proxy")}
+            environment["http_proxy"] = f"http://127.0.0.1:{proxy.port}"
         self._process = subprocess.Popen(  # noqa: S603 - no shell, the URI is the operator's
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment,
+        )  # fmt: skip
         self._said: deque[bytes] = deque(maxlen=_LAST_WORDS)
         self._listener = threading.Thread(target=self._listen, name="vidette-child", daemon=True)
         self._listener.start()
@@ -142,6 +237,8 @@ class _Child:
         """End the child."""
         self._process.kill()
         self._process.wait()
+        if self._proxy is not None:
+            self._proxy.close()
 
     def _listen(self) -> None:
         for line in cast(IO[bytes], self._process.stderr):

@@ -15,7 +15,13 @@ from pipeline.types import Coverage, Defect, Inspection, Kind, Problem
 
 _PROBLEMS = 12  # listed in words; the rest is in the embedded result
 _WHOLE = 0.995  # share from which a detector counts as having seen everything
-_TIMED = {"open": "Opening", "wall": "Wall clock", "cpu": "CPU, all cores"}
+_TIMED = {
+    "open": "Opening",
+    "decode": "Decoding and measuring",
+    "detect": "Detectors",
+    "wall": "Wall clock",
+    "cpu": "CPU, all cores",
+}
 _ORDER = {kind.value: n for n, kind in enumerate(Kind)}
 
 

@@ -85,13 +85,38 @@ def test_runtime_gives_what_the_net_gives(runtime, weights):
     np.testing.assert_allclose(maps.blockiness, wanted[1, :9, :13], atol=1e-4)
 
 
-def reference_frames_of_mixed_streams_come_back_in_order(runtime):
+def test_frames_of_mixed_streams_come_back_in_order(runtime):
     frames = [frame(*size, seed) for seed, size in enumerate(SIZES * 2)]
     together = runtime.run(frames)
     for one, maps in zip(frames, together, strict=True):
         alone = runtime.run([one])[0]
         assert maps.corruption.shape == tuple(-(-side // 16) for side in one.luma.shape)
         np.testing.assert_allclose(maps.corruption, alone.corruption, atol=1e-5)
+
+
+def test_a_batch_that_does_not_fit_is_run_in_halves(runtime, monkeypatch):
+    frames = [frame(64, 64, seed) for seed in range(5)]
+    wanted = runtime.run(frames)
+    whole, sizes = runtime._of_one_shape, []
+
+    def small(some, part):
+        sizes.append(len(part))
+        if len(part) > 2:
+            raise torch.OutOfMemoryError
+        return whole(some, part)
+
+    monkeypatch.setattr(runtime, "_batch", 16)
+    monkeypatch.setattr(runtime, "_of_one_shape", small)
+    for one, other in zip(runtime.run(frames), wanted, strict=True):
+        np.testing.assert_allclose(one.corruption, other.corruption, atol=1e-5)
+    assert sizes == [5, 2, 3, 1, 2]
+
+    def never(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(runtime, "_of_one_shape", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        runtime.run(frames)
 
 
 def test_the_worst_tiles_decide_on_a_frame():

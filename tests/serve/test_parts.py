@@ -9,8 +9,10 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -22,13 +24,15 @@ from prometheus_client import CollectorRegistry
 from standardwebhooks import Webhook
 
 import vidette
+from models.frames import Maps
+from pipeline.addresses import is_public
 from pipeline.errors import UsageError
 from pipeline.settings import load
 from serve import store as store_module
 from serve.api import Door
 from serve.config import Config
 from serve.frames import Frames, frames_of
-from serve.guard import fetch, is_public, public_address, refuse_lists
+from serve.guard import fetch, public_address, refuse_lists
 from serve.isolated import Bounds, Isolated
 from serve.jobs import Jobs
 from serve.keys import Keys, make_key
@@ -275,14 +279,22 @@ async def alone(job):
         await isolated.close()
 
 
-def test_a_process_apart_finds_the_same(clip, tmp_path):
+def test_a_process_apart_finds_the_same_and_leaves_nothing(clip, tmp_path):
     told: list[float] = []
 
     async def job(isolated):
-        return await isolated.inspect(
+        found = await isolated.inspect(
             clip, "dark.mp4", SETTINGS, Bounds(), report=tmp_path / "r.html",
             told=lambda position, _: told.append(position),
         )  # fmt: skip
+        (zygote,) = psutil.Process().children()
+        opened = zygote.num_fds()
+        for _ in range(3):
+            await isolated.inspect(clip, "x", SETTINGS, Bounds())
+        async with asyncio.timeout(20):  # neither processes nor descriptors
+            while zygote.children(recursive=True) or zygote.num_fds() > opened:
+                await asyncio.sleep(0.05)
+        return found
 
     found = asyncio.run(alone(job))
     here = vidette.inspect(clip, only=SETTINGS.only)
@@ -445,7 +457,8 @@ class _Asking:
 
 def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkeypatch):
     """Whoever asks for more meanwhile is told to come back, and whoever goes away frees nothing."""
-    frames = Frames(Config(data=tmp_path, frames_waiting=4), Door(None), CollectorRegistry())
+    four = Config(data=tmp_path, samples_waiting=4 * 64 * 64)  # as the net sees frames of 32x32
+    frames = Frames(four, Door(None), CollectorRegistry())
     going = threading.Event()
 
     async def slow(one):  # Serve makes batches inside its replicas alone
@@ -466,18 +479,140 @@ def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkey
             await frames._worked(_body_of(5))
         assert large.value.status == 413
         gone = asyncio.create_task(frames.score_frames(_Asking()))
-        while frames._held < 4:
+        while frames._held < 4 * 64 * 64:
             await asyncio.sleep(0.01)
         gone.cancel()
         await asyncio.sleep(0.05)
         assert gone.cancelled()
-        assert frames._held == 4
+        assert frames._held == 4 * 64 * 64
         going.set()
         assert (await first).shape == (3, 2, 2, 2)
         await asyncio.gather(*frames._works)
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert frames._held == 0
+
+
+class _Net:
+    """Fails on frames that are white, or that come with a white one."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self._error = error
+        self.seen: list[int] = []
+
+    def run(self, frames):
+        self.seen.append(len(frames))
+        if any(frame.luma.min() == 255 for frame in frames):
+            raise self._error("no")
+        return [Maps(np.zeros((2, 2), np.float32), np.ones((2, 2), np.float32)) for _ in frames]
+
+
+class _OutOfMemoryError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(RuntimeError, 500, "internal_error"), (_OutOfMemoryError, 503, "out_of_memory")],
+)
+def test_one_request_that_fails_fails_alone(tmp_path, monkeypatch, error, status, code):
+    frames = Frames(Config(data=tmp_path), Door(None), CollectorRegistry())
+    net = _Net(error)
+    monkeypatch.setattr(frames, "_net", lambda: net)
+    good = frames_of(_body_of(2))
+    bad = [replace(frame, luma=np.full_like(frame.luma, 255)) for frame in frames_of(_body_of(3))]
+    first, second, third = frames._run_net([good, bad, good])
+    assert first.shape == third.shape == (2, 2, 2, 2)
+    assert (second.status, second.code) == (status, code)
+    assert net.seen == [7, 2, 3, 2]  # all together, and each alone
+    assert frames._running is None
+
+    async def batched(one):
+        return frames._run_net([one])[0]
+
+    monkeypatch.setattr(frames, "_as_batch", batched)
+    monkeypatch.setattr("serve.frames.frames_of", lambda _: bad)
+    with pytest.raises(ProblemError) as told:
+        asyncio.run(frames._worked(_body_of(3)))
+    assert told.value.code == code
+    assert frames._held == 0
+
+
+def test_a_net_that_is_stuck_ends_the_wait_and_then_the_replica(tmp_path, monkeypatch):
+    config = Config(data=tmp_path, frames_seconds=0.2)
+    frames = Frames(config, Door(None), CollectorRegistry())
+    going = threading.Event()
+
+    class Stuck:
+        def run(self, some):
+            assert going.wait(20)
+            return [Maps(*np.zeros((2, 2, 2), np.float32)) for _ in some]
+
+    async def batched(one):
+        return (await asyncio.to_thread(frames._run_net, [one]))[0]
+
+    monkeypatch.setattr(frames, "_net", Stuck)
+    monkeypatch.setattr(frames, "_as_batch", batched)
+
+    async def run():
+        frames.frames_health()
+        with pytest.raises(ProblemError) as told:
+            await frames.score_frames(_Asking())
+        assert (told.value.status, told.value.code) == (503, "time_limit")
+        assert frames._held  # it is not done
+        while True:
+            try:
+                frames.frames_health()
+            except RuntimeError:
+                break
+            await asyncio.sleep(0.05)
+        going.set()
+        await asyncio.gather(*frames._works)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    frames.frames_health()
+    assert (frames._held, frames._bytes) == (0, 0)
+
+
+def _declaring(shape: tuple[int, ...], following: int) -> bytes:
+    out = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, fields)
+    return out.getvalue() + bytes(following)
+
+
+@pytest.mark.parametrize(
+    ("shape", "following"),
+    [
+        ((10**6, 8192, 8192, 3), 100),
+        ((2, 64, 64), 2 * 64 * 64 - 1),
+        ((2, 64, 64), 2 * 64 * 64 + 1),
+        ((-1, 64, 64), 0),
+        ((1, 64, 10**30), 0),
+    ],
+)
+def test_what_a_header_declares_must_be_there_before_anything_is_allocated(shape, following):
+    body = _declaring(shape, following)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProblemError) as told:
+            frames_of(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (told.value.status, told.value.code) == (422, "invalid_request")
+    assert peak < 2**20
+
+
+def test_the_order_of_samples_in_a_file_changes_nothing():
+    array = np.random.default_rng(3).integers(16, 235, (2, 32, 48), np.uint8)
+    for order in ("C", "F"):
+        out = io.BytesIO()
+        np.save(out, np.asarray(array, order=order))
+        first, second = frames_of(out.getvalue())
+        assert np.array_equal(first.luma, array[0])
+        assert np.array_equal(second.luma, array[1])
+        assert np.array_equal(second.before, array[0])
 
 
 @pytest.mark.parametrize(

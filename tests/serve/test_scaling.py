@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections import Counter
 
 import httpx
 import pytest
@@ -16,6 +13,7 @@ from serve.app import build
 from serve.config import Config
 from serve.run import NAME, start
 from tests import media
+from tests.serve.load import Load
 from tests.serve.real import MARKS, free_port
 
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -52,43 +50,6 @@ def until(condition, seconds):
     while not condition():
         assert time.monotonic() < deadline, serve.status()
         time.sleep(0.5)
-
-
-class Load:
-    """Clients that ask one thing after the other until they are stopped."""
-
-    def __init__(self, url, clip, scorers, askers):
-        self.answers = Counter()
-        self._url, self._clip = url, clip
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=[self._all(scorers, askers)])
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-
-    async def _all(self, scorers, askers):
-        async with httpx.AsyncClient(base_url=self._url, timeout=60.0) as http:
-            tasks = [self._score(http) for _ in range(scorers)]
-            await asyncio.gather(*tasks, *(self._ask(http) for _ in range(askers)))
-
-    async def _score(self, http):
-        form = {"request": '{"only": ["black"]}'}
-        while not self._stop.is_set():
-            answer = await http.post("/v1/score", files={"file": self._clip}, data=form)
-            self.answers[answer.status_code] += 1
-            if answer.status_code == 429:
-                await asyncio.sleep(float(answer.headers["retry-after"]))
-
-    async def _ask(self, http):
-        while not self._stop.is_set():
-            answer = await http.get("/v1/detectors")
-            self.answers[answer.status_code] += 1
-            await asyncio.sleep(0.05)
 
 
 def test_replicas_come_under_load_and_go_after_it_and_listeners_make_none(service, clip):

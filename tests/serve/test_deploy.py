@@ -1,0 +1,118 @@
+"""`serve deploy` of our configuration on several nodes: a new version, a node that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from serve.client import Client, ServiceError
+from serve.keys import make_key
+from tests import media
+from tests.nodes import end_node_of, several_nodes
+from tests.serve.load import Load
+from tests.serve.real import MARKS, free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.3)
+    return found
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A head and two nodes with the service on them, and how to deploy it with other args."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # as the image has it
+    dashboard, port = free_port(), free_port()
+    data = tmp_path / "data"
+    data.mkdir()
+    key = make_key(data / "keys.json", "test", ["admin"])
+    written = yaml.safe_load((ROOT / "serve/config.yaml").read_text())
+    written["http_options"]["port"] = port
+    (application,) = written["applications"]
+    application["args"] |= {
+        "data": str(data), "keys": str(data / "keys.json"), "cpus": 0.5, "gpus": 0,
+        "min_replicas": 2, "max_replicas": 2, "jobs_at_once": 1, "monitor_standby": 0,
+        "monitor_workers": 1,
+    }  # fmt: skip
+
+    def deploy(**args) -> None:
+        application["args"] |= args
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(written))
+        command = [Path(sys.executable).with_name("serve"), "deploy", file]
+        command += ["--address", f"http://127.0.0.1:{dashboard}"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{url}/health/ready", timeout=10.0).status_code == 200
+        return False
+
+    with several_nodes(2, cpus=2, dashboard=dashboard):
+        until(lambda: _answers(f"http://127.0.0.1:{dashboard}/api/serve/applications/"), 60)
+        deploy()
+        until(ready, 120)
+        yield SimpleNamespace(url=url, key=key, deploy=deploy)
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=10.0).status_code == 200
+    return False
+
+
+def replicas(deployment: str) -> set[int]:
+    found = set()
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if f"ServeReplica:vidette:{deployment}" in " ".join(one.cmdline()):
+                found.add(one.pid)
+    return found
+
+
+def test_a_new_version_rolls_out_and_a_node_dies(cluster, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    media.write(clip, media.scene(2.0, 160, 96), None)
+    until(lambda: len(replicas("Api")) == 2, 60)
+    before = replicas("Api")
+    with Load(cluster.url, clip.read_bytes(), scorers=2, askers=2, key=cluster.key) as load:
+        time.sleep(3.0)
+        count = sum(load.answers.values())
+        cluster.deploy(scores_waiting=20)
+        until(lambda: len(replicas("Api")) == 2 and not replicas("Api") & before, 200)
+        time.sleep(3.0)
+    assert set(load.answers) == {200}, load.answers
+    assert sum(load.answers.values()) > count + 20
+
+    with Client(cluster.url, cluster.key) as client:
+        names = [client.submit(clip, only=["black"], labels={"n": str(n)}) for n in range(4)]
+        (runner,) = replicas("Runner")
+        end_node_of(runner)
+        for name in names:
+            facts = until(lambda name=name: _over(client, name), 200)
+            assert facts["state"] == "done", facts
+        assert client.score(clip, only=["black"]).coverage.state == "complete"
+
+
+def _over(client, name):
+    with contextlib.suppress(ServiceError, httpx.HTTPError):
+        facts = client.facts(name)
+        return facts if facts["state"] not in ("queued", "running") else None
+    return None
