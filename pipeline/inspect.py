@@ -16,6 +16,7 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.panel import Panel, lips
+from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import open_source
@@ -53,6 +54,7 @@ def inspect(
     progress: ProgressCallback | None = None,
     *,
     name: str | None = None,
+    replay: Replay | None = None,
 ) -> Inspection:
     """Inspect one asset from beginning to end.
 
@@ -68,13 +70,16 @@ def inspect(
     try:
         # matrix products here are small: BLAS threads would only spin between them
         with threadpool_limits(1, "blas"), open_source(uri, settings.limits) as container:
-            _examine(container, settings, result, progress, started)
+            _examine(container, settings, result, progress, started, replay)
     except SourceError as error:
         result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))
     except KeyboardInterrupt:  # before there was anything to examine, or once more after that
         result.coverage.problems.append(_INTERRUPTED)
     result.timings["wall"] = time.perf_counter() - started
     result.timings["cpu"] = time.process_time() - cpu
+    if replay is not None:
+        result.timings["ranges"] = replay.cpu
+        result.timings["cpu"] += replay.cpu
     return result
 
 
@@ -100,8 +105,12 @@ def _examine(
     result: Inspection,
     progress: ProgressCallback | None,
     started: float,
+    replay: Replay | None,
 ) -> None:
-    decoder = Decoder(container, settings.threads)
+    if replay is None:
+        decoder = Decoder(container, settings.threads)
+    else:
+        decoder = JoinedDecoder(container, settings.threads, replay)
     asset = result.asset = decoder.asset()
     result.timings["open"] = time.perf_counter() - started
     panel, timeline, coverage = Panel(settings, asset), Timeline(), result.coverage
@@ -109,7 +118,8 @@ def _examine(
     coverage.problems += decoder.problems
     position = 0.0
     try:
-        for segment in Segmenter(lips(settings, asset)).run(decoder):
+        followed = lips(settings, asset) if replay is None else None  # else in the ranges
+        for segment in Segmenter(followed).run(decoder):
             panel.update(segment)
             timeline.update(segment)
             _cover(coverage, segment)
