@@ -91,6 +91,10 @@ class Decoder:
         """Facts from the container's headers; the video track gains some with its first frame."""
         return self._asset
 
+    def presentation(self, raw: float) -> float:
+        """The presentation time of a timestamp in seconds, by the clock as it is now."""
+        return self._clock.presentation(raw)
+
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
         with ErrorCount() as log:

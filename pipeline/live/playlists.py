@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SourceError
+from pipeline.live.programme import ProgramTime
 from pipeline.reach import Patient, Reach, Readable
 
 if TYPE_CHECKING:
@@ -37,9 +38,14 @@ class _Playlist:
 
 
 class Playlists:
-    """Remembers the media playlists of one stream over all of its connections."""
+    """Remembers the media playlists of one stream over all of its connections.
+
+    Attributes:
+        programme: when its segments were made.
+    """
 
     def __init__(self) -> None:
+        self.programme = ProgramTime()
         self._lock = threading.Lock()
         self._known: dict[str, _Playlist] = {}
 
@@ -49,6 +55,7 @@ class Playlists:
         target = _value(lines, "#EXT-X-TARGETDURATION:")
         if target is None:  # a list of variants
             return False
+        self.programme.listed(url, lines)
         segments = [line for line in lines if line and not line.startswith("#")]
         sequence = _value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0"
         newest = (sequence, segments[-1] if segments else "")
@@ -118,8 +125,10 @@ class LiveReach(Reach):
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
         """Open a file that the stream names; an empty one where that is refused or fails."""
         file = super().__call__(url, flags, options)
-        if not is_playlist(url) or isinstance(file, io.BytesIO):
+        if isinstance(file, io.BytesIO):
             return file
+        if not is_playlist(url):
+            return self._playlists.programme.seen(url, file)
         try:
             body = _whole(file)
         except SourceError as error:
