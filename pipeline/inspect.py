@@ -16,6 +16,7 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.panel import Panel, lips
+from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
@@ -28,6 +29,7 @@ from pipeline.types import (
     Inspection,
     Note,
     Problem,
+    ProgramMoment,
     Segment,
     VideoTrack,
 )
@@ -114,6 +116,7 @@ def _examine(
     asset = result.asset = decoder.asset()
     result.timings["open"] = time.perf_counter() - started
     panel, timeline, coverage = Panel(settings, asset), Timeline(), result.coverage
+    programme: ProgramTime | None = getattr(container.io_open, "programme", None)
     interrupted = False
     coverage.problems += decoder.problems
     position = 0.0
@@ -125,6 +128,8 @@ def _examine(
             _cover(coverage, segment)
             _count(asset, segment)
             position = max(position, segment.end)
+            if programme is not None:
+                programme.reach(decoder.presentation, segment.end)
             if progress is not None:
                 wall = time.perf_counter() - started
                 speed = position / wall if wall > 0 else 0.0
@@ -134,6 +139,8 @@ def _examine(
         coverage.problems.append(_INTERRUPTED.model_copy(update={"time": position}))
     panel.finish()
     asset.duration = position
+    if programme is not None:
+        asset.program_times = [ProgramMoment(time=t, date=date) for t, date in programme.moments()]
     least = settings.min_confidence
     result.defects = [
         defect

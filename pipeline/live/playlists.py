@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SourceError
-from pipeline.live.programme import ProgramTime
-from pipeline.reach import Patient, Reach, Readable
+from pipeline.programme import ProgramTime, is_playlist
+from pipeline.reach import Reach, Readable
 
 if TYPE_CHECKING:
     from pipeline.source import Limits
@@ -55,7 +55,6 @@ class Playlists:
         target = _value(lines, "#EXT-X-TARGETDURATION:")
         if target is None:  # a list of variants
             return False
-        self.programme.listed(url, lines)
         segments = [line for line in lines if line and not line.startswith("#")]
         sequence = _value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0"
         newest = (sequence, segments[-1] if segments else "")
@@ -104,9 +103,10 @@ class LiveReach(Reach):
     def __init__(self, uri: str, limits: Limits, playlists: Playlists) -> None:
         super().__init__(uri, limits)
         self._playlists = playlists
+        self.programme = playlists.programme  # over all connections
         self._begun: set[str] = set()
 
-    def main(self) -> Patient:
+    def main(self) -> Readable:
         """The stream itself, open.
 
         Raises:
@@ -125,10 +125,8 @@ class LiveReach(Reach):
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
         """Open a file that the stream names; an empty one where that is refused or fails."""
         file = super().__call__(url, flags, options)
-        if isinstance(file, io.BytesIO):
+        if not is_playlist(url) or isinstance(file, io.BytesIO):
             return file
-        if not is_playlist(url):
-            return self._playlists.programme.seen(url, file)
         try:
             body = _whole(file)
         except SourceError as error:
@@ -147,11 +145,6 @@ class LiveReach(Reach):
         first = url not in self._begun
         self._begun.add(url)
         return stale and first
-
-
-def is_playlist(url: str) -> bool:
-    """Whether an address is one of an HLS playlist, by its name."""
-    return url.partition("?")[0].partition("#")[0].lower().endswith((".m3u8", ".m3u"))
 
 
 def _whole(file: Readable) -> bytes:

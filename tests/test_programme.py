@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 import av
 import pytest
 
-from pipeline.live.programme import ProgramTime, first_stamp
+from pipeline.inspect import inspect
+from pipeline.programme import ProgramTime, first_stamp
+from pipeline.settings import load
 from pipeline.types import Kind
 from pipeline.warm import warm
-from tests import media
+from tests import media, web
 from tests.live import origin
 from tests.live.test_watcher import Watched
 
@@ -30,7 +32,7 @@ def listed(*lines: str) -> ProgramTime:
 def begins(programme: ProgramTime, name: str, stamp: float) -> None:
     """A segment is opened whose first time stamp is so."""
     data = ts(stamp)
-    file = programme.seen(f"https://cdn.example/tv/{name}", io.BytesIO(data))
+    file = programme.passing(f"https://cdn.example/tv/{name}", io.BytesIO(data))
     while file.read(1000):
         pass
 
@@ -92,7 +94,8 @@ def test_segments_without_a_date_follow_their_neighbours_but_not_over_a_disconti
 def test_a_window_that_has_moved_past_its_date_and_a_clock_that_jumps_back():
     dated = ["#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00Z", "#EXTINF:4,", "0.ts"]
     programme = listed("#EXTM3U", "#EXT-X-TARGETDURATION:4", *dated, "#EXTINF:4,", "1.ts")
-    programme.listed(URL, ["#EXT-X-TARGETDURATION:4", "#EXTINF:4,", "1.ts", "#EXTINF:4,", "2.ts"])
+    moved = ["#EXT-X-TARGETDURATION:4", "#EXT-X-MEDIA-SEQUENCE:1", "#EXTINF:4,", "1.ts"]
+    programme.listed(URL, [*moved, "#EXTINF:4,", "2.ts"])
     for name, stamp in (("0.ts", 50.0), ("1.ts", 54.0)):
         begins(programme, name, stamp)
     programme.reach(lambda raw: raw - 50.0, 7.9)
@@ -109,9 +112,43 @@ def test_dates_that_are_none_are_left_out():
         "#EXT-X-TARGETDURATION:4", "#EXT-X-PROGRAM-DATE-TIME:yesterday", "#EXTINF:four,", "0.ts"
     )
     file = io.BytesIO(b"x")
-    assert programme.seen("https://cdn.example/tv/0.ts", file) is file
+    assert programme.passing("https://cdn.example/tv/0.ts", file) is file
     programme.reach(lambda raw: raw, 10.0)
     assert programme.at(1.0) is None
+
+
+def test_an_inspection_says_when_its_presentation_was_made(tmp_path):
+    source = media.write(
+        tmp_path / "a.ts", media.scene(4.0, 96, 64), 0.1 * media.programme(4.0),
+        video_options={"preset": "ultrafast", "g": "25"},
+    )  # fmt: skip
+    lengths = origin.segmented(source, tmp_path)
+    assert len(lengths) == 4
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
+    # the first two segments, and then both of them once more: their time stamps go back
+    for n, tags in enumerate(
+        [
+            ["#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00.250Z"],
+            [],
+            ["#EXT-X-DISCONTINUITY", "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T18:00:00Z"],
+            [],
+        ]
+    ):
+        lines += [*tags, f"#EXTINF:{lengths[n % 2]:.6f},", f"{n % 2}.ts"]
+    playlist = tmp_path / "vod.m3u8"
+    playlist.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    settings = load(only=("black",))
+    with web.serving(tmp_path) as server:
+        for uri in (str(playlist), f"{server.url}/vod.m3u8"):
+            asset = inspect(uri, settings).asset
+            first, second = asset.program_times
+            # sound begins a little before the picture
+            assert first.time == pytest.approx(0.0, abs=0.05)
+            assert first.date == NOON + timedelta(seconds=0.25)
+            assert second.time == pytest.approx(2.0, abs=0.1)
+            assert second.date == NOON + timedelta(hours=6)
+    playlist.write_text("\n".join(line for line in lines if "PROGRAM" not in line) + "\n")
+    assert inspect(str(playlist), settings).asset.program_times == []
 
 
 @pytest.mark.slow

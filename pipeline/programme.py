@@ -1,4 +1,4 @@
-"""Programme time: when a moment of a live HLS stream was made, as its playlists say.
+"""Programme time: when a moment of an HLS stream was made, as its playlists say.
 
 `#EXT-X-PROGRAM-DATE-TIME` gives the first sample of a segment a date (RFC 8216, 4.3.2.6); segments
 without one follow their neighbours by their lengths, but not over a discontinuity. FFmpeg does not
@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from pipeline.reach import Readable
+if TYPE_CHECKING:
+    from pipeline.reach import Readable
 
 _HEAD = 1 << 18  # bytes of a segment in which its first time stamp is looked for
 _KNOWN = 500  # segments whose dates are remembered, and moments
 _WAITING = 20  # segments that were opened and not yet seen
 _EARLY = 0.5  # seconds by which a segment may begin before the end of what was seen so far
+_SAME = 0.02  # seconds by which a date may differ from where the one before leads: rounding
+_LONGEST = 1 << 22  # bytes of a playlist that is looked at
 _PACKET, _SYNC = 188, 0x47
 _TICKS = 90_000
 _VIDEO, _AUDIO = range(0xE0, 0xF0), (*range(0xC0, 0xE0), 0xBD)  # stream IDs of PES
@@ -46,7 +50,9 @@ class ProgramTime:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._dates: OrderedDict[str, float | None] = OrderedDict()  # by address of the segment
+        # address and date of segments, by playlist and number: an address may come again and again
+        self._known: OrderedDict[tuple[str, int], tuple[str, float | None]] = OrderedDict()
+        self._opened: dict[str, int] = {}  # number of the last segment, by playlist
         self._waiting: deque[_Begun] = deque(maxlen=_WAITING)
         self._moments: deque[tuple[float, float | None]] = deque(maxlen=_KNOWN)
         self._reached = float("-inf")
@@ -60,18 +66,20 @@ class ProgramTime:
             lines: stripped.
         """
         with self._lock:
-            dates = _dates(url, lines, self._dates)
-            self._any = self._any or any(date is not None for date in dates.values())
-            for one, date in dates.items():
-                self._dates[one] = date
-                self._dates.move_to_end(one)
-            while len(self._dates) > max(_KNOWN, len(dates)):
-                self._dates.popitem(last=False)
+            dates = _dates(url, lines, self._known)
+            self._any = self._any or any(date is not None for _, date in dates.values())
+            for key, segment in dates.items():
+                self._known[key] = segment
+                self._known.move_to_end(key)
+            while len(self._known) > max(_KNOWN, len(dates)):
+                self._known.popitem(last=False)
 
-    def seen(self, url: str, file: Readable) -> Readable:
-        """The same file, whose first bytes are looked at where it is a segment that has a date."""
+    def passing(self, url: str, file: Readable) -> Readable:
+        """The same file, which is looked at as it is read: a playlist, or a segment with a date."""
+        if is_playlist(url):
+            return _Listed(file, lambda body: self._listed(url, body))
         with self._lock:
-            known = url in self._dates and self._any
+            known = self._any and any(one == url for one, _ in self._known.values())
         return _Headed(file, lambda stamp: self._began(url, stamp)) if known else file
 
     def restart(self) -> None:
@@ -79,6 +87,7 @@ class ProgramTime:
         with self._lock:
             self._waiting.clear()
             self._moments.clear()
+            self._opened.clear()
             self._reached = float("-inf")
 
     def reach(self, presentation: Callable[[float], float], end: float) -> None:
@@ -97,7 +106,7 @@ class ProgramTime:
                 # a segment comes after all that was seen when it was opened; where it does not,
                 # its clock is one that has not begun yet
                 if after - _EARLY <= time <= end:
-                    self._moments.append((time, one.date))
+                    self._add(time, one.date)
                 else:
                     self._waiting.append(replace(one, after=after))
             self._reached = end
@@ -111,40 +120,75 @@ class ProgramTime:
             start, date = max(before, default=self._moments[0], key=lambda moment: moment[0])
         return None if date is None else datetime.fromtimestamp(date + time - start, UTC)
 
+    def moments(self) -> list[tuple[float, datetime | None]]:
+        """Where the dates of the presentation begin, and where they change: seconds and date."""
+        with self._lock:
+            known = list(self._moments)
+        return [
+            (max(time, 0.0), None if date is None else datetime.fromtimestamp(date, UTC))
+            for time, date in known
+        ]
+
+    def _add(self, time: float, date: float | None) -> None:
+        """Keep what says something new."""
+        start, before = self._moments[-1] if self._moments else (time, None)
+        if date is None and before is None:
+            return
+        follows = date is not None and before is not None and time >= start
+        if follows and abs((before or 0.0) + time - start - (date or 0.0)) <= _SAME:
+            return
+        self._moments.append((time, date))
+
+    def _listed(self, url: str, body: bytes) -> None:
+        lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
+        if any(line.startswith("#EXT-X-TARGETDURATION:") for line in lines):
+            self.listed(url, lines)
+
     def _began(self, url: str, stamp: float) -> None:
         with self._lock:
-            self._waiting.append(_Begun(stamp, self._dates.get(url)))
+            own = [key for key, (one, _) in self._known.items() if one == url]
+            if own:
+                key = next((k for k in own if k[1] > self._opened.get(k[0], -1)), own[-1])
+                self._opened[key[0]] = key[1]
+                self._waiting.append(_Begun(stamp, self._known[key][1]))
 
 
 def _dates(
-    url: str, lines: list[str], known: OrderedDict[str, float | None]
-) -> dict[str, float | None]:
-    """Dates of the segments of a playlist, as seconds since 1970."""
-    listed: list[tuple[str, float, float | None, int]] = []  # address, seconds, date, run
+    url: str, lines: list[str], known: Mapping[tuple[str, int], tuple[str, float | None]]
+) -> dict[tuple[str, int], tuple[str, float | None]]:
+    """Addresses of the segments of a playlist, and their dates as seconds since 1970."""
+    listed: list[tuple[str, float, int]] = []  # address, seconds, discontinuities before it
+    dates: list[float | None] = []
     date: float | None = None
-    seconds, run = 0.0, 0
+    seconds, runs, first = 0.0, 0, 0
     for line in lines:
-        if line.startswith("#EXT-X-PROGRAM-DATE-TIME:"):
-            date = _parsed(line.partition(":")[2])
-        elif line.startswith("#EXT-X-DISCONTINUITY") and "SEQUENCE" not in line:
-            run += 1
-        elif line.startswith("#EXTINF:"):
-            seconds = _number(line.partition(":")[2].partition(",")[0])
+        tag, _, value = line.partition(":")
+        if tag == "#EXT-X-PROGRAM-DATE-TIME":
+            date = _parsed(value)
+        elif tag == "#EXT-X-MEDIA-SEQUENCE":
+            first = int(_number(value))
+        elif tag == "#EXT-X-DISCONTINUITY":
+            runs += 1
+        elif tag == "#EXTINF":
+            seconds = _number(value.partition(",")[0])
         elif line and not line.startswith("#"):
-            one = urljoin(url, line)
             # a window that moves on leaves dates behind that later segments still rest on
-            listed.append((one, seconds, date if date is not None else known.get(one), run))
+            before = known.get((url, first + len(listed)), ("", None))[1]
+            dates.append(before if date is None else date)
+            listed.append((urljoin(url, line), seconds, runs))
             date, seconds = None, 0.0
-    dates = [date for _, _, date, _ in listed]
     for n in range(1, len(listed)):
-        before = dates[n - 1]
-        if dates[n] is None and before is not None and listed[n][3] == listed[n - 1][3]:
-            dates[n] = before + listed[n - 1][1]
+        last = dates[n - 1]
+        if dates[n] is None and last is not None and listed[n][2] == listed[n - 1][2]:
+            dates[n] = last + listed[n - 1][1]
     for n in range(len(listed) - 2, -1, -1):
         after = dates[n + 1]
-        if dates[n] is None and after is not None and listed[n][3] == listed[n + 1][3]:
+        if dates[n] is None and after is not None and listed[n][2] == listed[n + 1][2]:
             dates[n] = after - listed[n][1]
-    return {one: date for (one, *_), date in zip(listed, dates, strict=True)}
+    return {
+        (url, first + n): (one, date)
+        for n, ((one, *_), date) in enumerate(zip(listed, dates, strict=True))
+    }
 
 
 def _parsed(text: str) -> float | None:
@@ -192,30 +236,36 @@ def first_stamp(data: bytes, *, whole: bool) -> float | None:
     return sound if whole else None
 
 
-class _Headed:
-    """A file whose first time stamp is told as soon as it has been read."""
+def is_playlist(url: str) -> bool:
+    """Whether an address is one of an HLS playlist, by its name."""
+    return url.partition("?")[0].partition("#")[0].lower().endswith((".m3u8", ".m3u"))
 
-    def __init__(self, file: Readable, told: Callable[[float], None]) -> None:
-        self._file, self._told = file, told
-        self._head: bytes | None = b""
+
+class _Passing:
+    """A file that is looked at as it is read from its beginning."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self.name: str = getattr(file, "name", "")  # by which FFmpeg knows the format
+        self._seen: bytes | None = b""  # so far; None: nothing more is looked at
+
+    def look(self, seen: bytes, *, at_end: bool) -> bool:
+        """Look at all that was read so far; returns whether that is enough."""
+        raise NotImplementedError
 
     def read(self, size: int, /) -> bytes:
         """As the file."""
         data = self._file.read(size)
-        if self._head is not None:
-            self._head += data
-            whole = not data or len(self._head) >= _HEAD
-            stamp = first_stamp(self._head, whole=whole)
-            if stamp is not None:
-                self._told(stamp)
-            if stamp is not None or whole:
-                self._head = None
+        if self._seen is not None:
+            self._seen += data
+            if self.look(self._seen, at_end=not data):
+                self._seen = None
         return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """As the file; what is read from another place is not its beginning."""
         if (offset, whence) != (0, 0) and whence in (0, 1, 2):
-            self._head = None
+            self._seen = None
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -229,3 +279,33 @@ class _Headed:
     def close(self) -> None:
         """As the file."""
         self._file.close()
+
+
+class _Headed(_Passing):
+    """A segment, whose first time stamp is told."""
+
+    def __init__(self, file: Readable, told: Callable[[float], None]) -> None:
+        super().__init__(file)
+        self._told = told
+
+    def look(self, seen: bytes, *, at_end: bool) -> bool:
+        """See _Passing."""
+        whole = at_end or len(seen) >= _HEAD
+        stamp = first_stamp(seen, whole=whole)
+        if stamp is not None:
+            self._told(stamp)
+        return whole or stamp is not None
+
+
+class _Listed(_Passing):
+    """A playlist, which is told when all of it has been read."""
+
+    def __init__(self, file: Readable, told: Callable[[bytes], None]) -> None:
+        super().__init__(file)
+        self._told = told
+
+    def look(self, seen: bytes, *, at_end: bool) -> bool:
+        """See _Passing."""
+        if at_end:
+            self._told(seen)
+        return at_end or len(seen) > _LONGEST
