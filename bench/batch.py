@@ -6,6 +6,7 @@ One clip (by default one that is made: 20 s of 640x360 with sound), as an archiv
 
 - `inspect` in one process, asset by asset: the floor;
 - `vidette batch` with one worker and with two: overhead and scaling;
+- one long asset (240 s of 1280x720 over and over), in one piece and in ranges of a minute;
 - the same detectors behind a decoding actor that sends its frames through Ray's object store, one
   task a frame and in batches of 32, and behind one that writes them to files. These stand here only
   to be measured.
@@ -41,9 +42,11 @@ from pipeline.settings import Settings, load
 from pipeline.source import Limits, open_source
 from pipeline.types import Asset, FrameFlag
 from tests import media
+from tests.live import origin
 
 RESULTS = Path(__file__).parent / "results/batch.md"
 _SECONDS = 20.0
+_TITLES = ("Whole assets", "One long asset", "Pictures alone: the lesson")
 _BATCH = 32  # frames that travel together
 
 
@@ -64,9 +67,12 @@ def main() -> None:
         clips = _archive(chosen.clip, folder / "archive", copies)
         inspect(str(clips[0]), settings)  # compiles
         rows = [_plainly(clips, settings)]
-        rows += [_batch(folder, clips, settings, workers) for workers in (1, 2)]
+        for workers in (1, 2):
+            way = f"vidette batch, {workers} worker(s)"
+            rows.append(_batch(way, folder / f"out-{workers}", clips, settings, Plan(workers)))
+        long = _long(folder, settings, 60.0 if not chosen.quick else 0.0)
         pictures = _elsewhere(folder, str(clips[0]), settings)
-    text = _table([rows, pictures], copies, chosen.clip)
+    text = _table([rows, long, pictures], copies, chosen.clip)
     print(text)
     if not chosen.quick:
         RESULTS.write_text(text)
@@ -118,7 +124,24 @@ def _plainly(clips: list[Path], settings: Settings) -> _Row:
     )
 
 
-def _batch(folder: Path, clips: list[Path], settings: Settings, workers: int) -> _Row:
+def _long(folder: Path, settings: Settings, seconds: float) -> list[_Row]:
+    """One long asset, which two workers have in ranges of so many seconds."""
+    frames = media.scene(8.0, 1280, 720, cuts=2)
+    options = {"preset": "veryfast", "b": "4000000", "g": "50"}
+    once = media.write(
+        folder / "once.ts", frames, 0.2 * media.programme(8.0), video_options=options
+    )
+    del frames
+    film = origin.repeated(once, folder / "film.ts", 30)
+    inspect(str(once), settings)
+    rows = [_plainly([film], settings)]
+    plan = Plan(workers=2, range_seconds=seconds)
+    name = f"vidette batch, 2 workers, ranges of {seconds:g} s"
+    rows.append(_batch(name, folder / "out-long", [film], settings, plan))
+    return rows
+
+
+def _batch(name: str, out: Path, clips: list[Path], settings: Settings, plan: Plan) -> _Row:
     """Wall clock from the first asset on; CPU time as the results state it."""
     begun: list[float] = []
 
@@ -126,17 +149,15 @@ def _batch(folder: Path, clips: list[Path], settings: Settings, workers: int) ->
         if state.running and not begun:
             begun.append(time.perf_counter())
 
-    ledger = Ledger(str(folder / f"out-{workers}"))
-    ids, state = run(
-        gather([str(clip) for clip in clips]), ledger, settings, Plan(workers=workers), told
-    )
+    ledger = Ledger(str(out))
+    ids, state = run(gather([str(clip) for clip in clips]), ledger, settings, plan, told)
     wall = time.perf_counter() - begun[0]
     cpu = 0.0
-    for name in ids:
-        record = ledger.record(name)
+    for one in ids:
+        record = ledger.record(one)
         if record is not None and record.inspection is not None:
             cpu += record.inspection.timings["cpu"]
-    return _Row(f"vidette batch, {workers} worker(s)", state.seconds, wall, cpu)
+    return _Row(name, state.seconds, wall, cpu)
 
 
 # ------------------------------------------------------------- what this project does not do
@@ -249,7 +270,7 @@ def _table(parts: list[list[_Row]], copies: int, clip: Path | None) -> str:
         f"`python -m bench.batch{' CLIP' if clip else ''} --copies {copies}`, "
         f"{psutil.cpu_count()} cores. Factors are against the first line of each table.",
     ]
-    for name, rows in zip(("Whole assets", "Pictures alone: the lesson"), parts, strict=True):
+    for name, rows in zip(_TITLES, parts, strict=True):
         lines += [
             "",
             f"## {name}",

@@ -1,15 +1,16 @@
 """What watching live streams costs, and how soon a defect is told.
 
-    python -m bench.live [--most 12] [--seconds 20] [--quick]
+    python -m bench.live [--first 1] [--most 16] [--seconds 12] [--quick]
 
 - Streams of 720p25 (H.264, 2.5 Mb/s, with sound) come over HLS from an origin in a process of its
-  own on the same machine. One worker, which uses all cores, gets one more at a time: CPUs, memory
-  and how far it is behind; the largest number that it holds in real time is the last one at which
-  no stream is more than two seconds behind what it was at first.
+  own on the same machine. One worker, which uses all cores, gets one more at a time (the first ones
+  together): CPUs, memory and how far it is behind; the largest number that it holds in real time is
+  the last one at which no stream is more than two seconds behind what it was at first.
 - Over UDP, black, freezes and silence begin at known moments: the time from the moment at which a
   defect is one (its onset and the least duration that its detector asks for) until it is told.
 
-Figures depend on the origin's share of the same cores, which is stated.
+Figures depend on what the origin and everything else on the machine take of the same cores, which
+is stated.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--most", type=int, default=12, help="streams at most")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each number of streams")
+    parser.add_argument("--first", type=int, default=1, help="streams to begin with")
+    parser.add_argument("--most", type=int, default=16, help="streams at most")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of each number of streams")
     parser.add_argument("--periods", type=int, default=20, help="sets of defects, 12 s each")
     parser.add_argument("--quick", action="store_true", help="little of all, nothing is written")
     chosen = parser.parse_args()
@@ -86,6 +88,7 @@ class _Load:
     streams: int
     cpus: float
     origin: float  # CPUs
+    others: float  # CPUs of everything else on the machine
     memory: float  # MiB
     behind: float  # seconds, the worst stream
 
@@ -137,8 +140,10 @@ def _filled(
     try:
         for n in range(1, chosen.most + 1):
             worker.watch(Stream(name=f"s{n}", uri=f"{url}?{n}"))
-            _rest(10.0 if not chosen.quick else 6.0)  # it starts with a burst
-            before, started = (_cpu(own), _cpu(process)), time.monotonic()
+            if n < chosen.first:
+                continue
+            _rest(8.0 if not chosen.quick else 6.0)  # it starts with a burst
+            before, started = (_cpu(own), _cpu(process), _all_cpus()), time.monotonic()
             # what is newest grows old until the next segment is there: the least age tells
             least: dict[str, float] = {}
             while time.monotonic() - started < chosen.seconds:
@@ -149,11 +154,13 @@ def _filled(
                 usual.setdefault(name, late)
             worst = max(late - usual[name] for name, late in least.items())
             wall = time.monotonic() - started
+            spent = _cpu(own) - before[0], _cpu(process) - before[1], _all_cpus() - before[2]
             loads.append(
                 _Load(
                     n,
-                    (_cpu(own) - before[0]) / wall,
-                    (_cpu(process) - before[1]) / wall,
+                    spent[0] / wall,
+                    spent[1] / wall,
+                    max(spent[2] - spent[0] - spent[1], 0.0) / wall,
                     own.memory_info().rss / 2**20,
                     worst,
                 )
@@ -183,6 +190,12 @@ def _rest(seconds: float) -> None:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _all_cpus() -> float:
+    """CPU seconds of the whole machine."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 # ------------------------------------------------------------------------------ how soon
@@ -250,22 +263,28 @@ def _written(
 ) -> str:
     parts = [
         "# What watching costs, and how soon a defect is told\n",
-        f"`python -m bench.live --most {chosen.most}`, {psutil.cpu_count()} cores. Streams of "
-        "720p25 H.264 at 2.5 Mb/s with sound over HLS; the origin runs on the same cores.\n",
+        f"`python -m bench.live --first {chosen.first} --most {chosen.most} "
+        f"--periods {chosen.periods}`, {psutil.cpu_count()} cores. Streams of 720p25 H.264 at "
+        "2.5 Mb/s with sound over HLS; the origin and other work run on the same cores.\n",
     ]
     for title, loads in tables:
         held = [load for load in loads if load.holds]
-        each = (held[-1].memory - held[0].memory) / max(held[-1].streams - held[0].streams, 1)
+        if not held:
+            parts.append(f"## {title}\n\nFewer than {chosen.first} streams in real time.\n")
+            continue
+        last = held[-1]
+        each = (loads[-1].memory - loads[0].memory) / max(loads[-1].streams - loads[0].streams, 1)
         more = "" if len(held) < len(loads) else " or more (no more were tried)"
         parts.append(
-            f"## {title}\n\n**{len(held)} streams{more} in real time, "
-            f"{held[-1].cpus / held[-1].streams:.2f} CPUs and {each:.0f} MiB for each.**\n\n"
-            "| streams | CPUs | of the origin | memory, MiB | most behind, s |\n"
-            "| --- | --- | --- | --- | --- |"
+            f"## {title}\n\n**{last.streams} streams{more} in real time while other work took "
+            f"{last.others:.2f} CPUs; {last.cpus / last.streams:.2f} CPUs for each, and {each:.0f} "
+            "MiB for each one more.**\n\n"
+            "| streams | CPUs | of the origin | of other work | memory, MiB | most behind, s |\n"
+            "| --- | --- | --- | --- | --- | --- |"
         )
         parts[-1] += "".join(
-            f"\n| {load.streams} | {load.cpus:.2f} | {load.origin:.2f} | {load.memory:.0f} | "
-            f"{load.behind:.1f} |"
+            f"\n| {load.streams} | {load.cpus:.2f} | {load.origin:.2f} | {load.others:.2f} | "
+            f"{load.memory:.0f} | {load.behind:.1f} |"
             for load in loads
         )
         parts[-1] += "\n"

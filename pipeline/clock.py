@@ -69,6 +69,12 @@ class Clock:
         time = self._unwrap(stream, raw) + self._offsets[track.epoch]
         return time if abs(time - track.expected) < JUMP else track.expected
 
+    def presentation(self, raw: float) -> float:
+        """The presentation time of a timestamp of any stream, by the newest clock."""
+        if self._newest is not None:
+            raw += WRAP * round((self._newest - raw) / WRAP)
+        return raw + self._offsets[-1]
+
     def picture(self, stream: int, raw: float | None, duration: float) -> Placed:
         """Place a frame of `duration` seconds; `raw` is its timestamp in seconds.
 

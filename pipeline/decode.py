@@ -15,6 +15,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, cast
 
 import av
@@ -38,7 +39,7 @@ _ENCRYPTED = "the stream is encrypted"
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """One picture, still in the decoder's memory."""
+    """One picture, still in the decoder's memory (or measured elsewhere, see MeasuredFrame)."""
 
     stream: int
     time: float
@@ -78,7 +79,7 @@ class Decoder:
         self.container = container
         self.problems: list[Problem] = []
         self._asset = _asset(container)
-        self._video: list[_Picture] = []
+        self._video: list[PictureStream] = []
         self._sound: list[_Sound] = []
         self._clock = Clock(
             self._asset.start_time,
@@ -89,6 +90,10 @@ class Decoder:
     def asset(self) -> Asset:
         """Facts from the container's headers; the video track gains some with its first frame."""
         return self._asset
+
+    def presentation(self, raw: float) -> float:
+        """The presentation time of a timestamp in seconds, by the clock as it is now."""
+        return self._clock.presentation(raw)
 
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
@@ -160,7 +165,7 @@ class Decoder:
             if limit:
                 stream.codec_context.options = {"max_pixels": str(limit)}
             variant = stream.metadata.get("variant_bitrate")
-            self._video.append(_Picture(stream, self._clock, track))
+            self._video.append(self._picture(stream, self._clock, track))
         for sound in asset.audio if "audio" in reads else ():
             audio = cast(av.AudioStream, container.streams[sound.stream])
             problem = self._obstacle(audio)
@@ -176,6 +181,9 @@ class Decoder:
         for unread in container.streams:
             if unread.index not in chosen:
                 unread.discard = av.stream.Discard.all
+
+    def _picture(self, stream: av.VideoStream, clock: Clock, track: VideoTrack) -> PictureStream:
+        return PictureStream(stream, clock, track)
 
     def _obstacle(self, stream: av.stream.Stream) -> tuple[str, str] | None:
         if stream.codec_context is None:
@@ -248,7 +256,7 @@ class _Stream(ABC):
         return Note(what, time, self.index, detail, count, reason)  # type: ignore[arg-type]
 
 
-class _Picture(_Stream):
+class PictureStream(_Stream):
     """The video stream that is examined."""
 
     def __init__(self, stream: av.VideoStream, clock: Clock, track: VideoTrack) -> None:
@@ -266,6 +274,7 @@ class _Picture(_Stream):
         self._last_pts = self._last_dts = -(2**63)
 
     def finish(self, log: ErrorCount) -> Iterator[Decoded]:
+        """As in _Stream, and what the cadence was not sure of."""
         yield from super().finish(log)
         yield from self._cadence.finish()
 
@@ -318,8 +327,12 @@ class _Picture(_Stream):
         said = frame.duration * self.tick if frame.duration else 0.0
         return said if 0 < said <= _LONGEST_FRAME else 1 / self._rate
 
+    def aspect(self, frame: av.VideoFrame) -> Fraction | None:  # noqa: ARG002
+        """The shape of a pixel, as the decoder has it while it gives a frame."""
+        return self._context.sample_aspect_ratio
+
     def _changes(self, frame: av.VideoFrame, size: tuple[int, int], time: float) -> Iterator[Note]:
-        aspect = self._context.sample_aspect_ratio
+        aspect = self.aspect(frame)
         if self._size is None:
             facts.complete(self._track, frame)
         elif size != self._size:

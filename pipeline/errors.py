@@ -4,6 +4,7 @@ VidetteError
  +- UsageError            the request itself is wrong (an unknown detector, a bad setting)
  +- SourceError           the asset could not be opened or read; has `reason`, a short identifier
  +- WorkersError          the processes that do the work cannot be started
+ +- SeamError             an asset cannot be cut into ranges that give the result of the whole
 """
 
 from __future__ import annotations
@@ -32,3 +33,10 @@ class SourceError(VidetteError):
 
 class WorkersError(VidetteError):
     """The processes that do the work cannot be started."""
+
+
+class SeamError(VidetteError):
+    """An asset cannot be cut into ranges that give the result of the whole; the message says why.
+
+    It is no fault of the asset: it is inspected in one piece then.
+    """

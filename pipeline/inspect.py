@@ -16,6 +16,8 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.panel import Panel, lips
+from pipeline.programme import ProgramTime
+from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import open_source
@@ -27,6 +29,7 @@ from pipeline.types import (
     Inspection,
     Note,
     Problem,
+    ProgramMoment,
     Segment,
     VideoTrack,
 )
@@ -53,6 +56,7 @@ def inspect(
     progress: ProgressCallback | None = None,
     *,
     name: str | None = None,
+    replay: Replay | None = None,
 ) -> Inspection:
     """Inspect one asset from beginning to end.
 
@@ -68,13 +72,16 @@ def inspect(
     try:
         # matrix products here are small: BLAS threads would only spin between them
         with threadpool_limits(1, "blas"), open_source(uri, settings.limits) as container:
-            _examine(container, settings, result, progress, started)
+            _examine(container, settings, result, progress, started, replay)
     except SourceError as error:
         result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))
     except KeyboardInterrupt:  # before there was anything to examine, or once more after that
         result.coverage.problems.append(_INTERRUPTED)
     result.timings["wall"] = time.perf_counter() - started
     result.timings["cpu"] = time.process_time() - cpu
+    if replay is not None:
+        result.timings["ranges"] = replay.cpu
+        result.timings["cpu"] += replay.cpu
     return result
 
 
@@ -100,18 +107,24 @@ def _examine(
     result: Inspection,
     progress: ProgressCallback | None,
     started: float,
+    replay: Replay | None,
 ) -> None:
-    decoder = Decoder(container, settings.threads)
+    if replay is None:
+        decoder = Decoder(container, settings.threads)
+    else:
+        decoder = JoinedDecoder(container, settings.threads, replay)
     asset = result.asset = decoder.asset()
     result.timings["open"] = time.perf_counter() - started
     panel, timeline, coverage = Panel(settings, asset), Timeline(), result.coverage
+    programme: ProgramTime | None = getattr(container.io_open, "programme", None)
     interrupted = False
     coverage.problems += decoder.problems
     position = 0.0
     decoding = detecting = 0.0
     last = time.perf_counter()
     try:
-        for segment in Segmenter(lips(settings, asset)).run(decoder):
+        followed = lips(settings, asset) if replay is None else None  # else in the ranges
+        for segment in Segmenter(followed).run(decoder):
             given = time.perf_counter()
             decoding += given - last
             panel.update(segment)
@@ -119,6 +132,8 @@ def _examine(
             _cover(coverage, segment)
             _count(asset, segment)
             position = max(position, segment.end)
+            if programme is not None:
+                programme.reach(decoder.presentation, segment.end)
             if progress is not None:
                 wall = time.perf_counter() - started
                 speed = position / wall if wall > 0 else 0.0
@@ -134,6 +149,8 @@ def _examine(
     detecting += time.perf_counter() - began
     result.timings |= {"decode": decoding, "detect": detecting}
     asset.duration = position
+    if programme is not None:
+        asset.program_times = [ProgramMoment(time=t, date=date) for t, date in programme.moments()]
     least = settings.min_confidence
     result.defects = [
         defect

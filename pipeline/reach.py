@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.addresses import PublicHttp, PublicHttps
 from pipeline.errors import SourceError
+from pipeline.programme import ProgramTime, is_playlist
 from pipeline.uri import local_path, scheme_of, shown
 
 if TYPE_CHECKING:
@@ -52,10 +53,16 @@ class Readable(Protocol):
 
 
 class Reach:
-    """Opens what one asset asks for, or refuses. Given to FFmpeg as its `io_open`."""
+    """Opens what one asset asks for, or refuses. Given to FFmpeg as its `io_open`.
+
+    Attributes:
+        problems: reason and sentence of each, oldest first.
+        programme: the dates of an HLS stream.
+    """
 
     def __init__(self, uri: str, limits: Limits) -> None:
-        self.problems: list[tuple[str, str]] = []  # (reason, sentence), oldest first
+        self.programme = ProgramTime()
+        self.problems: list[tuple[str, str]] = []
         self._limits = limits
         self._uri = uri
         path = local_path(uri)
@@ -64,22 +71,24 @@ class Reach:
         self._web = self._scheme in ("http", "https") and "::" not in uri
         self._name = uri if self._folder or self._web else self._stand_in(uri)
 
-    def main(self) -> Patient:
+    def main(self) -> Readable:
         """The asset itself, open.
 
         Raises:
             SourceError: it cannot be opened.
         """
         factory = self._factory(self._uri)
-        return Patient(factory, self._name, self._limits, self.note)
+        file = Patient(factory, self._name, self._limits, self.note)
+        return self.programme.passing(self._name, file) if is_playlist(self._name) else file
 
     def __call__(self, url: str, _flags: int, _options: Mapping[str, str]) -> Readable:
         """Open a file that the asset names; an empty one where that is refused or fails."""
         try:
-            return Patient(self._factory(self._vet(url)), url, self._limits, self.note)
+            file = Patient(self._factory(self._vet(url)), url, self._limits, self.note)
         except SourceError as error:
             self.note(error.reason, error.detail)
             return io.BytesIO()
+        return self.programme.passing(url, file)
 
     def note(self, reason: str, detail: str) -> None:
         """Keep a problem for whoever reads the container."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from av.video.reformatter import ColorRange
 
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
+from pipeline.errors import SeamError
 from pipeline.measure.frame import PictureMeter
+from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sound import SoundMeter
 from pipeline.types import (
     FrameFlag,
@@ -28,6 +30,7 @@ LENGTH = 1.0  # seconds of presentation in a segment
 MAX_FRAMES = 120  # bounds memory where timestamps stand still
 MAX_NOTES = 1000  # likewise in a stream that is nothing but errors
 POOL = 0.1  # seconds in which like errors become one note, with their number
+RENEWED_EVERY = 60.0  # seconds in which measuring begins anew once, at a key frame
 SOUND_GAP = 0.02  # seconds between stretches of sound that still count as contiguous
 
 
@@ -46,6 +49,102 @@ def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
     )
 
 
+class PictureLine:
+    """Measures the frames of a video stream: a meter for each format, and the mouths in them.
+
+    Measuring begins anew at the first frame, where the format changes, and at the first key frame
+    of each minute: a closer look is taken, and following mouths starts again. So what is measured
+    after such a key frame does not depend on what came before it (but for the difference of the
+    first two frames), and a range of a long asset can begin there, see pipeline/ranges/.
+
+    Args:
+        lips: share of the time in which mouths are followed, see MouthMeter; None: never.
+
+    Attributes:
+        meter: of the format of the last frame; None before the first.
+    """
+
+    def __init__(self, lips: float | None) -> None:
+        self.meter: PictureMeter | None = None
+        self._lips = lips
+        self._mouths: MouthMeter | None = None
+        self._ended: list[Mouth] = []
+        self._after: list[Mouth] = []  # that were followed elsewhere and end with the frames
+        self._shape: tuple[object, ...] | None = None  # of the last frame
+        self._interlaced = False
+        self._minute = -1
+
+    def changes(self, item: DecodedFrame) -> bool:
+        """Whether a frame needs another meter than the last one."""
+        interlaced = bool(item.flags & FrameFlag.INTERLACED)
+        # a stream that mixes both is interlaced from its first such frame on
+        return self.meter is None or _shape(item) != self._shape or interlaced > self._interlaced
+
+    def add(self, item: DecodedFrame) -> bool:
+        """Measure a frame; returns whether measuring began anew with it.
+
+        Raises:
+            SeamError: it was measured elsewhere, and measuring went another way there.
+        """
+        minute = int(item.time // RENEWED_EVERY)
+        anew = self.changes(item)
+        if anew:
+            shape, interlaced = _shape(item), bool(item.flags & FrameFlag.INTERLACED)
+            self._interlaced = interlaced or (shape == self._shape and self._interlaced)
+            self._shape = shape
+            self.meter = PictureMeter(_format_of(item, self._interlaced))
+        elif item.flags & FrameFlag.KEY and minute > self._minute:
+            anew = True
+        meter = cast(PictureMeter, self.meter)
+        if anew:
+            self._minute = minute
+            meter.look_anew()
+            self._end_mouths()
+            self._watch_lips(meter.format)
+        frame: object = item.frame
+        if isinstance(frame, MeasuredFrame):
+            if frame.anew != anew or frame.time != item.time:
+                raise SeamError(f"its clock or its format changes at {item.time:.3f} s")
+            self._ended += frame.mouths
+            self._after = frame.after
+            meter.add_measured(frame, item.time, item.duration, item.flags)
+            return anew
+        meter.add(item.frame, item.time, item.duration, item.flags)
+        if self._mouths is not None:
+            self._mouths.add(item.time, meter.planes)
+        return anew
+
+    def mouths(self) -> list[Mouth]:
+        """The mouths that ended since the last call."""
+        if self._mouths is not None:
+            self._ended += self._mouths.take()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def finish(self) -> None:
+        """End of the stream: the mouths that are followed end."""
+        self._end_mouths()
+
+    def _watch_lips(self, picture_format: PictureFormat) -> None:
+        if self._lips is None:
+            return
+        from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - imports torch
+
+        self._mouths = MouthMeter(picture_format, self._lips)
+
+    def _end_mouths(self) -> None:
+        self._ended += self._after
+        self._after = []
+        if self._mouths is not None:
+            self._mouths.finish()
+            self._ended += self._mouths.take()
+
+
+def _shape(item: DecodedFrame) -> tuple[object, ...]:
+    frame = item.frame
+    return (frame.width, frame.height, frame.format.name, frame.color_range, item.rate)
+
+
 class Segmenter:
     """Measures decoded items as they come and cuts the flow into segments.
 
@@ -57,15 +156,11 @@ class Segmenter:
     """
 
     def __init__(self, lips: float | None = None) -> None:
-        self._lips = lips
-        self._mouths: MouthMeter | None = None
-        self._ended_mouths: list[Mouth] = []
-        self._picture: PictureMeter | None = None
-        self._shape: tuple[object, ...] | None = None  # of the last frame
-        self._interlaced = False
+        self._picture = PictureLine(lips)
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []
         self._notes: list[Note] = []
+        self._mouths: list[Mouth] = []
         self._start: float | None = None
         self._end = 0.0
 
@@ -82,43 +177,19 @@ class Segmenter:
                 yield self._cut()
         for meter in self._sound.values():
             self._collect(meter, everything=True)
-        self._end_mouths()
-        if self._start is not None or self._notes or self._ended_mouths:
+        self._picture.finish()
+        self._mouths += self._picture.mouths()
+        if self._start is not None or self._notes or self._mouths:
             yield self._cut()
 
     def _add_frame(self, item: DecodedFrame) -> Iterator[Segment]:
-        meter = self._picture
-        frame = item.frame
-        shape = (frame.width, frame.height, frame.format.name, frame.color_range, item.rate)
-        interlaced = bool(item.flags & FrameFlag.INTERLACED)
-        # a stream that mixes both is interlaced from its first such frame on
-        if meter is None or shape != self._shape or interlaced > self._interlaced:
-            if meter is not None and len(meter):
-                yield self._cut()
-            self._interlaced = interlaced or (shape == self._shape and self._interlaced)
-            self._shape = shape
-            meter = self._picture = PictureMeter(_format_of(item, self._interlaced))
-            self._watch_lips(meter.format)
-        self._reach(item.time, item.time + item.duration)
-        meter.add(item.frame, item.time, item.duration, item.flags)
-        if self._mouths is not None:
-            self._mouths.add(item.time, meter.planes)
-        if len(meter) >= MAX_FRAMES:
+        line = self._picture
+        if line.meter is not None and len(line.meter) and line.changes(item):
             yield self._cut()
-
-    def _watch_lips(self, picture_format: PictureFormat) -> None:
-        """Follow mouths in pictures of a new format."""
-        if self._lips is None:
-            return
-        from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - imports torch
-
-        self._end_mouths()
-        self._mouths = MouthMeter(picture_format, self._lips)
-
-    def _end_mouths(self) -> None:
-        if self._mouths is not None:
-            self._mouths.finish()
-            self._ended_mouths += self._mouths.take()
+        self._reach(item.time, item.time + item.duration)
+        line.add(item)
+        if line.meter is not None and len(line.meter) >= MAX_FRAMES:
+            yield self._cut()
 
     def _add_sound(self, item: DecodedSound) -> None:
         sound_format = SoundFormat(item.stream, item.rate, item.samples.shape[0], item.layout)
@@ -154,17 +225,17 @@ class Segmenter:
     def _cut(self) -> Segment:
         for meter in self._sound.values():
             self._collect(meter)
-        if self._mouths is not None:
-            self._ended_mouths += self._mouths.take()
+        pictures = self._picture.meter
+        self._mouths += self._picture.mouths()
         start = self._end if self._start is None else self._start
         segment = Segment(
             start=start,
             end=max(self._end, start),
-            picture=self._picture.take() if self._picture is not None else None,
+            picture=pictures.take() if pictures is not None else None,
             sound=self._stretches,
             notes=self._notes,
-            mouths=self._ended_mouths,
+            mouths=self._mouths,
         )
-        self._stretches, self._notes, self._start = [], [], None
-        self._ended_mouths = []
+        self._stretches, self._notes, self._mouths = [], [], []
+        self._start = None
         return segment

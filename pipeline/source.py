@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ffmpeg_log
 from pipeline.errors import SourceError
-from pipeline.reach import Patient, Reach, list_remote
+from pipeline.reach import Reach, Readable, list_remote
 from pipeline.uri import STANDARD_INPUT, local_path, scheme_of, shown
 
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt")
@@ -251,7 +251,7 @@ def demux_live(
 
 
 def demux(
-    file: str | Patient,
+    file: str | Readable,
     uri: str,
     limits: Limits,
     *,

@@ -8,6 +8,7 @@ start of the asset's presentation, taken from PTS, never counted from frames.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntFlag, StrEnum
 from typing import Literal
 
@@ -188,6 +189,13 @@ class AudioTrack(Published):
     examined: bool = True
 
 
+class ProgramMoment(Published):
+    """When a moment of the presentation was made, as the stream says."""
+
+    time: float = Field(description="seconds; it holds from here to the next such moment")
+    date: datetime | None = Field(description="null: the stream does not say")
+
+
 class Asset(Published):
     """What was opened."""
 
@@ -200,6 +208,11 @@ class Asset(Published):
     video: list[VideoTrack] = Field(default_factory=list)
     audio: list[AudioTrack] = Field(default_factory=list)
     other_streams: list[str] = Field(default_factory=list)
+    program_times: list[ProgramMoment] = Field(
+        default_factory=list,
+        description="of HLS whose playlist gives dates (EXT-X-PROGRAM-DATE-TIME): the first one, "
+        "and each that does not follow from the one before",
+    )
 
 
 class Timelines(Published):

@@ -171,6 +171,8 @@ def _facts(state: State) -> str:
     facts = [f"{state.defects} defects", f"{state.speed:.1f} × real time"]
     if state.failed:
         facts.insert(0, f"{state.failed} failed")
+    if state.parts[1]:
+        facts.append(f"{state.parts[0]} of {state.parts[1]} ranges of long ones")
     finished = state.done + state.failed
     if finished and state.left:
         each = (time.monotonic() - state.started) / finished

@@ -8,18 +8,20 @@ nothing of a job that died half-way.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from pipeline import cluster
-from pipeline.batch.inspector import Bounds, Done, Inspector, Job
+from pipeline.batch.cuts import Cuts
+from pipeline.batch.inspector import Bounds, Cut, Done, Inspector, Job, Measured
 from pipeline.batch.ledger import FullError, Ledger, Record, identity
 from pipeline.batch.sources import Wanted
 from pipeline.errors import UsageError
@@ -43,6 +45,8 @@ class Plan:
         bounds: of each asset.
         retry_failed: have another go at what failed before.
         reports: write an HTML report of each asset.
+        range_seconds: an asset of at least two ranges of so many seconds of presentation is cut
+            into them where there are two workers; 0: none is.
     """
 
     workers: int = 0
@@ -52,6 +56,7 @@ class Plan:
     bounds: Bounds = field(default_factory=Bounds)
     retry_failed: bool = False
     reports: bool = False
+    range_seconds: float = 0.0
 
 
 @dataclass
@@ -66,6 +71,7 @@ class State:
         defects: that this run found.
         without: assets of this run of which nothing could be examined.
         running: URIs in work.
+        parts: ranges of long assets that are measured, and all of them, until they are joined.
         started: on time.monotonic().
         interrupted: by the user.
     """
@@ -78,6 +84,7 @@ class State:
     defects: int = 0
     without: int = 0
     running: tuple[str, ...] = ()
+    parts: tuple[int, int] = (0, 0)
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
 
@@ -166,13 +173,15 @@ class _Pool:
         self._starting: dict[Any, Any] = {}  # workers by reference to their being ready
         self._busy: dict[Any, tuple[Any, Job, float]] = {}  # by reference: worker, job, deadline
         self._stillborn = 0  # workers that died before they were ready, one after the other
+        self._cuts = Cuts()
+        self._most = 1  # workers
 
     def run(self, queue: deque[Job]) -> None:
         """Work through the queue."""
         self._queue = queue
-        for _ in range(min(self._size(), len(queue))):
-            self._start()
-        while self._busy or (self._queue and self._starting):
+        self._most = self._size()
+        self._fill()
+        while self._busy or (self._starting and (self._queue or self._cuts.waiting)):
             ready, _ = ray.wait([*self._busy, *self._starting], timeout=_LOOK_EVERY)
             for reference in ready:
                 if reference in self._starting:
@@ -180,7 +189,8 @@ class _Pool:
                 else:
                     self._take(reference)
             self._end_late()
-            self._state.running = tuple(job.uri for _, job, _ in self._busy.values())
+            self._state.running = tuple({job.uri: None for _, job, _ in self._busy.values()})
+            self._state.parts = self._cuts.parts
             self._told(self._state)
 
     def _size(self) -> int:
@@ -197,11 +207,18 @@ class _Pool:
             )
         return room
 
+    def _fill(self) -> None:
+        """Start as many workers as there is work for."""
+        work = len(self._queue) + self._cuts.waiting + len(self._busy)
+        while len(self._busy) + len(self._starting) < min(self._most, work):
+            self._start()
+
     def _start(self) -> None:
         """Start a worker; it is given an asset when it is there, so that limits begin with work."""
         plan = self._plan
+        seconds = plan.range_seconds if self._most > 1 else 0.0
         worker: Any = self._actor.remote(
-            self._ledger.out, self._settings, plan.bounds, plan.reports
+            self._ledger.out, self._settings, plan.bounds, plan.reports, seconds
         )
         self._starting[worker.ready.remote()] = worker
 
@@ -219,11 +236,12 @@ class _Pool:
             self._hand_out(worker)
 
     def _hand_out(self, worker: Any) -> None:
-        """Give a worker the next asset, or let it go."""
-        if not self._queue:
+        """Give a worker what comes next, or let it go."""
+        job = self._cuts.ready(self._queue, len(self._busy))
+        if job is None and not self._queue:
             ray.kill(worker)
             return
-        job = self._queue.popleft()
+        job = job or self._queue.popleft()
         limit = self._plan.bounds.seconds
         deadline = time.monotonic() + limit + _GRACE if limit else float("inf")
         self._busy[worker.work.remote(job)] = (worker, job, deadline)
@@ -231,19 +249,40 @@ class _Pool:
     def _take(self, reference: Any) -> None:
         worker, job, _ = self._busy.pop(reference)
         try:
-            done: Done = ray.get(reference)
+            done: Done | Cut | Measured = ray.get(reference)
         except RayActorError:
             self._died(job)
-            if self._queue:
-                self._start()
+            self._fill()
             return
         except RayTaskError as error:
             if isinstance(error.cause, FullError):
                 raise FullError(str(error.cause)) from error
             self._fail(job, "error", f"{type(error.cause).__name__}: {error.cause}")
         else:
-            self._count(done)
+            self._note(job, done)
         self._hand_out(worker)
+
+    def _note(self, job: Job, done: Done | Cut | Measured) -> None:
+        """What a worker has done."""
+        if isinstance(done, Done):
+            self._count(done)
+            self._cuts.finish(job.id)
+        elif isinstance(done, Cut):
+            self._queue.extendleft(reversed(self._cuts.add(job, done.parts)))
+            self._fill()
+        elif job.id not in self._cuts:  # its asset was finished without it
+            self._ledger.drop_pieces(job.id)
+        elif done.whole is not None:
+            self._give_up(job, done.whole)
+        else:
+            self._cuts.measured(job)
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        """A range cannot be measured: its asset is inspected in one piece."""
+        self._queue = deque(one for one in self._queue if one.id != job.id)
+        if self._cuts.give_up(job, reason):
+            name = f"pieces/{job.id}/given-up.json"
+            self._ledger.write(name, json.dumps({"reason": reason}).encode())
 
     def _count(self, done: Done) -> None:
         state = self._state
@@ -257,15 +296,21 @@ class _Pool:
         record = self._ledger.read("results", job.id)
         if record is not None:  # it died after writing
             one = Record.model_validate(record).inspection
+            self._cuts.finish(job.id)
             self._count(Done.of(one) if one is not None else Done(0.0, 0, False))
             return
-        working = self._ledger.read("working", job.id) or {}
+        if job.part is not None and not self._cuts.wants(job):
+            return
+        working = self._ledger.read("working", job.key) or {}
         where = f"at {working.get('position', 0.0):.1f} s"
         if working.get("reason") == "memory_limit":
             limit = self._plan.bounds.megabytes
             self._fail(job, "memory_limit", f"over {limit:g} MB of memory {where}")
         elif job.attempt < _ATTEMPTS:
-            self._queue.append(Job(job.id, job.uri, job.labels, job.attempt + 1))
+            if job.id in self._cuts and job.part is None:
+                self._cuts.again(job)
+            else:
+                self._queue.append(replace(job, attempt=job.attempt + 1))
         else:
             detail = f"its worker died {job.attempt} times, the last time {where}"
             self._fail(job, "worker_died", detail)
@@ -279,11 +324,17 @@ class _Pool:
                 ray.kill(worker)
                 limit = self._plan.bounds.seconds
                 self._fail(job, "time_limit", f"stuck, killed {_GRACE:g} s after its {limit:g} s")
-                if self._queue:
-                    self._start()
+                self._fill()
 
     def _fail(self, job: Job, reason: str, detail: str) -> None:
+        if job.part is not None:
+            self._ledger.remove(f"working/{job.key}.json")
+            self._give_up(job, f"a range of it failed: {detail}")
+            return
         self._state.failed += 1
+        if job.id in self._cuts:
+            self._cuts.finish(job.id)
+            self._ledger.drop_pieces(job.id)
         self._ledger.keep(
             Record(
                 id=job.id, uri=job.uri, labels=job.labels, state="failed", reason=reason,

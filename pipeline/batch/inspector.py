@@ -11,18 +11,27 @@ import socket
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from pipeline.batch.ledger import Ledger, Record, Working
+from pipeline.batch.ledger import Ledger, Record, Working, piece_name
+from pipeline.decode import Decoder
+from pipeline.errors import SeamError, SourceError
 from pipeline.inspect import Progress, inspect
+from pipeline.ranges.join import Replay
+from pipeline.ranges.measure import Range, is_long, measure_range, ranges
+from pipeline.ranges.piece import Step, Tail, read_piece
 from pipeline.settings import Settings
+from pipeline.source import open_source
 from pipeline.types import Inspection
 
 _TOLD_EVERY = 2.0  # seconds between notes of how far an asset is
 _WATCHED_EVERY = 0.25  # seconds between looks at the memory
+_WAITED = 0.5  # seconds between looks for a piece
+_PATIENCE = 1800.0  # seconds for a range: a joiner whose neighbours died must not wait for ever
 _GIVEN_UP = 17  # exit status of a worker over its limit
 
 
@@ -35,12 +44,24 @@ class Job:
         uri: of the asset.
         labels: of the asset.
         attempt: counted from 1.
+        part: the range of it that is to be measured; None: all of it.
+        parts: the ranges that are to be joined; none: it is inspected, or found to be so long that
+            it is cut.
+        whole: why it is not cut.
     """
 
     id: str
     uri: str
     labels: dict[str, str]
     attempt: int = 1
+    part: Range | None = None
+    parts: tuple[Range, ...] = ()
+    whole: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Of what a worker has in work."""
+        return self.id if self.part is None else f"{self.id}-{self.part.first}"
 
 
 @dataclass(frozen=True)
@@ -66,8 +87,30 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """An asset is long: it is to be measured in these ranges."""
+
+    parts: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A range is measured; else `whole` says why its asset needs one piece."""
+
+    whole: str | None = None
+
+
+class _LongError(Exception):
+    """Ends the inspection of an asset that is to be cut."""
+
+
+class _LateError(Exception):
+    """Ends the measuring of a range."""
+
+
+@dataclass(frozen=True)
 class Bounds:
-    """What one asset may cost.
+    """What one asset may cost, or one range of a long one.
 
     Attributes:
         seconds: of wall clock; 0: any.
@@ -86,11 +129,15 @@ class Inspector:
         settings: of all assets.
         bounds: of each asset.
         reports: write an HTML report of each.
+        range_seconds: of presentation; an asset of at least two such ranges is cut. 0: none is.
     """
 
-    def __init__(self, out: str, settings: Settings, bounds: Bounds, reports: bool) -> None:
+    def __init__(
+        self, out: str, settings: Settings, bounds: Bounds, reports: bool, range_seconds: float
+    ) -> None:
         self._ledger = Ledger(out)
-        self._settings, self._bounds, self._reports = settings, bounds, reports
+        self._settings, self.bounds, self._reports = settings, bounds, reports
+        self._range_seconds = range_seconds
         self._now: tuple[Job, float] | None = None  # in work, and seconds of it
         if bounds.megabytes:
             threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -98,44 +145,107 @@ class Inspector:
     def ready(self) -> None:
         """Answers once this process is there."""
 
-    def work(self, job: Job) -> Done:
-        """Inspect an asset and write its record.
+    def work(self, job: Job) -> Done | Cut | Measured:
+        """Inspect an asset and write its record, or measure a range of it and write the piece.
 
         Raises:
             FullError: there is no room for it.
         """
-        started = told = time.monotonic()
-        self._now = (job, 0.0)
-        self._note(job, 0.0)
-        late = False
-
-        def progress(now: Progress) -> None:
-            nonlocal told, late
-            self._now = (job, now.position)
-            clock = time.monotonic()
-            if clock - told >= _TOLD_EVERY:
-                told = clock
-                self._note(job, now.position)
-            if self._bounds.seconds and clock - started > self._bounds.seconds:
-                late = True
-                raise KeyboardInterrupt  # ends an inspection and keeps what it found
-
-        result = inspect(job.uri, self._settings, progress)
+        if job.part is not None:
+            return self._measure(job, job.part)
+        clock = _Clock(self, job)
+        try:
+            result, whole = self._inspected(job, clock)
+        except _LongError:
+            try:
+                return Cut(self._parts(job.uri))
+            except (SeamError, SourceError) as error:
+                return self.work(replace(job, whole=str(error)))
         self._now = None
-        if late:
+        if clock.late:
             for problem in result.coverage.problems:
                 if problem.reason == "interrupted":
                     problem.reason = "time_limit"
-                    problem.detail = f"not done after {self._bounds.seconds:g} s"
+                    problem.detail = f"not done after {self.bounds.seconds:g} s"
         if self._reports:
             self._report(job, result)
         self._ledger.keep(
             Record(
                 id=job.id, uri=job.uri, labels=job.labels, state="done", attempts=job.attempt,
+                ranges=1 if whole or not job.parts else len(job.parts), whole=whole,
                 inspection=result,
             )
         )  # fmt: skip
+        if job.parts:
+            self._ledger.drop_pieces(job.id)
         return Done.of(result)
+
+    def _inspected(self, job: Job, clock: _Clock) -> tuple[Inspection, str | None]:
+        """The result, and why it was had in one piece where that was not planned.
+
+        Raises:
+            _LongError: it had better be cut.
+        """
+        new = not job.parts and job.whole is None
+
+        def progress(now: Progress) -> None:
+            if new and is_long(now.duration, self._range_seconds):
+                raise _LongError
+            if clock.tell(now.position):
+                raise KeyboardInterrupt  # ends an inspection and keeps what it found
+
+        if not job.parts or job.whole is not None:
+            return inspect(job.uri, self._settings, progress), job.whole
+        pieces = (self._piece(job, part, clock) for part in job.parts)
+        try:
+            return inspect(job.uri, self._settings, progress, replay=Replay(pieces)), None
+        except SeamError as error:
+            return inspect(job.uri, self._settings, progress), str(error)
+
+    def _parts(self, uri: str) -> tuple[Range, ...]:
+        with open_source(uri, self._settings.limits) as container:
+            return tuple(ranges(Decoder(container).asset(), self._range_seconds))
+
+    def _measure(self, job: Job, part: Range) -> Measured:
+        name = piece_name(job.id, part)
+        clock = _Clock(self, job)
+
+        def progress(position: float) -> None:
+            if clock.tell(position):
+                raise _LateError
+
+        whole = None
+        if not self._ledger.exists(name):  # an earlier run may have it
+            try:
+                with self._ledger.writing(name) as file:
+                    measure_range(job.uri, self._settings, part, file, progress)
+            except (SeamError, SourceError) as error:
+                whole = str(error)
+            except _LateError:
+                whole = f"a range of it was not done after {self.bounds.seconds:g} s"
+        self._now = None
+        self._ledger.remove(f"working/{job.key}.json")
+        return Measured(whole)
+
+    def _piece(self, job: Job, part: Range, clock: _Clock) -> Iterator[Step | Tail]:
+        """The steps of a piece, which another worker may still be writing.
+
+        Raises:
+            SeamError: it never comes.
+            KeyboardInterrupt: the asset takes too long.
+        """
+        name, begun = piece_name(job.id, part), time.monotonic()
+        while not self._ledger.exists(name):
+            given_up = self._ledger.read("pieces", f"{job.id}/given-up")
+            if given_up is not None:
+                raise SeamError(str(given_up["reason"]))
+            if time.monotonic() - begun > _PATIENCE:
+                raise SeamError("one of its ranges was never measured")
+            if clock.tell(None):
+                raise KeyboardInterrupt
+            time.sleep(_WAITED)
+        with self._ledger.open(name) as file:
+            yield from read_piece(file)
 
     def _report(self, job: Job, result: Inspection) -> None:
         from pipeline.report import write_report  # noqa: PLC0415 - Plotly, only where wanted
@@ -145,7 +255,12 @@ class Inspector:
             write_report(result, path, limits=self._settings.limits)
             self._ledger.write(f"reports/{job.id}.html", path.read_bytes())
 
-    def _note(self, job: Job, position: float, reason: str | None = None) -> None:
+    def at(self, job: Job, position: float) -> None:
+        """A job is in work, and so far."""
+        self._now = (job, position)
+
+    def note(self, job: Job, position: float, reason: str | None = None) -> None:
+        """Write down what is in work."""
         working = Working(
             uri=job.uri,
             host=socket.gethostname(),
@@ -154,7 +269,7 @@ class Inspector:
             position=position,
             reason=reason,
         )
-        self._ledger.write(f"working/{job.id}.json", working.model_dump_json().encode())
+        self._ledger.write(f"working/{job.key}.json", working.model_dump_json().encode())
 
     def _watch_memory(self) -> None:
         """End this process when it is over its limit: nothing gentler frees a decoder's memory."""
@@ -162,6 +277,31 @@ class Inspector:
         while True:
             time.sleep(_WATCHED_EVERY)
             now = self._now
-            if now is not None and process.memory_info().rss > self._bounds.megabytes * 1e6:
-                self._note(*now, reason="memory_limit")
+            if now is not None and process.memory_info().rss > self.bounds.megabytes * 1e6:
+                self.note(*now, reason="memory_limit")
                 os._exit(_GIVEN_UP)
+
+
+class _Clock:
+    """Tells how far a job is, and when it has taken too long."""
+
+    def __init__(self, inspector: Inspector, job: Job) -> None:
+        self._inspector, self._job = inspector, job
+        self._started = self._told = time.monotonic()
+        self._position = 0.0
+        self.late = False
+        inspector.at(job, 0.0)
+        inspector.note(job, 0.0)
+
+    def tell(self, position: float | None) -> bool:
+        """Note a position, None for the same as before; returns whether it has taken too long."""
+        if position is not None:
+            self._position = position
+        self._inspector.at(self._job, self._position)
+        now = time.monotonic()
+        if now - self._told >= _TOLD_EVERY:
+            self._told = now
+            self._inspector.note(self._job, self._position)
+        limit = self._inspector.bounds.seconds
+        self.late = bool(limit) and now - self._started > limit
+        return self.late

@@ -5,6 +5,7 @@ A folder (or a bucket) holds everything of an archive:
     results/ID.json    an asset that was inspected, see `Record`
     failed/ID.json     one that could not be: it killed its worker twice, took too long, ...
     working/ID.json    one that a worker has now, and how far it is
+    pieces/ID/         what was measured of the ranges of a long one, until they are joined
     runs/NAME.json     which assets a run covers, in order
     tables/            Parquet, see tables.py
     reports/ID.html    with --reports
@@ -21,10 +22,13 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import httpx
 from fsspec import AbstractFileSystem
@@ -35,6 +39,7 @@ import models
 from pipeline.detectors import DETECTORS
 from pipeline.errors import UsageError
 from pipeline.inspect import versions
+from pipeline.ranges.measure import Range
 from pipeline.settings import Settings
 from pipeline.types import Inspection
 from pipeline.uri import scheme_of
@@ -45,7 +50,7 @@ _STAMPS = (
     *("content-length", "last-modified"),
 )
 _PATIENCE = 5.0  # seconds for a web server to tell what it has
-Shelf = Literal["results", "failed", "working", "runs"]
+Shelf = Literal["results", "failed", "working", "runs", "pieces"]
 
 
 class FullError(Exception):
@@ -65,6 +70,10 @@ class Record(BaseModel):
     reason: str | None = Field(default=None, description="of a failure, for machines")
     detail: str | None = Field(default=None, description="of a failure, for people")
     attempts: int = 1
+    ranges: int = Field(default=1, description="in which its pictures were measured in parallel")
+    whole: str | None = Field(
+        default=None, description="why an asset that is long was inspected in one piece"
+    )
     inspection: Inspection | None = None
 
 
@@ -169,12 +178,63 @@ class Ledger:
                 raise FullError(f"no room left for {place}") from error
             raise
 
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write that is there when all of it is; nothing is where writing fails.
+
+        Raises:
+            FullError: there is no room.
+        """
+        place = self.path(name)
+        part = Path(f"{place}.{uuid.uuid4().hex}.part")
+        with tempfile.TemporaryDirectory(prefix="vidette-piece-") as folder:
+            if self.is_local:
+                part.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                part = Path(folder) / "piece"
+            try:
+                with part.open("wb") as file:
+                    yield file
+                if self.is_local:
+                    part.replace(place)
+                else:
+                    self.fs.put_file(str(part), place)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise FullError(f"no room left for {place}") from error
+                raise
+            finally:
+                part.unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there now."""
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(self.path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read."""
+        opened: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return opened
+
+    def drop_pieces(self, name: str) -> None:
+        """Remove what was measured of the ranges of an asset."""
+        try:
+            self.fs.rm(self.path(f"pieces/{name}"), recursive=True)
+        except FileNotFoundError:
+            return
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         try:
             self.fs.rm_file(self.path(name))
         except FileNotFoundError:
             return
+
+
+def piece_name(name: str, part: Range) -> str:
+    """The file of a range of an asset."""
+    stop = "end" if part.stop is None else str(part.stop)
+    return f"pieces/{name}/{part.first}-{stop}.piece"
 
 
 def identity(uri: str, settings: Settings) -> str:

@@ -46,6 +46,8 @@ ASSETS = pa.schema(
         ("worst_severity", pa.float64()),
         ("badness", pa.float64()),
         ("attempts", pa.int32()),
+        ("ranges", pa.int32()),  # in which its pictures were measured in parallel
+        ("whole", pa.string()),  # why a long asset was inspected in one piece
     ]
 )
 DEFECTS = pa.schema(
@@ -126,6 +128,8 @@ def _assets(record: Record) -> Iterator[dict[str, Any]]:
         "state": record.state,
         "reason": record.reason,
         "attempts": record.attempts,
+        "ranges": record.ranges,
+        "whole": record.whole,
     }
     inspection = record.inspection
     if inspection is not None:

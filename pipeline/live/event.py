@@ -16,7 +16,8 @@ class Event(Published):
     """One defect of a live stream, as known at one moment.
 
     A defect is opened, perhaps updated, and closed, each time under the same ID. Times are of the
-    wall clock: when that part of the stream came in, which is later than when it was recorded.
+    wall clock: when that part of the stream came in, which is later than when it was recorded;
+    `program_start` and `program_end` are when it was made, where the stream says so.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
@@ -32,6 +33,12 @@ class Event(Published):
     position: float = Field(
         description="seconds of presentation at its start, since the stream was last connected"
     )
+    program_start: datetime | None = Field(
+        default=None,
+        description="when its start was made, as the stream says (EXT-X-PROGRAM-DATE-TIME of HLS); "
+        "null where it does not",
+    )
+    program_end: datetime | None = Field(default=None, description="likewise, of its end")
     severity: float = Field(ge=0, le=1, description="as in an inspection")
     confidence: float = Field(ge=0, le=1)
     track: int | None = Field(description="index in the container, null: the whole stream")

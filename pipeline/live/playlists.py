@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SourceError
-from pipeline.reach import Patient, Reach, Readable
+from pipeline.programme import ProgramTime, is_playlist
+from pipeline.reach import Reach, Readable
 
 if TYPE_CHECKING:
     from pipeline.source import Limits
@@ -37,9 +38,14 @@ class _Playlist:
 
 
 class Playlists:
-    """Remembers the media playlists of one stream over all of its connections."""
+    """Remembers the media playlists of one stream over all of its connections.
+
+    Attributes:
+        programme: when its segments were made.
+    """
 
     def __init__(self) -> None:
+        self.programme = ProgramTime()
         self._lock = threading.Lock()
         self._known: dict[str, _Playlist] = {}
 
@@ -97,9 +103,10 @@ class LiveReach(Reach):
     def __init__(self, uri: str, limits: Limits, playlists: Playlists) -> None:
         super().__init__(uri, limits)
         self._playlists = playlists
+        self.programme = playlists.programme  # over all connections
         self._begun: set[str] = set()
 
-    def main(self) -> Patient:
+    def main(self) -> Readable:
         """The stream itself, open.
 
         Raises:
@@ -138,11 +145,6 @@ class LiveReach(Reach):
         first = url not in self._begun
         self._begun.add(url)
         return stale and first
-
-
-def is_playlist(url: str) -> bool:
-    """Whether an address is one of an HLS playlist, by its name."""
-    return url.partition("?")[0].partition("#")[0].lower().endswith((".m3u8", ".m3u"))
 
 
 def _whole(file: Readable) -> bytes:

@@ -35,6 +35,8 @@ EVENTS = pa.schema(
         ("kind", pa.string()),
         ("start", pa.timestamp("ms", "UTC")),
         ("end", pa.timestamp("ms", "UTC")),
+        ("program_start", pa.timestamp("ms", "UTC")),  # when it was made, as the stream says
+        ("program_end", pa.timestamp("ms", "UTC")),
         ("severity", pa.float64()),
         ("confidence", pa.float64()),
         ("outcome", pa.string()),  # ended, withdrawn or lost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,13 @@ PATIENCE = 3  # rounds that an open event may be missing before it is withdrawn
 RESUMED = 10.0  # seconds after a move in which an open event must be seen again
 AT_ONCE = 2.0  # seconds of the new watch in which what went on unseen must have begun
 _WATCHER = "live/1"  # what the watcher says itself
+
+
+Programme = Callable[[float], datetime | None]
+
+
+def _undated(_: float) -> None:
+    """Of a stream that gives no dates."""
 
 
 @dataclass
@@ -50,6 +57,7 @@ class Tracker:
         self._least = dict(least or {})
         self._open = [_Open(event, 0.0, resumed=True) for event in resumed]
         self._closed: list[Event] = []
+        self._programme: Programme = _undated
         self._again: float | None = None  # since when the stream is seen by this tracker
 
     @property
@@ -63,6 +71,7 @@ class Tracker:
         standing: Iterable[Found],
         anchor: float,
         now: float,
+        programme: Programme | None = None,
     ) -> list[Event]:
         """Take what detectors say.
 
@@ -71,10 +80,12 @@ class Tracker:
             standing: observations as they would be if the stream ended here.
             anchor: the wall clock at presentation zero, as seconds since 1970.
             now: the wall clock.
+            programme: gives the date of a moment of presentation, where the stream says.
 
         Returns:
             What is to be told.
         """
+        self._programme = programme or _undated
         told: list[Event] = []
         seen: set[int] = set()
         for found in finished:
@@ -158,6 +169,8 @@ class Tracker:
             "region": saw.region,
             "detector": detector,
         }
+        if one.event.detector != _WATCHER:
+            now_known["program_end"] = self._programme(saw.end)
         if ended:
             return [self._close(one, outcome="ended", **now_known)]
         one.event = before.model_copy(update={"change": "updated", **now_known})
@@ -199,6 +212,7 @@ class Tracker:
         end: float,
     ) -> Event:
         key = f"{self._stream}|{saw.kind}|{track}|{start:.1f}|{detector.partition('/')[0]}"
+        own = detector == _WATCHER  # times of the wall, not of presentation
         return Event(
             id=hashlib.sha256(key.encode()).hexdigest()[:16],
             change=change,
@@ -207,7 +221,9 @@ class Tracker:
             kind=saw.kind,
             start=_at(start),
             end=_at(end),
-            position=0.0 if detector == _WATCHER else round(saw.start, 3),
+            position=0.0 if own else round(saw.start, 3),
+            program_start=None if own else self._programme(saw.start),
+            program_end=None if own else self._programme(saw.end),
             severity=_share(saw.severity),
             confidence=_share(saw.confidence),
             track=track,

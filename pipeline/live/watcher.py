@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -48,6 +49,9 @@ class Status(Published):
     detail: str = Field(default="", description="why, where it is not watched")
     since: float = Field(description="of the state, seconds since 1970")
     seen: float | None = Field(default=None, description="how far it was watched, likewise")
+    program_time: datetime | None = Field(
+        default=None, description="when what was seen last was made, as the stream says (HLS)"
+    )
     behind: float = Field(default=0.0, description="seconds that watching is late")
     cost: float | None = Field(default=None, description="CPU seconds per second of stream")
     connections: int = 0
@@ -189,6 +193,7 @@ class Watcher:
 
     def _connect(self) -> str:
         """One connection from beginning to end; returns why it ended."""
+        self._playlists.programme.restart()
         try:
             with connected(
                 self.stream.uri,
@@ -224,6 +229,7 @@ class Watcher:
                 finished, standing = relay.update(segment)
                 spent, cpu = time.thread_time() - cpu, time.thread_time()
                 with self._lock:
+                    self._playlists.programme.reach(decoder.presentation, segment.end)
                     if segment.end > segment.start:
                         self._arrive(segment, spent)
                     self._judge(finished, standing)
@@ -257,6 +263,7 @@ class Watcher:
         self._watched.append((segment.start, segment.end))
         if self._clock.settled:
             status.seen = self._clock.anchor + segment.end
+            status.program_time = self._playlists.programme.at(segment.end)
             status.behind = round(max(now - status.seen, 0.0), 3)
             if status.behind > BEHIND:
                 self._behind = True
@@ -277,7 +284,8 @@ class Watcher:
             self._cover(self.stream.name, anchor + start, anchor + end)
         self._watched.clear()
         ended, self._held = self._held, []
-        self._emit(self._tracker.update(ended, standing, anchor, time.time()))
+        programme = self._playlists.programme.at
+        self._emit(self._tracker.update(ended, standing, anchor, time.time(), programme))
 
     # ------------------------------------------------------------------------------- with the lock
 

@@ -7,6 +7,8 @@ formats lose their low bits there). About 1.4 ms of one core per 1080p frame.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import av.video.plane
 import numpy as np
@@ -14,7 +16,9 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 from numba import njit
 
+from pipeline.errors import SeamError
 from pipeline.measure.look import look
+from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sums import byte_sum
 from pipeline.types import (
     FRAME_ROW,
@@ -233,17 +237,62 @@ class PictureMeter:
         width, height = self.format.width, self.format.height
         luma = samples_of(planes[0])
         before = luma if self._previous is None else self._previous
-        count = len(self._rows)
-        if count == len(self._maps):
-            self._grow()
+        count = self._next()
         maps = self._maps[count]
         _luma_pass(luma, before, width, height, *maps[:4], self._profiles[count])
         self._chroma(frame, planes, maps[4], maps[5])
-        if time >= self._look_due:
-            self._look_due = time + LOOK_EVERY - duration / 2
+        if self._is_due(time, duration):
             self._looks.append(look(luma, width, height, time, count))
         self._previous, self._last = luma, frame
         self._rows.append((time, duration, int(flags)))
+
+    def add_measured(
+        self, frame: MeasuredFrame, time: float, duration: float, flags: FrameFlag
+    ) -> None:
+        """Take a frame that another meter has measured.
+
+        Raises:
+            SeamError: this meter would have taken a closer look at another moment.
+        """
+        count = self._next()
+        self._maps[count], self._profiles[count] = frame.maps, frame.profile
+        due = self._is_due(time, duration)
+        if due != (frame.look is not None):
+            raise SeamError(f"the frames around {time:.3f} s last differently long in its range")
+        if frame.look is not None:
+            self._looks.append(replace(frame.look, time=time, frame=count))
+        self._rows.append((time, duration, int(flags)))
+
+    def look_anew(self) -> None:
+        """Take a closer look at the next frame, and count from there."""
+        self._look_due = -np.inf
+
+    def last(self) -> tuple[Float32, Float32, Look | None]:
+        """Maps [6, th, tw] and profile [H] of the last frame as stored, and its look if it has one.
+
+        Views: they change with `take`.
+        """
+        count = len(self._rows) - 1
+        seen = self._looks[-1] if self._looks and self._looks[-1].frame == count else None
+        return self._maps[count], self._profiles[count], seen
+
+    def forget(self) -> None:
+        """Drop what has gathered, for who takes it from `last`."""
+        self._rows, self._looks = [], []
+
+    def _next(self) -> int:
+        """The row of the next frame."""
+        count = len(self._rows)
+        if count == len(self._maps):
+            self._grow()
+        return count
+
+    def _is_due(self, time: float, duration: float) -> bool:
+        """Whether a frame is looked at closer; it counts as looked at then."""
+        if time < self._look_due:
+            return False
+        self._look_due = time + LOOK_EVERY - duration / 2
+        return True
 
     def planes(self) -> tuple[UInt8, UInt8, UInt8]:
         """Luma [H, W] and chroma of the frame that was added last, in the frame's own memory.

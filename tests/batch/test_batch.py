@@ -23,6 +23,7 @@ from pipeline.batch.driver import Plan
 from pipeline.batch.inspector import Bounds
 from pipeline.batch.ledger import Ledger, Record, identity
 from pipeline.batch.query import connect
+from pipeline.inspect import inspect
 from pipeline.settings import load
 from tests import media, web
 from tests.nodes import end_node_of, several_nodes
@@ -259,3 +260,80 @@ def test_a_node_that_dies_loses_nothing(tmp_path):
     assert table(cut, columns) == table(whole, columns)
     assert sorted(attempts for (attempts,) in table(cut, "attempts")) == [1, 1, 1, 1, 1, 2]
     assert not Ledger(str(cut)).ids("working")
+
+
+def _long(path: Path) -> Path:
+    """Two and a half minutes, with black over the first seam."""
+    frames = media.scene(10.0, 96, 64, rate=10)
+    dark = [np.full_like(frames[0], 16)] * 20
+    frames = [*frames * 5, *frames[:90], *dark, *frames[10:], *frames * 8]
+    sound = np.tile(0.1 * media.programme(10.0), 15)
+    return media.write(
+        path, frames[:1500], sound, rate=10, video_options={"preset": "ultrafast", "g": "10"}
+    )
+
+
+def _result(out: Path) -> dict:
+    (path,) = (out / "results").iterdir()
+    record = Record.model_validate_json(path.read_text())
+    assert record.inspection is not None
+    return record.inspection.model_dump(exclude={"timings"})
+
+
+@pytest.mark.slow
+def test_long_assets_are_cut_and_joined_whoever_dies(clips, cluster, tmp_path):
+    settings = SETTINGS.model_copy(update={"threads": 1})
+    film, tape = _long(tmp_path / "film.mp4"), _long(tmp_path / "tape.avi")
+    expected = inspect(str(film), settings).model_dump(exclude={"timings"})
+    assert any(defect["kind"] == "black" for defect in expected["defects"])
+    plan = Plan(workers=2, address=cluster, range_seconds=60.0)
+    columns = "split_part(uri, '/', -1), state, ranges, whole, attempts"
+
+    out = tmp_path / "quiet"
+    inspect_archive([str(film)], str(out), "x", SETTINGS, plan, None)
+    assert table(out, columns) == [("film.mp4", "done", 2, None, 1)]
+    assert _result(out) == expected
+    assert not list((out / "pieces").iterdir())
+
+    # a container that is not entered in the middle, and an asset that is short
+    out = tmp_path / "others"
+    inspect_archive([str(tape), str(clips / "a.mp4")], str(out), "x", SETTINGS, plan, None)
+    (short, (_, state, count, why, _)) = table(out, columns)
+    assert short == ("a.mp4", "done", 1, None, 1)
+    assert (state, count) == ("done", 1)
+    assert "avi" in why
+
+    # each worker that has a range in work dies once
+    out, stop, dead = tmp_path / "disturbed", threading.Event(), []
+    ledger = Ledger(str(out))
+
+    def disturb() -> None:
+        while not stop.wait(0.01):
+            for name in ledger.ids("working"):
+                working = ledger.read("working", name)
+                if "-" in name and name not in dead and working and working["attempt"] == 1:
+                    dead.append(name)
+                    os.kill(working["pid"], signal.SIGKILL)
+
+    killer = threading.Thread(target=disturb)
+    killer.start()
+    try:
+        inspect_archive([str(film)], str(out), "x", SETTINGS, plan, None)
+    finally:
+        stop.set()
+        killer.join()
+    assert dead
+    assert table(out, columns) == [("film.mp4", "done", 2, None, 1)]
+    assert _result(out) == expected
+
+    # a piece of an earlier run is used, and one that is broken costs only time
+    out = tmp_path / "resumed"
+    name = identity(str(film), SETTINGS)
+    (out / "pieces" / name).mkdir(parents=True)
+    (out / "pieces" / name / "0-1.piece").write_bytes(b"half of a piece")
+    inspect_archive([str(film)], str(out), "x", SETTINGS, plan, None)
+    ((_, state, count, why, _),) = table(out, columns)
+    assert (state, count) == ("done", 1)
+    assert "cannot be read" in why
+    assert _result(out) == expected
+    assert not list((out / "pieces").iterdir())

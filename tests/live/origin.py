@@ -81,6 +81,7 @@ class LiveHls:
         url: of the playlist.
         stands_still: the playlist does not change while this is true.
         down: the server answers with 503 while this is true.
+        tags: lines of the playlist before a segment, by its number.
     """
 
     def __init__(self, server: web.Server, lengths: list[float], window: int = 4) -> None:
@@ -88,6 +89,7 @@ class LiveHls:
         self._begun: float | None = None
         self._frozen = ""
         self.stands_still = self.down = False
+        self.tags: dict[int, list[str]] = {}
         self.url = f"{server.url}/live.m3u8"
         server.routes["/live.m3u8"] = self._answer
         for n in range(len(lengths)):
@@ -107,6 +109,7 @@ class LiveHls:
         lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
         lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first}")
         for n in range(first, ready):
+            lines += self.tags.get(n, [])
             lines += [f"#EXTINF:{self._lengths[n]:.6f},", f"{n}.ts"]
         if ready == len(self._lengths):
             lines.append("#EXT-X-ENDLIST")
