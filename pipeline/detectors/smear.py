@@ -43,6 +43,9 @@ DRAWN = 0.12  # share of the area on which something was drawn; on a grey card t
 CLEAN = 0.99  # share of the area that stays near the fill where nothing but faint outlines is drawn
 LETTERS = 0.8  # share without drawing at the end above which letters ran over a card
 UNTOUCHED = 0.05  # share without drawing at the end; a fade in from grey leaves no tile as it was
+# Rows of macroblocks in just this grey, for a moment, are what is left of slices: nothing needs to
+# be drawn on them, but something must stir. Share of a row that is filled, code values of motion.
+WHOLE_ROWS, LIVES = 0.9, 0.2
 FAINT = 0.03  # the same, where nothing has left the fill: letters on a card would
 BEYOND = 16.0  # Cb and Cr both below this, or above 255 less this: no RGB colour is there
 
@@ -190,6 +193,9 @@ class SmearDetector(PictureDetector):
             smear.motion += float(picture.motion[n][smear.area].mean())
 
     def _report(self, smear: _Smear, at_end: bool) -> list[Observation]:
+        if smear.abrupt and not at_end and _slices(smear.area):
+            moved = smear.motion / max(smear.frames - 1, 1)
+            return [self._observe(smear, 0.7)] if moved >= LIVES else []
         needed = FAINT if smear.stayed > CLEAN else DRAWN
         if min(smear.drawn, 1 - smear.exact) < needed or smear.motion == 0:
             return []
@@ -240,6 +246,18 @@ class SmearDetector(PictureDetector):
             peak=smear.start + min(length / 2, 0.5),
             region=None if share > 0.9 else Region.around(smear.area),
         )
+
+
+def _slices(area: npt.NDArray[np.bool_]) -> bool:
+    """Whether an area is rows of macroblocks from edge to edge, up to the top or the bottom."""
+    share = area.mean(axis=1)
+    rows = np.flatnonzero(share > 1 - WHOLE_ROWS)
+    return bool(
+        0 < len(rows) < len(share)
+        and np.all(share[rows] >= WHOLE_ROWS)
+        and np.all(np.diff(rows) == 1)
+        and (rows[0] == 0 or rows[-1] == len(share) - 1)
+    )
 
 
 def _within(
