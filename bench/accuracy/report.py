@@ -57,7 +57,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
 MARKS = ("<!-- accuracy: written by make bench-accuracy -->", "<!-- end of accuracy -->")
 
 
-# Share found of what is noticeable and worse, of what is subtle (not very), and false alarms an hour
+# Share found of what is noticeable and worse, of what is subtle (not very), false alarms an hour
 # of clean media
 AIM = (0.97, 0.85, 1.0)
 
