@@ -6,19 +6,20 @@ import ipaddress
 import logging
 import math
 import os
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import serve
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, WorkersError
 from serve.app import build
 from serve.config import Config
 from serve.keys import Keys
 
 NAME = "vidette"
+_LOOK = 5.0  # seconds between looks whether Ray is there
 
 
 def serve_forever(
@@ -43,6 +44,7 @@ def serve_forever(
 
     Raises:
         UsageError: something of this cannot be.
+        WorkersError: Ray has died.
     """
     if keys is None and not _is_loopback(host):
         raise UsageError(f"without --keys it listens on this machine alone, not on {host}")
@@ -62,12 +64,14 @@ def serve_forever(
     start(config, host, port, address)
     print(f"Vidette answers at http://{host}:{port}, to browsers too (Ctrl-C ends it)", flush=True)
     try:
-        threading.Event().wait()
+        while any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+            time.sleep(_LOOK)
     except KeyboardInterrupt:
         print("finishing", flush=True)
-    finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
+    else:  # whoever starts services starts this one again; Serve cannot be asked any more
+        raise WorkersError("Ray has died; what was accepted goes on at the next start")
 
 
 def start(config: Config, host: str, port: int, address: str | None = None) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serve.problems import ProblemError
 
-ATTEMPTS = 2
+ATTEMPTS = 5  # decoders die alone: a runner that dies is hardly ever the fault of what it has
 LEASE = 20.0  # seconds
 _KEYS_KEPT = 24 * 3600.0  # seconds for which an Idempotency-Key is remembered
 _DIED = {"code": "worker_died", "detail": f"its worker died {ATTEMPTS} times"}

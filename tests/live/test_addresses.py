@@ -29,7 +29,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no pro
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programme")
-    return folder, origin.programme(folder, 10.0)
+    return folder, origin.programme(folder, 5.0)
 
 
 class Names:

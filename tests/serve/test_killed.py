@@ -166,6 +166,18 @@ def test_all_of_it_is_killed_and_what_was_accepted_is_done_once(
         until(lambda: client.monitor("news")["coverage"][-1][1] > spans[-1][1], 60)
 
 
+def test_without_its_ray_it_ends_and_the_next_start_goes_on(service, clips):
+    """The process that is Ray's node is killed: a supervisor must see that nobody answers."""
+    with Client(service.url) as client:
+        name = client.submit(clips[1], only=["black"])
+        (raylet,) = service.processes("raylet/raylet")
+        raylet.kill()
+        until(lambda: service.main.status() == psutil.STATUS_ZOMBIE, 200)
+        service.kill()
+        service.start()
+        assert client.wait(name, 120)["state"] == "done"
+
+
 @pytest.mark.parametrize("word", ["ServeController", "ProxyActor", ":Api"])
 def test_a_part_is_killed_while_work_comes_and_none_is_lost(service, clips, word):
     """Serve's head, who takes requests in, who answers them: each comes again by itself."""
