@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import IO, Any
 
@@ -120,10 +120,8 @@ def measure_range(
         share = lips(settings, decoder.asset())
         line, writer = PictureLine(share), PieceWriter(file)
         newest: MeasuredFrame | None = None
-        told, checked = (
-            -np.inf,
-            2 * _OVERLAP if which.first else 0,
-        )  # as many, and those shown before them
+        told = -np.inf
+        checked = 2 * _OVERLAP if which.first else 0  # those of the overlap, and those shown before
         for made in decoder.run():
             measured: list[MeasuredFrame] = []
             for seen in made.frames:
@@ -138,7 +136,7 @@ def measure_range(
                     told = newest.time
                     progress(told)
                 continue
-            seam = _seam(line, made.beyond, made.said) if made.beyond else None
+            seam = None if made.beyond is None else _seam(line, made.beyond)
             line.finish()
             if newest is not None:
                 newest.after = line.mouths()
@@ -164,14 +162,22 @@ class _Seen:
 
 
 @dataclass
+class _Beyond:
+    """The beginning of the next range: its first frame, and what Seam says."""
+
+    first: _Seen
+    checks: dict[int, int]
+    said: list[tuple[Mark, list[Complaint]]]
+
+
+@dataclass
 class _Made:
     """What a packet made; without a mark: what the decoder still held at the end of the range."""
 
     mark: Mark | None
     complaints: list[Complaint]
     frames: list[_Seen]
-    beyond: list[_Seen] = field(default_factory=list)  # the first frames of the next range
-    said: list[tuple[Mark, list[Complaint]]] = field(default_factory=list)  # of its packets
+    beyond: _Beyond | None = None
 
 
 def _measured(line: PictureLine, item: DecodedFrame, shape: FrameShape) -> MeasuredFrame:
@@ -199,23 +205,18 @@ def _measured(line: PictureLine, item: DecodedFrame, shape: FrameShape) -> Measu
     return made
 
 
-def _seam(line: PictureLine, beyond: list[_Seen], said: list[tuple[Mark, list[Complaint]]]) -> Seam:
-    """The next range's first frames, after the last one of this range."""
-    first = beyond[0]
-    if line.changes(first.item):
+def _seam(line: PictureLine, beyond: _Beyond) -> Seam:
+    """The beginning of the next range, after the last frame of this one."""
+    item = beyond.first.item
+    if line.changes(item):
         raise SeamError("the format of the picture changes where a range begins")
     meter = line.meter
     if meter is None:
         raise SeamError("a range has no picture")
-    meter.add(first.frame, first.item.time, first.item.duration, first.item.flags)
+    meter.add(item.frame, item.time, item.duration, item.flags)
     motion = meter.last()[0][1].copy()
     meter.forget()
-    return Seam(
-        first.pts,
-        motion,
-        {seen.pts: _check(seen.frame) for seen in beyond},
-        said,
-    )
+    return Seam(beyond.first.pts, motion, beyond.checks, beyond.said)
 
 
 def _check(frame: av.VideoFrame) -> int:
@@ -345,27 +346,28 @@ class _RangeDecoder(Decoder):
         """
         picture, following = self._picture_stream, packet.pts or 0
         said: list[tuple[Mark, list[Complaint]]] = []
-        frames: list[_Seen] = []
-        for one in chain([packet], islice(packets, _OVERLAP - 1)):
+        own: list[_Seen] = []
+        first: _Seen | None = None
+        checks: dict[int, int] = {}
+        for one in chain([packet], islice(packets, _OVERLAP - 1), [None]):
+            at_end = one is None or not one.size
             picture.feed(one, log)
-            complaints, seen = picture.taken()
-            frames += seen
-            if not one.size:
-                if complaints:
-                    raise SeamError("it is damaged just after a range began")
-                break
-            said.append((mark_of(one), complaints))
-        else:
-            picture.feed(None, log)
-            complaints, seen = picture.taken()
-            frames += seen
-            if complaints:
+            complaints, frames = picture.taken()
+            if at_end and complaints:
                 raise SeamError("it is damaged just after a range began")
-        own = [seen for seen in frames if seen.pts < following]
-        beyond = frames[len(own) :]
-        if not beyond or beyond[0].pts != following:
+            if one is not None and one.size:
+                said.append((mark_of(one), complaints))
+            for seen in frames:
+                if seen.pts < following:
+                    own.append(seen)
+                else:  # a frame is large: what is kept is one, and a number of each
+                    first = first or seen
+                    checks[seen.pts] = _check(seen.frame)
+            if at_end:
+                break
+        if first is None or first.pts != following:
             raise SeamError("a range does not end before a key frame")
-        return _Made(None, [], own, beyond, said)
+        return _Made(None, [], own, _Beyond(first, checks, said))
 
     def _from_start(self) -> Iterator[av.Packet[Any]]:
         """Packets from the first one of the range on."""
