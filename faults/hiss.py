@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
+from scipy import signal
 
+from faults.base import FaultError
 from faults.sound import PartFault, amplitude, programme_level
 from faults.truth import Severity
 from pipeline.types import Float32, Float64, Kind
+
+FAINTEST = -62.0  # dBFS; nobody hears softer noise at the usual volume
+# The noise is heard where it exceeds, by so many dB, what a third of an octave has in one fifth of
+# the time; a programme that has as much noise itself hides it.
+EXCEEDS, MOMENTS = 6.0, 20.0
+LOWEST, HIGHEST = 1000.0, 14_000.0  # Hz, of the thirds of an octave
+WINDOW = 0.04  # seconds
 
 
 class HissFault(PartFault):
@@ -15,7 +24,8 @@ class HissFault(PartFault):
 
     White or pink noise, of its own in every channel. The ladder is the ratio of the programme
     (RMS of the stretch without its pauses) to the noise; quality.md A6 proposes 30 dB as the
-    threshold and noise at 0 to 40 dB for tests.
+    threshold and noise at 0 to 40 dB for tests. A programme under which the noise is not heard, as
+    it is soft or noise itself, has no hiss.
     """
 
     name = "hiss"
@@ -38,6 +48,8 @@ class HissFault(PartFault):
         floor = programme_level(part, rate) - self.parameters["snr_db"]
         self.parameters |= {"colour": colour, "level_dbfs": floor}
         noise *= amplitude(floor) / np.sqrt(np.square(noise).mean())
+        if floor < FAINTEST or _exceeds(noise, part, rate) < EXCEEDS:
+            raise FaultError("the noise would not be heard there")
         part += noise.astype(np.float32)
         return part
 
@@ -49,3 +61,18 @@ def _pink(noise: Float64, rate: int) -> Float64:
     spectrum *= 1 / np.sqrt(np.maximum(frequency, 20.0))
     out: Float64 = scipy.fft.irfft(spectrum, noise.shape[1], axis=1)
     return out
+
+
+def _exceeds(noise: Float64, part: Float32, rate: int) -> float:
+    """By how much a noise is over the quiet moments of a sound, dB, where it is so most."""
+    size = 2 ** round(np.log2(WINDOW * rate))
+    frequency, _, power = signal.spectrogram(part, rate, nperseg=size)
+    power = power.mean(axis=0)
+    own = signal.welch(noise, rate, nperseg=size)[1].mean(axis=0)
+    most, centre = 1e-12, LOWEST
+    while centre < min(HIGHEST, 0.42 * rate):
+        band = (frequency >= centre * 2 ** (-1 / 6)) & (frequency < centre * 2 ** (1 / 6))
+        quiet = np.percentile(power[band].sum(axis=0), MOMENTS)
+        most = max(most, float(own[band].sum() / max(quiet, 1e-15)))
+        centre *= 2 ** (1 / 3)
+    return float(10 * np.log10(most))
