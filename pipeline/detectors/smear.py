@@ -78,6 +78,7 @@ class _Smear:
     start: float
     area: npt.NDArray[np.bool_]
     abrupt: bool  # it came from one frame to the next, not with the first frame of all
+    slices: bool  # it is rows of macroblocks, see _slices
     end: float = 0.0
     frames: int = 0
     exact: float = 1.0  # share of the area without drawing, in the last frame
@@ -143,16 +144,16 @@ class SmearDetector(PictureDetector):
     ) -> None:
         """Open a smear if an area of frame `n` has just taken the colour of a fill."""
         maps = (picture.luma[n], picture.cb[n], picture.cr[n])
-        area = _within(maps, fill, EXACT, EXACT)
+        area = filled = _within(maps, fill, EXACT, EXACT)
         wider = _within(maps, fill, 4 * EXACT, EXACT)
         if self._before is not None:
             new = ~_within(self._before, fill, LUMA_NEAR, CHROMA_NEAR)
             area, wider = area & new, wider & new
         if area.mean() < self.settings.min_share or area.sum() < ALONE * wider.sum():
             return
-        self._open = _Smear(
-            fill[0], float(picture.frames["time"][n]), area, self._before is not None
-        )
+        abrupt = self._before is not None
+        start = float(picture.frames["time"][n])
+        self._open = _Smear(fill[0], start, area, abrupt, _slices(filled))
         self._add(self._open, picture, n)
 
     def _go_on(
@@ -193,7 +194,7 @@ class SmearDetector(PictureDetector):
             smear.motion += float(picture.motion[n][smear.area].mean())
 
     def _report(self, smear: _Smear, at_end: bool) -> list[Observation]:
-        if smear.abrupt and not at_end and _slices(smear.area):
+        if smear.abrupt and not at_end and smear.slices:
             moved = smear.motion / max(smear.frames - 1, 1)
             return [self._observe(smear, 0.7)] if moved >= LIVES else []
         needed = FAINT if smear.stayed > CLEAN else DRAWN
@@ -213,7 +214,7 @@ class SmearDetector(PictureDetector):
             if self._beyond is None:
                 name = "green" if picture.cb[n][area].mean() < 128 else "magenta"
                 start = float(picture.frames["time"][n])
-                self._beyond = _Smear(name, start, area, abrupt=True)
+                self._beyond = _Smear(name, start, area, abrupt=True, slices=False)
             elif area.sum() > self._beyond.area.sum():
                 self._beyond.area = area
             self._add(self._beyond, picture, n)

@@ -144,6 +144,18 @@ def slow_pan(clean):
     return media.scene(len(clean) / media.RATE, cuts=0, speed=0.25, grain=0)
 
 
+def creeping_pan(clean):  # noqa: ARG001
+    """A sample in sixteen frames, under noise: for a second it stays as good as still."""
+    still = 0.6 * media.texture(H + 8, W + 40, 3).astype(np.float32) + 44
+    frames = []
+    for n in range(150):
+        whole, part = divmod(0.06 * n, 1)
+        x = int(whole)
+        frame = (1 - part) * still[:H, x : x + W] + part * still[:H, x + 1 : x + 1 + W]
+        frames.append(np.clip(frame + 0.5, 0, 255).astype(np.uint8))
+    return grained(frames, 1.5)
+
+
 def on_threes(clean):
     return [clean[n // 3 * 3] for n in range(len(clean))]
 
@@ -173,6 +185,7 @@ def talking_head(clean):
         still_at_the_beginning,
         black_hole,
         slow_pan,
+        creeping_pan,
         on_threes,
         talking_head,
     ],

@@ -37,7 +37,13 @@ def sawtooth(phase):
 
 @pytest.mark.parametrize(
     ("frequency", "depth", "wave"),
-    [(0.6, 0.1, np.sin), (1.0, 0.06, np.sin), (2.0, 0.05, sawtooth), (5.0, 0.06, np.sin)],
+    [
+        (0.6, 0.1, np.sin),
+        (1.0, 0.06, np.sin),
+        (2.0, 0.05, sawtooth),
+        (5.0, 0.06, np.sin),
+        (7.9, 0.06, sawtooth),  # its harmonics lie above half the frame rate
+    ],
 )
 def test_pumping(tmp_path, clean, frequency, depth, wave):
     result = look(tmp_path, pumped(clean, frequency, depth, wave=wave))

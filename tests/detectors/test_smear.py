@@ -87,6 +87,21 @@ def test_smear_in_a_part(tmp_path):
     assert defect.region.top == pytest.approx(112 / 192, abs=0.09)
 
 
+def test_lost_slices_that_are_hardly_drawn_on(tmp_path):
+    """The lower rows of macroblocks stay the grey of the decoder; something stirs in them."""
+    rng = np.random.default_rng(3)
+    frames = [frame.copy() for frame in FRAMES]
+    for n in range(START, START + 12):
+        noise = rng.normal(0, 5, (80, 320, 1))
+        frames[n][112:] = np.clip(130 + noise, 0, 255).astype(np.uint8)
+    defect = only_one(
+        examine(media.write(tmp_path / "a.mp4", frames), "decoder_smear"), "decoder_smear"
+    )
+    assert_interval(defect, START / 25, (START + 12) / 25, within=0.05)
+    assert defect.region is not None
+    assert defect.region.top == pytest.approx(112 / 192, abs=0.03)
+
+
 def test_planes_of_zeros(tmp_path):
     """Cb and Cr of zero as coded: a green that RGB cannot hold."""
     path = tmp_path / "a.mp4"

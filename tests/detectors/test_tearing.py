@@ -46,6 +46,16 @@ def test_torn_frame(tmp_path, row, by):
     assert abs(defect.evidence["row"] - row) <= 1
 
 
+def test_a_tear_through_a_cut(tmp_path):
+    """The next shot begins a frame early in the lower part, in a scene that hardly moves."""
+    calm = media.scene(2, cuts=0, speed=0.2, seed=4)
+    shots = calm[:30] + media.scene(2, cuts=0, speed=0.2, seed=9)[:20]
+    defect = only_one(_examined(tmp_path, _torn(shots, 29, 150, 1)), "tearing")
+    assert_interval(defect, 29 / 25, 30 / 25, within=0.001)
+    assert abs(defect.evidence["row"] - 150) <= 1
+    assert _examined(tmp_path, shots).defects == []
+
+
 def test_wider_tear_is_worse(tmp_path):
     severities = [
         only_one(_examined(tmp_path, _torn(FRAMES, AT, 150, by)), "tearing").severity
