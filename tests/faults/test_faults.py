@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from faults import FAULTS
-from faults.base import PictureFault, SoundFault
-from faults.damage import place
+from faults.base import FaultError, PictureFault, SoundFault
+from faults.damage import damage, place
+from faults.media import Clean
 from faults.truth import Severity
+from tests import media
 
 PICTURE = [n for n, f in FAULTS.items() if issubclass(f, PictureFault) and f.mixes]
 SOUND = [n for n, f in FAULTS.items() if issubclass(f, SoundFault) and f.mixes and not f.whole]
@@ -127,3 +129,20 @@ def test_sound_same_seed_same_damage(clean_clip, name):
     assert again == truths
     assert np.array_equal(sound, same)
     assert run(8)[0] != truths
+
+
+@pytest.fixture(scope="module")
+def plain_clip(tmp_path_factory):
+    """A picture without detail in which nothing moves."""
+    frames = [np.full((192, 320, 3), 90, np.uint8)] * 200
+    path = tmp_path_factory.mktemp("plain") / "plain.mkv"
+    return Clean(media.write(path, frames, media.programme(8), audio_codec="flac"))
+
+
+@pytest.mark.parametrize(
+    "name", ["banding", "blur", "combing", "dropped_frames", "freeze", "repeated_frames", "tearing"]
+)
+def test_what_nobody_can_see_is_not_made(plain_clip, tmp_path, name):
+    order = place(name, Severity.VERY_NOTICEABLE, plain_clip, seed=5)
+    with pytest.raises(FaultError):
+        damage(plain_clip, tmp_path / "damaged.mkv", [order])
