@@ -287,7 +287,9 @@ def test_a_process_apart_finds_the_same_and_leaves_nothing(clip, tmp_path):
             clip, "dark.mp4", SETTINGS, Bounds(), report=tmp_path / "r.html",
             told=lambda position, _: told.append(position),
         )  # fmt: skip
-        (zygote,) = psutil.Process().children()
+        (zygote,) = [
+            child for child in psutil.Process().children() if "serve.zygote" in child.cmdline()
+        ]
         opened = zygote.num_fds()
         for _ in range(3):
             await isolated.inspect(clip, "x", SETTINGS, Bounds())

@@ -255,6 +255,7 @@ def test_what_is_not_done_has_no_result_and_can_be_cancelled(client, service):
 
 def test_metrics_count(service, client, clip):
     client.score(clip, only=["black"])
+    client.wait(client.submit(clip, only=["black"]), 60)
     url, user, _, _ = service
     text = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {user}"}).text
     assert 'vidette_scores_total{outcome="done"}' in text
