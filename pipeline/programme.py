@@ -9,6 +9,7 @@ presentation clock says where in the stream it is.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -241,7 +242,7 @@ def is_playlist(url: str) -> bool:
     return url.partition("?")[0].partition("#")[0].lower().endswith((".m3u8", ".m3u"))
 
 
-class _Passing:
+class _Passing(ABC):
     """A file that is looked at as it is read from its beginning."""
 
     def __init__(self, file: Readable) -> None:
@@ -249,9 +250,9 @@ class _Passing:
         self.name: str = getattr(file, "name", "")  # by which FFmpeg knows the format
         self._seen: bytes | None = b""  # so far; None: nothing more is looked at
 
+    @abstractmethod
     def look(self, seen: bytes, *, at_end: bool) -> bool:
         """Look at all that was read so far; returns whether that is enough."""
-        raise NotImplementedError
 
     def read(self, size: int, /) -> bytes:
         """As the file."""

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
@@ -26,7 +27,7 @@ _REDIRECT = re.compile(rb"RTSP/\S{0,1024}\s{1,4096}\+?0{0,1024}3\d\d")
 _REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Gateway:
+class Gateway(ABC):
     """Listens until it is closed; each connection has a thread.
 
     Args:
@@ -83,9 +84,9 @@ class Gateway:
                         self._open.discard(one)
                     one.close()
 
+    @abstractmethod
     def _connected(self, near: socket.socket) -> socket.socket | None:
         """The other side, after what had to be said before; None: nothing follows."""
-        raise NotImplementedError
 
     def _pass(self, near: socket.socket, far: socket.socket) -> None:
         """Pass on what both sides say until one of them ends."""
@@ -103,7 +104,7 @@ class Gateway:
                     self._look(data)
                 (near if one is far else far).sendall(data)
 
-    def _look(self, data: bytes) -> None:
+    def _look(self, data: bytes) -> None:  # noqa: B027 - most have nothing to look at
         """At what the other side says, before it is passed on."""
 
 

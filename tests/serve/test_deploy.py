@@ -19,18 +19,10 @@ from serve.keys import make_key
 from tests import media
 from tests.nodes import end_node_of, several_nodes
 from tests.serve.load import Load
-from tests.serve.real import MARKS, free_port
+from tests.serve.real import MARKS, free_port, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
-
-
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.3)
-    return found
 
 
 @pytest.fixture

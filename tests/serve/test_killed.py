@@ -21,7 +21,7 @@ import pytest
 from serve.client import Client, ServiceError
 from tests import media
 from tests.live import origin
-from tests.serve.real import MARKS, free_port
+from tests.serve.real import MARKS, free_port, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
@@ -116,14 +116,6 @@ def programme(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programme")
     source = origin.repeated(origin.programme(folder), folder / "long.mp4", 12)  # six minutes
     return folder, origin.segmented(source, folder)
-
-
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 def facts(client, name):

@@ -24,7 +24,7 @@ from serve.problems import ProblemError
 from serve.run import start
 from tests import media
 from tests.live import origin
-from tests.serve.real import MARKS, free_port
+from tests.serve.real import MARKS, free_port, until
 
 pytestmark = [*MARKS, pytest.mark.timeout(300)]
 SKIP = ["sync"]  # imports torch, for which nothing here has a use
@@ -61,14 +61,6 @@ def programme(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programme")
     source = origin.programme(folder, 90.0, black=BLACK)
     return folder, origin.segmented(source, folder)
-
-
-def until(condition, seconds=40.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 def refused(call, *arguments, **named) -> tuple[int, str]:
