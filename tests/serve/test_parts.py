@@ -1,56 +1,30 @@
-"""Guard, keys, store and the processes apart: what the service is made of, without Ray."""
+"""Guard, keys, store and jobs: what the service is made of, without Ray."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
-import signal
 import threading
 import time
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
-import psutil
 import pytest
-from prometheus_client import CollectorRegistry
 from standardwebhooks import Webhook
 
-import vidette
-from models.frames import Maps
 from pipeline.addresses import is_public
 from pipeline.errors import UsageError
 from pipeline.settings import load
 from serve import store as store_module
-from serve.api import Door
 from serve.config import Config
-from serve.frames import Frames, frames_of
 from serve.guard import fetch, public_address, refuse_lists
-from serve.isolated import Bounds, Isolated
 from serve.jobs import Jobs
 from serve.keys import Keys, make_key
 from serve.problems import ProblemError
 from serve.store import Store, Wanted
-from tests import media, web
+from tests import web
 
 SETTINGS = load(only=("black", "silence"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """Two seconds, black from 0.4 to 1.6 s."""
-    path = tmp_path_factory.mktemp("clip") / "dark.mp4"
-    frames = media.scene(2.0, 160, 96)
-    frames = [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
-    media.write(path, frames, 0.1 * media.programme(2.0))
-    return path
 
 
 # ------------------------------------------------------------------------------------- guard
@@ -268,102 +242,6 @@ def test_pages_go_back_in_time(store):
     assert store.counts() == {"queued": 5}
 
 
-# ------------------------------------------------------------------------ processes of their own
-
-
-async def alone(job):
-    isolated = Isolated()
-    try:
-        return await job(isolated)
-    finally:
-        await isolated.close()
-
-
-def test_a_process_apart_finds_the_same_and_leaves_nothing(clip, tmp_path):
-    told: list[float] = []
-
-    async def job(isolated):
-        found = await isolated.inspect(
-            clip, "dark.mp4", SETTINGS, Bounds(), report=tmp_path / "r.html",
-            told=lambda position, _: told.append(position),
-        )  # fmt: skip
-        (zygote,) = [
-            child for child in psutil.Process().children() if "serve.zygote" in child.cmdline()
-        ]
-        opened = zygote.num_fds()
-        for _ in range(3):
-            await isolated.inspect(clip, "x", SETTINGS, Bounds())
-        async with asyncio.timeout(20):  # neither processes nor descriptors
-            while zygote.children(recursive=True) or zygote.num_fds() > opened:
-                await asyncio.sleep(0.05)
-        return found
-
-    found = asyncio.run(alone(job))
-    here = vidette.inspect(clip, only=SETTINGS.only)
-    assert found.defects == here.defects
-    assert found.defects
-    assert found.uri == "dark.mp4"
-    assert told
-    assert "<title>" in (tmp_path / "r.html").read_text()[:2000]
-
-
-def test_a_crash_is_a_problem_and_the_next_one_works(clip, tmp_path):
-    async def crash(isolated):
-        # first, so that the process that forks is there: while it is started it has what we have
-        # open, and would pass for one that reads
-        await isolated.inspect(clip, "x", SETTINGS, Bounds())
-        with stalled(tmp_path) as pipe:
-            killer = threading.Thread(target=kill_who_reads, args=(pipe, signal.SIGSEGV))
-            killer.start()
-            with pytest.raises(ProblemError) as told:
-                await isolated.inspect(pipe, "x", SETTINGS, Bounds(seconds=60))
-            killer.join()
-        assert (told.value.status, told.value.code) == (422, "decoder_crashed")
-        assert "SIGSEGV" in told.value.detail
-        return await isolated.inspect(clip, "y", SETTINGS, Bounds())
-
-    assert asyncio.run(alone(crash)).defects
-
-
-@contextmanager
-def stalled(folder: Path) -> Iterator[Path]:
-    """A pipe into which nothing comes: whoever inspects it waits for ten seconds."""
-    path = folder / "pipe"
-    os.mkfifo(path)
-    writer = os.open(path, os.O_RDWR)
-    try:
-        yield path
-    finally:
-        os.close(writer)
-
-
-def kill_who_reads(path: Path, number: int) -> None:
-    """Kill the child that has opened a file, as its decoder might."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for child in psutil.Process().children(recursive=True):
-            opened = Path(f"/proc/{child.pid}/fd")
-            with suppress(OSError):
-                if any(one.readlink() == path for one in opened.iterdir()):
-                    os.kill(child.pid, number)
-                    return
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    ("bounds", "code"),
-    [(Bounds(seconds=1.0), "time_limit"), (Bounds(memory_bytes=10**7), "memory_limit")],
-)
-def test_limits_end_a_process(tmp_path, bounds, code):
-    async def job(isolated):
-        with stalled(tmp_path) as pipe, pytest.raises(ProblemError) as told:
-            await isolated.inspect(pipe, "x", SETTINGS, bounds)
-        return told.value
-
-    problem = asyncio.run(alone(job))
-    assert (problem.status, problem.code) == (422, code)
-
-
 # -------------------------------------------------------------------------------------- jobs
 
 
@@ -439,194 +317,3 @@ def test_a_webhook_is_signed_and_sent_until_it_arrives(clip, tmp_path, monkeypat
     said = Webhook(secret).verify(body, headers)
     assert said["type"] == "inspection.done"
     assert json.loads(body)["data"]["id"] == name
-
-
-def _body_of(count: int) -> bytearray:
-    out = io.BytesIO()
-    np.save(out, np.zeros((count, 32, 32), np.uint8))
-    return bytearray(out.getvalue())
-
-
-class _Asking:
-    """A request with one frame."""
-
-    scope: ClassVar = {"type": "http", "method": "POST"}
-    headers: ClassVar = {"content-type": "application/x-npy"}
-
-    async def stream(self):
-        yield bytes(_body_of(1))
-
-
-def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkeypatch):
-    """Whoever asks for more meanwhile is told to come back, and whoever goes away frees nothing."""
-    four = Config(data=tmp_path, samples_waiting=4 * 64 * 64)  # as the net sees frames of 32x32
-    frames = Frames(four, Door(None), CollectorRegistry())
-    going = threading.Event()
-
-    async def slow(one):  # Serve makes batches inside its replicas alone
-        assert await asyncio.to_thread(going.wait, 10)
-        return np.zeros((len(one), 2, 2, 2), np.float32)
-
-    monkeypatch.setattr(frames, "_as_batch", slow)
-
-    async def run():
-        first = asyncio.create_task(frames._worked(_body_of(3)))
-        while not frames._held:
-            await asyncio.sleep(0.01)
-        with pytest.raises(ProblemError) as busy:
-            await frames._worked(_body_of(2))
-        assert (busy.value.status, busy.value.code) == (429, "busy")
-        assert busy.value.retry_after >= 1
-        with pytest.raises(ProblemError) as large:
-            await frames._worked(_body_of(5))
-        assert large.value.status == 413
-        gone = asyncio.create_task(frames.score_frames(_Asking()))
-        while frames._held < 4 * 64 * 64:
-            await asyncio.sleep(0.01)
-        gone.cancel()
-        await asyncio.sleep(0.05)
-        assert gone.cancelled()
-        assert frames._held == 4 * 64 * 64
-        going.set()
-        assert (await first).shape == (3, 2, 2, 2)
-        await asyncio.gather(*frames._works)
-
-    asyncio.run(asyncio.wait_for(run(), 30))
-    assert frames._held == 0
-
-
-class _Net:
-    """Fails on frames that are white, or that come with a white one."""
-
-    def __init__(self, error: type[Exception]) -> None:
-        self._error = error
-        self.seen: list[int] = []
-
-    def run(self, frames):
-        self.seen.append(len(frames))
-        if any(frame.luma.min() == 255 for frame in frames):
-            raise self._error("no")
-        return [Maps(np.zeros((2, 2), np.float32), np.ones((2, 2), np.float32)) for _ in frames]
-
-
-class _OutOfMemoryError(Exception):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [(RuntimeError, 500, "internal_error"), (_OutOfMemoryError, 503, "out_of_memory")],
-)
-def test_one_request_that_fails_fails_alone(tmp_path, monkeypatch, error, status, code):
-    frames = Frames(Config(data=tmp_path), Door(None), CollectorRegistry())
-    net = _Net(error)
-    monkeypatch.setattr(frames, "_net", lambda: net)
-    good = frames_of(_body_of(2))
-    bad = [replace(frame, luma=np.full_like(frame.luma, 255)) for frame in frames_of(_body_of(3))]
-    first, second, third = frames._run_net([good, bad, good])
-    assert first.shape == third.shape == (2, 2, 2, 2)
-    assert (second.status, second.code) == (status, code)
-    assert net.seen == [7, 2, 3, 2]  # all together, and each alone
-    assert frames._running is None
-
-    async def batched(one):
-        return frames._run_net([one])[0]
-
-    monkeypatch.setattr(frames, "_as_batch", batched)
-    monkeypatch.setattr("serve.frames.frames_of", lambda _: bad)
-    with pytest.raises(ProblemError) as told:
-        asyncio.run(frames._worked(_body_of(3)))
-    assert told.value.code == code
-    assert frames._held == 0
-
-
-def test_a_net_that_is_stuck_ends_the_wait_and_then_the_replica(tmp_path, monkeypatch):
-    config = Config(data=tmp_path, frames_seconds=0.2)
-    frames = Frames(config, Door(None), CollectorRegistry())
-    going = threading.Event()
-
-    class Stuck:
-        def run(self, some):
-            assert going.wait(20)
-            return [Maps(*np.zeros((2, 2, 2), np.float32)) for _ in some]
-
-    async def batched(one):
-        return (await asyncio.to_thread(frames._run_net, [one]))[0]
-
-    monkeypatch.setattr(frames, "_net", Stuck)
-    monkeypatch.setattr(frames, "_as_batch", batched)
-
-    async def run():
-        frames.frames_health()
-        with pytest.raises(ProblemError) as told:
-            await frames.score_frames(_Asking())
-        assert (told.value.status, told.value.code) == (503, "time_limit")
-        assert frames._held  # it is not done
-        while True:
-            try:
-                frames.frames_health()
-            except RuntimeError:
-                break
-            await asyncio.sleep(0.05)
-        going.set()
-        await asyncio.gather(*frames._works)
-
-    asyncio.run(asyncio.wait_for(run(), 30))
-    frames.frames_health()
-    assert (frames._held, frames._bytes) == (0, 0)
-
-
-def _declaring(shape: tuple[int, ...], following: int) -> bytes:
-    out = io.BytesIO()
-    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(out, fields)
-    return out.getvalue() + bytes(following)
-
-
-@pytest.mark.parametrize(
-    ("shape", "following"),
-    [
-        ((10**6, 8192, 8192, 3), 100),
-        ((2, 64, 64), 2 * 64 * 64 - 1),
-        ((2, 64, 64), 2 * 64 * 64 + 1),
-        ((-1, 64, 64), 0),
-        ((1, 64, 10**30), 0),
-    ],
-)
-def test_what_a_header_declares_must_be_there_before_anything_is_allocated(shape, following):
-    body = _declaring(shape, following)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ProblemError) as told:
-            frames_of(body)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert (told.value.status, told.value.code) == (422, "invalid_request")
-    assert peak < 2**20
-
-
-def test_the_order_of_samples_in_a_file_changes_nothing():
-    array = np.random.default_rng(3).integers(16, 235, (2, 32, 48), np.uint8)
-    for order in ("C", "F"):
-        out = io.BytesIO()
-        np.save(out, np.asarray(array, order=order))
-        first, second = frames_of(out.getvalue())
-        assert np.array_equal(first.luma, array[0])
-        assert np.array_equal(second.luma, array[1])
-        assert np.array_equal(second.before, array[0])
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"PK\x03\x04junk",
-        b"\x93NUMPY\x01\x00\x10\x00{'descr': (), 'fo",
-        b"\x93NUMPY\x01\x00\x06\x00{{}:1}",
-        b"",
-    ],
-)
-def test_what_is_no_array_is_a_problem(body):
-    with pytest.raises(ProblemError) as told:
-        frames_of(body)
-    assert told.value.status == 422
