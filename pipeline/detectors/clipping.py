@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,6 +68,18 @@ class _Cut:
     peak: float = 0.0  # when there were most
 
 
+class _Block(NamedTuple):
+    """What was found in a block: seconds, tops of all kinds, levels in dBFS."""
+
+    seconds: float  # its length
+    time: float
+    hard: float  # moments that are cut off for the most part
+    flat: float  # exactly flat tops
+    coded: float  # those that a codec has made uneven
+    peak: float  # ceiling of the exact look
+    top: float  # of the coded look
+
+
 class ClippingDetector(SoundDetector):
     """Flat tops: peaks that are lower than the steepness of their sides promises.
 
@@ -124,7 +137,7 @@ class ClippingDetector(SoundDetector):
                 level[block] = min(level[block], 20 * np.log10(height))
         found: list[Observation] = []
         for row in zip(times, hard, *counts, *levels, strict=True):
-            found += self._add(seconds, *(float(value) for value in row))
+            found += self._add(_Block(seconds, *(float(value) for value in row)))
         return found
 
     def finish(self) -> Iterable[Observation]:
@@ -132,75 +145,56 @@ class ClippingDetector(SoundDetector):
         found = self._conclude()
         return found if self._held is None else [*found, self._observation(self._held)]
 
-    def _add(
-        self,
-        seconds: float,
-        time: float,
-        hard: float,
-        flat: float,
-        coded: float,
-        peak: float,
-        top: float,
-    ) -> list[Observation]:
-        """Take a block: its tops of all kinds, its peak and the top of the coded look in dBFS."""
+    def _add(self, block: _Block) -> list[Observation]:
         found: list[Observation] = []
-        if self._held is not None and self._cut is None and time - self._held.end > GAP:
+        if self._held is not None and self._cut is None and block.time - self._held.end > GAP:
             found.append(self._observation(self._held))
             self._held = None
         cut = self._cut
         if cut is not None and (
-            top > cut.ceiling + (OVER if hard else OFTEN)
-            or peak > cut.ceiling + OVER
-            or time - cut.last > GAP
+            block.top > cut.ceiling + (OVER if block.hard else OFTEN)
+            or block.peak > cut.ceiling + OVER
+            or block.time - cut.last > GAP
         ):
             found += self._conclude()
             cut = self._lower = None
-        if not hard and not flat and not coded:
+        if not block.hard and not block.flat and not block.coded:
             return found
-        block = (seconds, time, hard, flat, coded, peak)
-        if cut is None or peak >= cut.ceiling - UNDER:
-            self._cut = self._extend(cut, *block)
+        if cut is None or block.peak >= cut.ceiling - UNDER:
+            self._cut = self._extend(cut, block)
             return found
         # it is not loud enough to have been cut there, but lower down it may be
         lower = self._lower
         if lower is not None and (
-            top > lower.ceiling + (OVER if hard else OFTEN) or time - lower.last > GAP
+            block.top > lower.ceiling + (OVER if block.hard else OFTEN)
+            or block.time - lower.last > GAP
         ):
             lower = None
-        self._lower = lower = self._extend(lower, *block)
-        if lower.enough and (not cut.enough or time - cut.last > NEAR):
+        self._lower = lower = self._extend(lower, block)
+        if lower.enough and (not cut.enough or block.time - cut.last > NEAR):
             found += self._conclude()
             self._cut, self._lower = lower, None
         return found
 
-    def _extend(
-        self,
-        cut: _Cut | None,
-        seconds: float,
-        time: float,
-        hard: float,
-        flat: float,
-        coded: float,
-        peak: float,
-    ) -> _Cut:
+    def _extend(self, cut: _Cut | None, block: _Block) -> _Cut:
         if cut is None:
-            cut = _Cut(time, time, time, peak)
-        close = time - cut.last <= NEAR
-        cut.last = time + seconds
+            cut = _Cut(block.time, block.time, block.time, block.peak)
+        close = block.time - cut.last <= NEAR
+        cut.last = block.time + block.seconds
         cut.near = (
-            cut.near[0] * close + flat,
-            cut.near[1] * close + coded,
-            cut.near[2] * close + bool(hard),
+            cut.near[0] * close + block.flat,
+            cut.near[1] * close + block.coded,
+            cut.near[2] * close + bool(block.hard),
         )
-        cut.flat, cut.coded = cut.flat + max(flat, hard), cut.coded + coded
+        cut.flat, cut.coded = cut.flat + max(block.flat, block.hard), cut.coded + block.coded
         least = self.settings.min_tops
         cut.enough |= cut.near[0] >= least or cut.near[1] >= 5 * least or cut.near[2] >= HARD
         # what is by chance does not make it longer
-        if close or flat + hard > 1 or coded > least:
-            cut.end = time + seconds
-        cut.ceiling = max(cut.ceiling, peak)
-        if max(flat, coded, hard) > cut.most:
-            cut.most, cut.peak = max(flat, coded, hard), time
+        if close or block.flat + block.hard > 1 or block.coded > least:
+            cut.end = block.time + block.seconds
+        cut.ceiling = max(cut.ceiling, block.peak)
+        if max(block.flat, block.coded, block.hard) > cut.most:
+            cut.most, cut.peak = max(block.flat, block.coded, block.hard), block.time
         return cut
 
     def _conclude(self) -> list[Observation]:
