@@ -57,6 +57,10 @@ _NOT_CLEAN = {
 _NOT_SHARP = "blur"  # wallpapers blurred on purpose, for a lock screen, say so in their names
 
 
+class RejectedError(Exception):
+    """No clean clip can be made of these files; the message says why."""
+
+
 @dataclass(frozen=True)
 class Asset:
     """A file of a media folder."""

@@ -103,7 +103,7 @@ _MAKES_TOO = ("ffmpeg_log", "measure/loudness", "detectors/loudness")
 
 def made_by() -> str:
     """A digest of the code that makes the files and asks FFmpeg."""
-    files = [*(ROOT / "faults").rglob("*.py"), ROOT / "corpus/clips.py"]
+    files = [*(ROOT / "faults").rglob("*.py"), *(ROOT / "corpus").glob("*.py")]
     files += [ROOT / "pipeline" / f"{name}.py" for name in (*_MAKES, *_MAKES_TOO)]
     files += [ROOT / "bench/accuracy" / f"{name}.py" for name in ("peers", "plan")]
     return _digest(files)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from corpus.clips import resampled
+from corpus.sounds import resampled
 from corpus.sources import Asset
 from faults.media import Clean, Picture
 from models.faces import FaceFinder
