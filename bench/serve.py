@@ -193,6 +193,7 @@ def _afterwards(
     capacity: float, seconds: float, flood: Flood, jobs: dict[str, int], after: Row
 ) -> str:
     done = flood.answers[200]
+    others = sum(flood.answers.values()) - done - flood.answers[429]
     p50, p95, p99 = np.quantile(flood.took, QUANTILES)
     answers = ", ".join(
         f"{count} times {status}" for status, count in sorted(flood.answers.items())
@@ -207,7 +208,7 @@ def _afterwards(
 {60 * capacity:.0f} of the best row above, none waiting for another; {_JOBS} inspections were
 accepted as jobs meanwhile, on the same cores; {flood.others:.1f} cores had other work.
 
-- Answers: {answers}. None was lost.
+- Answers: {answers}; {others} were neither done nor told to come back.
 - Done: {60 * done / flood.wall:.0f} a minute; those that were took {p50:.2f} s (p50), {p95:.2f} s
   (p95), {p99:.2f} s (p99). The others were told to come back in {told:.0f} s (median).
 - Jobs: {states}.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -116,9 +116,17 @@ class DroppedFramesFault(PictureFault):
                 )
             if len(later) < AROUND:
                 later.append(picture)
-                if len(later) == AROUND and not _jumps(list(earlier), missing, later):
-                    raise FaultError("dropped_frames: nothing jumps there for anyone to see it")
+                if len(later) == AROUND:
+                    self._look(earlier, missing, later)
             yield shown
+        if 0 < len(later) < AROUND:
+            self._look(earlier, missing, later)
+
+    def _look(
+        self, earlier: Iterable[Picture], missing: Sequence[Picture], later: Sequence[Picture]
+    ) -> None:
+        if not _jumps(list(earlier), missing, later):
+            raise FaultError("dropped_frames: nothing jumps there for anyone to see it")
 
 
 def _jumps(

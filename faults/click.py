@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faults.base import FaultError, SoundFault
-from faults.sound import amplitude, clusters, level
+from faults.sound import amplitude, clusters, level, thirds
 from faults.truth import Severity
 from pipeline.types import Float32, Kind
 
@@ -111,10 +111,7 @@ def stands_out(impulse: Float32, near: Float32, rate: int) -> float:
     own = np.square(np.abs(np.fft.rfft(impulse, size)))
     frequency = np.fft.rfftfreq(size, 1 / rate)
     most = 1e-12
-    centre = LOWEST_BAND
-    while centre < min(HIGHEST_BAND, 0.45 * rate):
-        band = (frequency >= centre * 2 ** (-1 / 6)) & (frequency < centre * 2 ** (1 / 6))
+    for band in thirds(frequency, LOWEST_BAND, min(HIGHEST_BAND, 0.45 * rate)):
         if band.any():
             most = max(most, float(own[band].sum() / sound[band].sum()))
-        centre *= 2 ** (1 / 3)
     return float(10 * np.log10(most))

@@ -7,7 +7,7 @@ import scipy.fft
 from scipy import signal
 
 from faults.base import FaultError
-from faults.sound import PartFault, amplitude, programme_level
+from faults.sound import PartFault, amplitude, programme_level, thirds
 from faults.truth import Severity
 from pipeline.types import Float32, Float64, Kind
 
@@ -69,10 +69,8 @@ def _exceeds(noise: Float64, part: Float32, rate: int) -> float:
     frequency, _, power = signal.spectrogram(part, rate, nperseg=size)
     power = power.mean(axis=0)
     own = signal.welch(noise, rate, nperseg=size)[1].mean(axis=0)
-    most, centre = 1e-12, LOWEST
-    while centre < min(HIGHEST, 0.42 * rate):
-        band = (frequency >= centre * 2 ** (-1 / 6)) & (frequency < centre * 2 ** (1 / 6))
+    most = 1e-12
+    for band in thirds(frequency, LOWEST, min(HIGHEST, 0.42 * rate)):
         quiet = np.percentile(power[band].sum(axis=0), MOMENTS)
         most = max(most, float(own[band].sum() / max(quiet, 1e-15)))
-        centre *= 2 ** (1 / 3)
     return float(10 * np.log10(most))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from faults.base import FaultError, SoundFault
 from faults.media import Clean
@@ -180,3 +181,22 @@ class PartFault(SoundFault):
             first = span.start + int(hit[0])
             self.did(first / rate, (span.start + int(hit[-1]) + 1) / rate)
         return sound
+
+
+def thirds(
+    frequency: npt.NDArray[np.floating], lowest: float, highest: float
+) -> Iterator[npt.NDArray[np.bool_]]:
+    """Bands of a third of an octave.
+
+    Args:
+        frequency: Hz of each bin [F].
+        lowest: Hz of the middle of the first band.
+        highest: Hz that the middle of the last one stays below.
+
+    Yields:
+        [F] which bins are in the band.
+    """
+    centre = lowest
+    while centre < highest:
+        yield (frequency >= centre * 2 ** (-1 / 6)) & (frequency < centre * 2 ** (1 / 6))
+        centre *= 2 ** (1 / 3)

@@ -28,9 +28,15 @@ class Frame:
     cr: npt.NDArray[np.uint8]
 
 
+def padded_shape(height: int, width: int) -> tuple[int, int]:
+    """The size of the bucket in which the net takes a frame of a size, luma samples."""
+    return -(-height // BUCKET) * BUCKET, -(-width // BUCKET) * BUCKET
+
+
 def padded_samples(count: int, height: int, width: int) -> int:
     """Luma samples that the net works on for so many frames of a size: what they cost."""
-    return count * (-(-height // BUCKET) * BUCKET) * (-(-width // BUCKET) * BUCKET)
+    high, wide = padded_shape(height, width)
+    return count * high * wide
 
 
 @dataclass(frozen=True)

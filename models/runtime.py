@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.corruption import WEIGHTS, CorruptionNet, load, padded
-from models.frames import BUCKET, TILE, Frame, Maps
+from models.frames import BUCKET, TILE, Frame, Maps, padded_shape
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 LARGEST_BATCH = {"cpu": 1, "cuda": 16}
@@ -80,9 +80,7 @@ class CorruptionRuntime:
         """
         buckets: dict[tuple[int, int], list[int]] = {}
         for n, frame in enumerate(frames):
-            height, width = frame.luma.shape
-            shape = (-(-height // BUCKET) * BUCKET, -(-width // BUCKET) * BUCKET)
-            buckets.setdefault(shape, []).append(n)
+            buckets.setdefault(padded_shape(*frame.luma.shape), []).append(n)
         made: dict[int, Maps] = {}
         with _running, torch.inference_mode():
             for indices in buckets.values():

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import av
 from threadpoolctl import threadpool_limits
 
-from pipeline import events, facts
+from pipeline import events, facts, measure
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
@@ -232,6 +232,7 @@ def versions() -> dict[str, str]:
     """What judges, for the result."""
     return {
         "vidette": version("vidette"),
+        "measure": measure.VERSION,
         "python": platform.python_version(),
         "av": av.__version__,
         "libavcodec": ".".join(str(part) for part in av.library_versions["libavcodec"]),

@@ -171,10 +171,11 @@ class Frames:
         runtime = self._net()
         self._running = time.monotonic()
         try:
-            return self._scored_together(runtime, asked)
-        except Exception:
             if len(asked) > 1:
-                log.warning("a batch of %d requests failed; each is tried alone", len(asked))
+                try:
+                    return self._scored_together(runtime, asked)
+                except Exception:
+                    log.warning("a batch of %d requests failed; each is tried alone", len(asked))
             return [self._scored_alone(runtime, one) for one in asked]
         finally:
             self._running = None

@@ -60,8 +60,13 @@ class Isolated:
     def warm(self) -> None:
         """Start the process that forks, if there is none."""
         task = self._zygote
-        gone = task is not None and task.done() and (task.exception() or task.result().is_over)
-        if task is None or gone:
+        if task is not None and task.done():
+            if task.exception() is not None:
+                task = None
+            elif task.result().is_over:
+                task.result().let_go()
+                task = None
+        if task is None:
             self._zygote = asyncio.create_task(_Zygote.started())
 
     async def close(self) -> None:
@@ -152,9 +157,13 @@ class _Zygote:
         """Whether it has ended."""
         return self._process.returncode is not None
 
+    def let_go(self) -> None:
+        """Close what was kept of one that has ended."""
+        self._control.close()
+
     async def end(self) -> None:
         """End it; what it has forked dies with it."""
-        self._control.close()
+        self.let_go()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

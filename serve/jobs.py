@@ -93,6 +93,9 @@ class Jobs:
             try:
                 result = work.result()
             except ProblemError as problem:
+                if problem.retry_after is not None:  # ours, not of the asset
+                    log.warning("inspection %s is tried again: %s", name, problem.detail)
+                    return  # its lease runs out, and it is claimed again, so many times
                 said = {"code": problem.code, "detail": problem.detail}
                 self.store.finish(name, problem=said)
             except Exception as error:

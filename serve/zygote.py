@@ -58,7 +58,11 @@ def main() -> None:
             if not data:
                 return
             (answers,) = descriptors
-            child = os.fork()
+            try:
+                child = os.fork()
+            except OSError:  # no memory or no numbers: whoever reads sees that nothing comes
+                os.close(answers)
+                continue
             if child == 0:
                 _begin(data, answers, [control.fileno(), ended, wake, *jobs.values()])
             jobs[child] = answers

@@ -83,7 +83,7 @@ class CombingDetector(PictureDetector):
     """Compares the comb of what moves with its motion, frame by frame."""
 
     name = "combing"
-    version = "2"
+    version = "3"
     kinds = (Kind.COMBING,)
     summary = (
         "Interlace combing in a stream that says it is progressive; stripes and interlaced "

@@ -29,9 +29,7 @@ from pipeline.types import (
 )
 
 LAG = 0.5  # seconds by which errors may be told after frames of their time (reordered frames)
-JOINED = (
-    0.3  # seconds; damage with less than this between is one defect, as in faults/comparison.py
-)
+JOINED = 0.3  # seconds; damage with less between is one defect, as in faults/comparison.py
 SPIKE = 3.0  # code values by which a tile that is mended changes more than before and after
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen
@@ -81,6 +79,7 @@ class CorruptionDetector(PictureDetector):
     """
 
     name = "block_corruption"
+    version = "2"
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost to the key frame "

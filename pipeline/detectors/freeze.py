@@ -168,6 +168,7 @@ class FreezeDetector(PictureDetector):
     """
 
     name = "freeze"
+    version = "2"
     kinds = (Kind.FREEZE, Kind.PARTIAL_FREEZE)
     summary = "The picture stands still where there was motion, with or without a moving ticker"
     Settings = FreezeSettings

@@ -93,6 +93,7 @@ class PumpingDetector(PictureDetector):
     """
 
     name = "pumping"
+    version = "2"
     kinds = (Kind.BRIGHTNESS_PUMPING,)
     summary = "The brightness of the whole picture rises and falls periodically"
     Settings = PumpingSettings

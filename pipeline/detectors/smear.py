@@ -91,6 +91,7 @@ class SmearDetector(PictureDetector):
     """Waits for an area that jumps to a fill colour, is drawn upon, and jumps back."""
 
     name = "decoder_smear"
+    version = "2"
     kinds = (Kind.DECODER_SMEAR,)
     summary = (
         "Grey, green or magenta in place of a missing reference frame, with moving outlines "

@@ -126,6 +126,7 @@ class SyncDetector(StreamDetector):
     """Gathers curves of mouths as they come, and reads them at the end."""
 
     name = "sync"
+    version = "2"
     kinds = (Kind.AV_OFFSET, Kind.AV_DRIFT, Kind.AV_STEP)
     summary = "Sound that is not with the lips of who speaks: off throughout, drifting or stepping."
     Settings = SyncSettings

@@ -102,7 +102,7 @@ class TearingDetector(PictureDetector):
     """
 
     name = "tearing"
-    version = "2"
+    version = "3"
     kinds = (Kind.TEARING,)
     summary = "Parts of two frames in one, split at a row, while the picture moves"
     Settings = TearingSettings
@@ -278,7 +278,7 @@ class TearingDetector(PictureDetector):
         part = slice(row + 1, None) if lower else slice(None, row)
         here = self._profiles[index, part]
         later = self._profiles[index + 1 : index + 1 + AFTER, part]
-        if max(float(np.corrcoef(here, other)[0, 1]) for other in later) < SAME_ROWS:
+        if not any(_alike(here, other) for other in later):
             return None
         return self._torn(index, row, step, share, float(abs(np.log(down / up))), lower)
 
@@ -323,6 +323,13 @@ class TearingDetector(PictureDetector):
         step = luma[index] - (luma[index - 1] + after) / 2
         moved = self._motion[index : index + 2, rows].mean(axis=1).max()
         return bool(abs(float(step.mean())) > DIRECTED * float(moved) + FLOOR)
+
+
+def _alike(one: Float32, other: Float32) -> bool:
+    """Whether two profiles are of the same rows of a shot; a plain picture tells nothing."""
+    if min(float(np.ptp(one)), float(np.ptp(other))) <= 0:
+        return False
+    return float(np.corrcoef(one, other)[0, 1]) >= SAME_ROWS
 
 
 def _joined(found: list[Observation]) -> list[Observation]:

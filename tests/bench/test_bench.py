@@ -86,7 +86,7 @@ def test_reports(done, tmp_path):
 def test_the_readme_takes_a_short_table(done):
     _, _, results, _ = done
     table = report.summary(figures.compute(results, {}, 1))
-    assert "| black | 1.00 | 1/1 | 0/0 | 0.0 (" in table
+    assert "| black | 1.00 | 1/1 | 0/0 | 0/0 | 0.0 (" in table
     begin, end = report.MARKS
     page = report.into(f"before\n{begin}\nold\n{end}\nafter", table)
     assert page == f"before\n{begin}\n{table}\n{end}\nafter"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import psutil
 import pytest
 from standardwebhooks import Webhook
 
@@ -22,7 +26,7 @@ from serve.jobs import Jobs
 from serve.keys import Keys, make_key
 from serve.problems import ProblemError
 from serve.store import Store, Wanted
-from tests import web
+from tests import media, web
 
 SETTINGS = load(only=("black", "silence"))
 
@@ -277,6 +281,42 @@ class _Receiver(BaseHTTPRequestHandler):
 
     def log_message(self, *args) -> None:
         pass
+
+
+@pytest.mark.slow
+def test_an_inspection_outlives_the_process_that_forks(tmp_path, monkeypatch):
+    """What is not the asset's fault is tried again when the lease runs out."""
+    monkeypatch.setattr(store_module, "LEASE", 2.0)
+
+    async def work() -> tuple[str, int]:
+        jobs = Jobs(Config(data=tmp_path))
+        upload = tmp_path / "uploads/one"
+        media.write(upload.with_suffix(".mp4"), media.scene(20.0, 320, 180)).rename(upload)
+        wanted = Wanted(
+            name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json")
+        )
+        name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
+        await asyncio.to_thread(kill_zygote_of_reader, upload)
+        async with asyncio.timeout(90):
+            while (facts := jobs.store.facts(name))["state"] not in ("done", "failed"):
+                await asyncio.sleep(0.1)
+        await jobs.close()
+        return facts["state"], facts["attempts"]
+
+    assert asyncio.run(work()) == ("done", 2)
+
+
+def kill_zygote_of_reader(path: Path) -> None:
+    """Kill the process that forked the one that has a file open."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(OSError, psutil.Error):
+                opened = Path(f"/proc/{child.pid}/fd").iterdir()
+                if any(one.readlink() == path for one in opened):
+                    os.kill(child.ppid(), signal.SIGKILL)
+                    return
+        time.sleep(0.05)
 
 
 def test_a_webhook_is_signed_and_sent_until_it_arrives(clip, tmp_path, monkeypatch):
