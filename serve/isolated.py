@@ -36,7 +36,7 @@ _PASSED_ON = (  # and no secret
     *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
 )
 # Matrix products are done by one thread (`pipeline.inspect`): pools that BLAS makes anew in each
-# forked process only spin, for 50 ms of CPU. Huge pages: fewer faults after a fork.
+# forked process only spin. Huge pages: fewer faults after a fork.
 _TUNED = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
