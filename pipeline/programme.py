@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pipeline.reach import Readable
 
 _HEAD = 1 << 18  # bytes of a segment in which its first time stamp is looked for
-_KNOWN = 500  # segments whose dates are remembered, and moments
+_KNOWN = 500  # segments whose dates are remembered
+_MOMENTS = 5000  # moments, the newest; a day of segments that each drift has 14,400
+_LARGEST = 1e15  # of a number in a playlist; whatever is larger is none
 _WAITING = 20  # segments that were opened and not yet seen
 _EARLY = 0.5  # seconds by which a segment may begin before the end of what was seen so far
 _SAME = 0.02  # seconds by which a date may differ from where the one before leads: rounding
@@ -55,7 +57,7 @@ class ProgramTime:
         self._known: OrderedDict[tuple[str, int], tuple[str, float | None]] = OrderedDict()
         self._opened: dict[str, int] = {}  # number of the last segment, by playlist
         self._waiting: deque[_Begun] = deque(maxlen=_WAITING)
-        self._moments: deque[tuple[float, float | None]] = deque(maxlen=_KNOWN)
+        self._moments: deque[tuple[float, float | None]] = deque(maxlen=_MOMENTS)
         self._reached = float("-inf")
         self._any = False
 
@@ -119,16 +121,13 @@ class ProgramTime:
                 return None
             before = [moment for moment in self._moments if moment[0] <= time + 1e-6]
             start, date = max(before, default=self._moments[0], key=lambda moment: moment[0])
-        return None if date is None else datetime.fromtimestamp(date + time - start, UTC)
+        return None if date is None else _date(date + time - start)
 
     def moments(self) -> list[tuple[float, datetime | None]]:
         """Where the dates of the presentation begin, and where they change: seconds and date."""
         with self._lock:
             known = list(self._moments)
-        return [
-            (max(time, 0.0), None if date is None else datetime.fromtimestamp(date, UTC))
-            for time, date in known
-        ]
+        return [(max(time, 0.0), None if date is None else _date(date)) for time, date in known]
 
     def _add(self, time: float, date: float | None) -> None:
         """Keep what says something new."""
@@ -162,6 +161,7 @@ def _dates(
     dates: list[float | None] = []
     date: float | None = None
     seconds, runs, first = 0.0, 0, 0
+    dated = False  # a date was listed; after it, what was known before may be of another run
     for line in lines:
         tag, _, value = line.partition(":")
         if tag == "#EXT-X-PROGRAM-DATE-TIME":
@@ -174,9 +174,13 @@ def _dates(
             seconds = _number(value.partition(",")[0])
         elif line and not line.startswith("#"):
             # a window that moves on leaves dates behind that later segments still rest on
-            before = known.get((url, first + len(listed)), ("", None))[1]
-            dates.append(before if date is None else date)
-            listed.append((urljoin(url, line), seconds, runs))
+            address = urljoin(url, line)
+            same, before = known.get((url, first + len(listed)), ("", None))
+            dated = dated or date is not None
+            if date is None and same == address and not dated:
+                date = before
+            dates.append(date)
+            listed.append((address, seconds, runs))
             date, seconds = None, 0.0
     for n in range(1, len(listed)):
         last = dates[n - 1]
@@ -195,17 +199,26 @@ def _dates(
 def _parsed(text: str) -> float | None:
     try:
         date = datetime.fromisoformat(text.strip())
-    except ValueError:
+        # RFC 8216 wants a time zone; without one it is taken as UTC
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    # RFC 8216 wants a time zone; without one it is taken as UTC
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return 0.0
+    return value if abs(value) < _LARGEST else 0.0  # nor is what is no number
+
+
+def _date(seconds: float) -> datetime | None:
+    """A moment since 1970; None where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def first_stamp(data: bytes, *, whole: bool) -> float | None:

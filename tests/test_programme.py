@@ -185,3 +185,38 @@ def test_events_have_the_date_of_the_programme_over_a_discontinuity(tmp_path):
     assert later < status.program_time < later + timedelta(seconds=9.5)
     (opened, _) = watched.told(Kind.BLACK, "opened")
     assert opened.program_start == first.program_start
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXT-X-MEDIA-SEQUENCE:inf",
+        "#EXT-X-MEDIA-SEQUENCE:nan",
+        "#EXTINF:1e300,",
+        "#EXTINF:nan,",
+        "#EXT-X-PROGRAM-DATE-TIME:0001-01-01T00:00:00+14:00",
+        "#EXT-X-PROGRAM-DATE-TIME:9999-12-31T23:59:59Z",
+    ],
+)
+def test_dates_that_no_calendar_has_are_none(text):
+    first = "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00Z"
+    programme = listed(first, "#EXTINF:6,", "0.ts", text, "1.ts", "#EXTINF:6,", "2.ts")
+    for n in range(3):
+        begins(programme, f"{n}.ts", 6.0 * n + 1)
+        programme.reach(lambda stamp: stamp - 1, 6.0 * (n + 1))
+    assert programme.moments()[0] == (pytest.approx(0.0, abs=0.1), NOON)
+    assert programme.at(0.0) == pytest.approx(NOON, abs=timedelta(seconds=0.1))
+    programme.at(1e6)
+
+
+def test_a_playlist_that_begins_again_has_dates_of_its_own():
+    """The encoder starts anew: the same numbers, other segments, five hours later."""
+    programme = ProgramTime()
+    for run, hour in (("a", 12), ("b", 17)):
+        segments = [line for n in range(3) for line in ("#EXTINF:6,", f"{run}{n}.ts")]
+        date = f"#EXT-X-PROGRAM-DATE-TIME:2026-03-01T{hour}:00:00Z"
+        programme.listed(URL, ["#EXT-X-MEDIA-SEQUENCE:0", date, *segments])
+    begins(programme, "b2.ts", 13.0)
+    programme.reach(lambda stamp: stamp - 1, 18.0)
+    expected = NOON + timedelta(hours=5, seconds=12)
+    assert programme.at(12.0) == pytest.approx(expected, abs=timedelta(seconds=0.1))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pipeline.batch.inspector import Job
 from pipeline.ranges.measure import Range
 
-# What joining a range costs, as a share of measuring it (bench.batch: 0.2 to 0.35): joining begins
-# while ranges are still being measured where it would be the last to end otherwise.
+# What joining a range costs, as a share of measuring it, chosen: joining begins while ranges are
+# still being measured where it would be the last to end otherwise.
 _JOINING = 0.3
 
 

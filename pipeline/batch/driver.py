@@ -237,19 +237,23 @@ class _Pool:
 
     def _hand_out(self, worker: Any) -> None:
         """Give a worker what comes next, or let it go."""
-        job = self._cuts.ready(self._queue, len(self._busy))
+        limit = self._plan.bounds.seconds
+        # under a limit, an asset is not joined before all of it is there: waiting would count
+        job = self._cuts.ready(self._queue, 0 if limit else len(self._busy))
         if job is None and not self._queue:
             ray.kill(worker)
             return
         job = job or self._queue.popleft()
-        limit = self._plan.bounds.seconds
-        deadline = time.monotonic() + limit + _GRACE if limit else float("inf")
+        # what cannot be joined is inspected anew, and has the limit again
+        seconds = limit * (2 if job.parts else 1)
+        deadline = time.monotonic() + seconds + _GRACE if limit else float("inf")
         self._busy[worker.work.remote(job)] = (worker, job, deadline)
 
     def _take(self, reference: Any) -> None:
         worker, job, _ = self._busy.pop(reference)
+        done: Done | Cut | Measured | None = None
         try:
-            done: Done | Cut | Measured = ray.get(reference)
+            done = ray.get(reference)
         except RayActorError:
             self._died(job)
             self._fill()
@@ -261,21 +265,35 @@ class _Pool:
         else:
             self._note(job, done)
         self._hand_out(worker)
+        if isinstance(done, Cut):  # there is work for more of them now
+            self._fill()
 
     def _note(self, job: Job, done: Done | Cut | Measured) -> None:
         """What a worker has done."""
         if isinstance(done, Done):
             self._count(done)
-            self._cuts.finish(job.id)
+            self._over(job)
         elif isinstance(done, Cut):
+            self._ledger.remove(f"pieces/{job.id}/given-up.json")  # of a run that broke off
             self._queue.extendleft(reversed(self._cuts.add(job, done.parts)))
-            self._fill()
         elif job.id not in self._cuts:  # its asset was finished without it
-            self._ledger.drop_pieces(job.id)
+            self._drop_pieces(job)
         elif done.whole is not None:
             self._give_up(job, done.whole)
         else:
             self._cuts.measured(job)
+
+    def _over(self, job: Job) -> None:
+        """An asset is finished: nothing of it is wanted any more."""
+        if job.id in self._cuts:
+            self._queue = deque(one for one in self._queue if one.id != job.id)
+            self._cuts.finish(job.id)
+            self._drop_pieces(job)
+
+    def _drop_pieces(self, job: Job) -> None:
+        """Remove the pieces of an asset, unless one of them is still being written."""
+        if all(other.id != job.id for _, other, _ in self._busy.values()):
+            self._ledger.drop_pieces(job.id)
 
     def _give_up(self, job: Job, reason: str) -> None:
         """A range cannot be measured: its asset is inspected in one piece."""
@@ -293,13 +311,16 @@ class _Pool:
 
     def _died(self, job: Job) -> None:
         """A worker is gone: its asset is tried once more, unless it was done or is too large."""
-        record = self._ledger.read("results", job.id)
+        if job.part is not None and not self._cuts.wants(job):
+            self._ledger.remove(f"working/{job.key}.json")
+            if job.id not in self._cuts:
+                self._drop_pieces(job)
+            return
+        record = None if job.part is not None else self._ledger.read("results", job.id)
         if record is not None:  # it died after writing
             one = Record.model_validate(record).inspection
-            self._cuts.finish(job.id)
+            self._over(job)
             self._count(Done.of(one) if one is not None else Done(0.0, 0, False))
-            return
-        if job.part is not None and not self._cuts.wants(job):
             return
         working = self._ledger.read("working", job.key) or {}
         where = f"at {working.get('position', 0.0):.1f} s"
@@ -332,9 +353,7 @@ class _Pool:
             self._give_up(job, f"a range of it failed: {detail}")
             return
         self._state.failed += 1
-        if job.id in self._cuts:
-            self._cuts.finish(job.id)
-            self._ledger.drop_pieces(job.id)
+        self._over(job)
         self._ledger.keep(
             Record(
                 id=job.id, uri=job.uri, labels=job.labels, state="failed", reason=reason,

@@ -31,7 +31,8 @@ from pipeline.types import Inspection
 _TOLD_EVERY = 2.0  # seconds between notes of how far an asset is
 _WATCHED_EVERY = 0.25  # seconds between looks at the memory
 _WAITED = 0.5  # seconds between looks for a piece
-_PATIENCE = 1800.0  # seconds for a range: a joiner whose neighbours died must not wait for ever
+# Seconds for a range, chosen: a joiner whose neighbours died must not wait for ever
+_PATIENCE = 1800.0
 _GIVEN_UP = 17  # exit status of a worker over its limit
 
 
@@ -176,8 +177,6 @@ class Inspector:
                 inspection=result,
             )
         )  # fmt: skip
-        if job.parts:
-            self._ledger.drop_pieces(job.id)
         return Done.of(result)
 
     def _inspected(self, job: Job, clock: _Clock) -> tuple[Inspection, str | None]:
@@ -200,6 +199,7 @@ class Inspector:
         try:
             return inspect(job.uri, self._settings, progress, replay=Replay(pieces)), None
         except SeamError as error:
+            clock.again()
             return inspect(job.uri, self._settings, progress), str(error)
 
     def _parts(self, uri: str) -> tuple[Range, ...]:
@@ -292,6 +292,10 @@ class _Clock:
         self.late = False
         inspector.at(job, 0.0)
         inspector.note(job, 0.0)
+
+    def again(self) -> None:
+        """The job begins anew."""
+        self._started, self._position = time.monotonic(), 0.0
 
     def tell(self, position: float | None) -> bool:
         """Note a position, None for the same as before; returns whether it has taken too long."""

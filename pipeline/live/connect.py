@@ -120,7 +120,7 @@ def _place(uri: str) -> tuple[str, int]:
         raise SourceError("unreadable", f"{shown(uri)}: {error}") from error
     if not host:
         raise SourceError("unknown_host", f"{shown(uri)} names no host")
-    return host.removeprefix("@"), port
+    return host, port
 
 
 def _moved(uri: str, scheme: str, host: str, port: int) -> str:
@@ -163,7 +163,7 @@ class _ChildReach(Reach):
 
             return pinned
         # a manifest may name any address: the child reaches all of them through our proxy
-        return lambda: _Child(uri, uri, Proxy(self._limits.read_timeout, self.note))
+        return lambda: _Child(uri, uri, lambda: Proxy(self._limits.read_timeout, self.note))
 
     def _vet(self, url: str) -> str:
         raise self._refused(url, "another place", None)
@@ -172,8 +172,7 @@ class _ChildReach(Reach):
 class _Child:
     """The output of `ffmpeg -c copy`."""
 
-    def __init__(self, place: str, uri: str, proxy: Proxy | None = None) -> None:
-        self._proxy = proxy
+    def __init__(self, place: str, uri: str, through: Callable[[], Proxy] | None = None) -> None:
         program = shutil.which("ffmpeg")
         if program is None:
             raise SourceError(
@@ -199,13 +198,19 @@ class _Child:
             "pipe:1",
         ]
         environment = dict(os.environ)
+        self._proxy = proxy = None if through is None else through()
         if proxy is not None:  # for every connection that the child makes
             environment = {k: v for k, v in environment.items() if not k.lower().endswith("_proxy")}
             environment["http_proxy"] = f"http://127.0.0.1:{proxy.port}"
-        self._process = subprocess.Popen(  # noqa: S603 - no shell, the URI is the operator's
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment,
-        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, the URI is the operator's
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=environment,
+            )  # fmt: skip
+        except OSError:
+            if proxy is not None:
+                proxy.close()
+            raise
         self._said: deque[bytes] = deque(maxlen=_LAST_WORDS)
         self._listener = threading.Thread(target=self._listen, name="vidette-child", daemon=True)
         self._listener.start()

@@ -7,7 +7,7 @@ comes of it, connects to exactly that (`pipeline.addresses`), and passes on what
 from __future__ import annotations
 
 import re
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -23,7 +23,7 @@ Note = Callable[[str, str], None]  # is told the reason and the sentence of what
 _CHUNK = 1 << 16
 _HEAD = 1 << 16  # bytes of a head at most
 _LINE = 8192  # bytes: FFmpeg takes no line that is longer
-_REDIRECT = re.compile(rb"RTSP/\S{0,1024}\s{1,4096}\+?0{0,1024}3\d\d")
+_REDIRECT = re.compile(rb"RTSP/(?:(?!RTSP/)\S){0,1024}+\s{1,4096}+\+?0{0,1024}+3\d\d")
 _REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -72,7 +72,8 @@ class Gateway(ABC):
             if far is not None:
                 with self._lock:
                     self._open.add(far)
-                self._pass(near, far)
+                with suppress(OSError):  # one side has ended
+                    self._pass(near, far)
         except SourceError as error:
             self._note(error.reason, error.detail)
         except OSError as error:  # FFmpeg sees a connection that ends
@@ -90,19 +91,22 @@ class Gateway(ABC):
 
     def _pass(self, near: socket.socket, far: socket.socket) -> None:
         """Pass on what both sides say until one of them ends."""
-        while True:
-            # what TLS has read already is not seen by select
-            waiting = isinstance(far, ssl.SSLSocket) and far.pending() > 0
-            ready = [far] if waiting else select.select([near, far], [], [], self._timeout)[0]
-            if not ready:
-                return
-            for one in ready:
-                data = one.recv(_CHUNK)
-                if not data:
+        with selectors.DefaultSelector() as selector:
+            for one in (near, far):
+                selector.register(one, selectors.EVENT_READ, one)
+            while True:
+                # what TLS has read already is not seen by the selector
+                waiting = isinstance(far, ssl.SSLSocket) and far.pending() > 0
+                ready = [far] if waiting else [k.data for k, _ in selector.select(self._timeout)]
+                if not ready:
                     return
-                if one is far:
-                    self._look(data)
-                (near if one is far else far).sendall(data)
+                for one in ready:
+                    data = one.recv(_CHUNK)
+                    if not data:
+                        return
+                    if one is far:
+                        self._look(data)
+                    (near if one is far else far).sendall(data)
 
     def _look(self, data: bytes) -> None:  # noqa: B027 - most have nothing to look at
         """At what the other side says, before it is passed on."""
