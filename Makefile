@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint format bench bench-accuracy docs docs-check lock clean
+.PHONY: help setup demo test test-slow lint format bench gpu bench-accuracy docs docs-check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 17
@@ -39,6 +39,10 @@ format: $(READY)  ## mend what ruff can mend
 
 bench: $(READY)  ## speed, as ratios to decoding and to FFmpeg's filters in one run
 	$(BIN)/python -m bench.speed
+
+gpu: $(if $(GPU_PYTHON),,$(READY))  ## the tests and the bench of the GPU path (GPU_PYTHON=python3: on a machine set up otherwise)
+	$(or $(GPU_PYTHON),$(BIN)/python) -m pytest -q -m gpu
+	$(or $(GPU_PYTHON),$(BIN)/python) -m bench.gpu
 
 bench-accuracy: $(READY)  ## accuracy beside FFmpeg's filters: MEDIA=folders ARGS="--split test --quick"
 	$(BIN)/python -m bench.accuracy $(MEDIA) $(ARGS)

@@ -172,7 +172,7 @@ def inspect_command(
             "--set",
             metavar="NAME=VALUE",
             help="A setting, for instance freeze.min_duration=0.5 or limits.read_timeout=30; "
-            "`vidette detectors` lists them.",
+            "`vidette detectors` lists them. device=cuda decodes and measures on an NVIDIA GPU.",
         ),
     ] = None,
     config: Annotated[

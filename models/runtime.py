@@ -100,12 +100,27 @@ class CorruptionRuntime:
         half = len(part) // 2
         return self._as_fits(frames, part[:half]) + self._as_fits(frames, part[half:])
 
+    def score(self, luma: Tensor, before: Tensor, chroma: Tensor) -> Tensor:
+        """Score frames that lie on this device already; nothing is copied and nobody waits.
+
+        Args:
+            luma: uint8 [N, 1, H, W], limited-range code values; H and W multiples of BUCKET.
+            before: likewise, the frames before.
+            chroma: uint8 [N, 2, H/2, W/2], Cb and Cr.
+
+        Returns:
+            float32 [N, 2, H/16, W/16], probabilities of corruption and of blockiness.
+        """
+        with torch.inference_mode():
+            made: Tensor = self._net(luma, before, chroma).float().sigmoid()
+        return made
+
     def _of_one_shape(self, frames: Sequence[Frame], part: Sequence[int]) -> list[Maps]:
         chosen = [frames[n] for n in part]
         luma = self._stack([one.luma[None] for one in chosen], BUCKET)
         before = self._stack([one.before[None] for one in chosen], BUCKET)
         chroma = self._stack([np.stack([one.cb, one.cr]) for one in chosen], BUCKET // 2)
-        probabilities = self._net(luma, before, chroma).float().sigmoid().cpu().numpy()
+        probabilities = self.score(luma, before, chroma).cpu().numpy()
         maps = []
         for one, heads in zip(chosen, probabilities, strict=True):
             rows, columns = -(-one.luma.shape[0] // TILE), -(-one.luma.shape[1] // TILE)

@@ -161,7 +161,9 @@ class Decoder:
                 continue
             # AUTO, not PyAV's SLICE: slice threading hides damage in H.264
             stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = threads or min(_THREADS, _cores())
+            # a GPU decodes by itself; more threads would only hold more of its frames
+            wanted = 1 if stream.codec_context.is_hwaccel else threads or min(_THREADS, _cores())
+            stream.codec_context.thread_count = wanted
             if limit:
                 stream.codec_context.options = {"max_pixels": str(limit)}
             variant = stream.metadata.get("variant_bitrate")

@@ -9,6 +9,7 @@ import av.container
 from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
+from pipeline.hardware import stored_format
 from pipeline.types import Asset, AudioTrack, VideoTrack
 
 _FIELD_ORDERS = {
@@ -73,8 +74,10 @@ def complete(track: VideoTrack, frame: av.VideoFrame) -> None:
     """Add to a track what only a decoded frame says."""
     track.rotation = float(frame.rotation)
     track.width, track.height = frame.width, frame.height
-    track.pixel_format = frame.format.name
-    track.bit_depth = frame.format.components[0].bits
+    stored = stored_format(frame)
+    track.decoder = "software" if frame.sw_format is None else "nvdec"
+    track.pixel_format = stored.name
+    track.bit_depth = stored.components[0].bits
     if frame.format.name.startswith("yuvj"):
         track.color_range = "full"
     track.color_range = track.color_range or _RANGES.get(frame.color_range)

@@ -15,6 +15,7 @@ from pipeline import events, facts, measure
 from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
+from pipeline.hardware import accelerator, note_fallback
 from pipeline.panel import Panel, lips
 from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
@@ -71,8 +72,15 @@ def inspect(
     result = _blank(uri if name is None else name, settings)
     try:
         # matrix products here are small: BLAS threads would only spin between them
-        with threadpool_limits(1, "blas"), open_source(uri, settings.limits) as container:
+        hwaccel, obstacle = accelerator("cpu" if replay is not None else settings.device)
+        with (
+            threadpool_limits(1, "blas"),
+            open_source(uri, settings.limits, hwaccel) as container,
+        ):
             _examine(container, settings, result, progress, started, replay)
+            if settings.device != "cpu":
+                for track in result.asset.video:
+                    note_fallback(track, obstacle)
     except SourceError as error:
         result.coverage.problems.append(Problem(reason=error.reason, detail=error.detail))
     except KeyboardInterrupt:  # before there was anything to examine, or once more after that

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import av
 from av.video.reformatter import ColorRange
 
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound
 from pipeline.errors import SeamError
+from pipeline.hardware import LEFT_THERE, stored_format
 from pipeline.measure.frame import PictureMeter
 from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sound import SoundMeter
@@ -36,17 +38,27 @@ SOUND_GAP = 0.02  # seconds between stretches of sound that still count as conti
 
 def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
     frame = decoded.frame
+    stored = stored_format(frame)
     return PictureFormat(
         stream=decoded.stream,
         width=frame.width,
         height=frame.height,
         frame_rate=decoded.rate,
-        full_range=not frame.format.is_rgb  # swscale makes limited range of RGB
-        and (frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG),
-        bit_depth=frame.format.components[0].bits,
+        full_range=not stored.is_rgb  # swscale makes limited range of RGB
+        and (stored.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG),
+        bit_depth=stored.components[0].bits,
         interlaced=interlaced,
-        chroma=not frame.format.name.startswith("gray"),
+        chroma=not stored.name.startswith("gray"),
     )
+
+
+def _meter_for(frame: av.VideoFrame, picture_format: PictureFormat) -> PictureMeter:
+    """A meter that works where the frames of a format lie."""
+    if frame.sw_format is None or frame.sw_format.name not in LEFT_THERE:
+        return PictureMeter(picture_format)  # which brings other formats of a GPU to the CPU
+    from pipeline.measure.device import DeviceMeter  # noqa: PLC0415 - imports torch
+
+    return DeviceMeter(picture_format)
 
 
 class PictureLine:
@@ -92,7 +104,7 @@ class PictureLine:
             shape, interlaced = _shape(item), bool(item.flags & FrameFlag.INTERLACED)
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
-            self.meter = PictureMeter(_format_of(item, self._interlaced))
+            self.meter = _meter_for(item.frame, _format_of(item, self._interlaced))
         elif item.flags & FrameFlag.KEY and minute > self._minute:
             anew = True
         meter = cast(PictureMeter, self.meter)

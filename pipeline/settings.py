@@ -19,8 +19,11 @@ from pydantic_settings import (
 from pipeline.detectors import DETECTORS
 from pipeline.detectors.base import DetectorSettings
 from pipeline.errors import UsageError
+from pipeline.hardware import Device
 from pipeline.source import Limits
 from pipeline.types import Kind
+
+_PLAIN = ("device", "threads")  # settings that belong to no detector, as people name them
 
 
 class Settings(BaseModel):
@@ -32,6 +35,10 @@ class Settings(BaseModel):
     skip: tuple[str, ...] = Field(default=(), description="run all detectors but these")
     threads: int = Field(
         default=0, ge=0, le=64, description="decoder threads; 0: one a core, at most 4"
+    )
+    device: Device = Field(
+        default="cpu",
+        description="cpu, or cuda: decode by NVDEC and measure on the GPU, where that is possible",
     )
     limits: Limits = Field(default_factory=Limits)
     detectors: dict[str, dict[str, Any]] = Field(
@@ -90,6 +97,11 @@ class _Layered(Settings, BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
+def of_the_operator(names: Iterable[str]) -> list[str]:
+    """Those of dotted names that say what an asset may cost or reach, not what is looked for."""
+    return [name for name in names if "." not in name or name.startswith("limits.")]
+
+
 def load(config: str | Path | None = None, **options: Any) -> Settings:
     """Settings from an optional YAML file, the environment and options.
 
@@ -123,7 +135,8 @@ def chosen(
         config: a YAML file.
         only: names of the detectors to run; all where empty.
         skip: names of detectors not to run.
-        values: by dotted names: {"freeze.min_duration": 0.5, "limits.read_timeout": 30}.
+        values: by name, those of detectors and limits dotted: {"freeze.min_duration": 0.5,
+            "limits.read_timeout": 30, "device": "cuda"}.
 
     Raises:
         UsageError: as `load`.
@@ -135,9 +148,12 @@ def chosen(
         options["skip"] = left_out
     for dotted, value in values.items():
         owner, _, name = dotted.partition(".")
+        if not name and dotted not in _PLAIN:
+            plain = ", ".join(_PLAIN)
+            raise UsageError(f"{dotted!r} is not DETECTOR.SETTING, limits.SETTING, {plain}")
         if not name:
-            raise UsageError(f"{dotted!r} is not DETECTOR.SETTING or limits.SETTING")
-        if owner == "limits":
+            options[dotted] = value
+        elif owner == "limits":
             options.setdefault("limits", {})[name] = value
         else:
             options.setdefault("detectors", {}).setdefault(owner, {})[name] = value

@@ -24,6 +24,7 @@ from typing import IO, cast
 import av
 import av.container
 import av.error
+from av.codec.hwaccel import HWAccel
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ffmpeg_log
@@ -72,14 +73,21 @@ class Limits(BaseModel):
 
 
 @contextmanager
-def open_source(uri: str, limits: Limits) -> Iterator[av.container.InputContainer]:
+def open_source(
+    uri: str, limits: Limits, hwaccel: HWAccel | None = None
+) -> Iterator[av.container.InputContainer]:
     """Open an asset for demuxing.
+
+    Args:
+        uri: of the asset.
+        limits: of time, size and trust.
+        hwaccel: what is to decode it, see pipeline/hardware.py; None: the CPU.
 
     Raises:
         SourceError: with the reason why it could not be opened.
     """
     # closed in any case: a dropped container with callbacks takes the process with it
-    with spooled(uri, limits) as place, _open(place, limits) as container:
+    with spooled(uri, limits) as place, _open(place, limits, hwaccel) as container:
         yield container
 
 
@@ -182,23 +190,23 @@ def expand(patterns: list[str]) -> list[str]:
     return found
 
 
-def _open(uri: str, limits: Limits) -> av.container.InputContainer:
+def _open(uri: str, limits: Limits, hwaccel: HWAccel | None) -> av.container.InputContainer:
     path = local_path(uri)
     if path is not None:
         head = _local_head(path)
         if head.startswith(_PLAYLIST_START):
-            return _open_reached(str(path.resolve()), limits)
+            return _open_reached(str(path.resolve()), limits, hwaccel)
         if head.startswith(_REFERENCE_STARTS):
             raise SourceError(
                 "refused_reference",
                 f"{uri} is a list of other files or addresses (concat, SDP), which is not opened",
             )
-        return demux(f"file:{path.absolute()}", uri, limits, protocols="file")
+        return demux(f"file:{path.absolute()}", uri, limits, protocols="file", hwaccel=hwaccel)
     if scheme_of(uri) in LIVE_SCHEMES:
         if limits.public_addresses_only:
             raise SourceError("refused_address", f"{shown(uri)}: FFmpeg resolves the name itself")
-        return demux_live(uri, uri, limits)
-    return _open_reached(uri, limits)
+        return demux_live(uri, uri, limits, hwaccel=hwaccel)
+    return _open_reached(uri, limits, hwaccel)
 
 
 def _local_head(path: Path) -> bytes:
@@ -220,16 +228,20 @@ def _local_head(path: Path) -> bytes:
         raise SourceError("unreadable", f"{path}: {error}") from error
 
 
-def _open_reached(uri: str, limits: Limits) -> av.container.InputContainer:
+def _open_reached(uri: str, limits: Limits, hwaccel: HWAccel | None) -> av.container.InputContainer:
     if limits.allow_local_files and limits.allow_other_hosts and local_path(uri) is not None:
         # asked to trust the playlist: FFmpeg follows it by itself, encrypted segments included
-        return demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS)
+        return demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS, hwaccel=hwaccel)
     reach = Reach(uri, limits)
-    return demux(reach.main(), uri, limits, protocols=None, reach=reach)
+    return demux(reach.main(), uri, limits, protocols=None, reach=reach, hwaccel=hwaccel)
 
 
 def demux_live(
-    place: str, uri: str, limits: Limits, extra: Mapping[str, str] | None = None
+    place: str,
+    uri: str,
+    limits: Limits,
+    extra: Mapping[str, str] | None = None,
+    hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
     """Open a stream of one of LIVE_SCHEMES.
 
@@ -238,6 +250,7 @@ def demux_live(
         uri: what it is called in messages.
         limits: of time and size.
         extra: options of FFmpeg.
+        hwaccel: what is to decode it; None: the CPU.
 
     Raises:
         SourceError: it cannot be opened.
@@ -247,7 +260,9 @@ def demux_live(
         extra["rtsp_transport"] = "tcp"
     if scheme_of(uri) in ("udp", "rtp"):
         extra |= {"overrun_nonfatal": "1", "fifo_size": str(_LIVE_FIFO)}
-    return demux(place, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra)
+    return demux(
+        place, uri, limits, protocols=_LIVE_PROTOCOLS, live=True, extra=extra, hwaccel=hwaccel
+    )
 
 
 def demux(
@@ -259,6 +274,7 @@ def demux(
     live: bool = False,
     reach: Reach | None = None,
     extra: dict[str, str] | None = None,
+    hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
     """Open a demuxer on a file, within limits.
 
@@ -270,6 +286,7 @@ def demux(
         live: one of LIVE_SCHEMES.
         reach: opens what the asset names.
         extra: options of FFmpeg.
+        hwaccel: what is to decode it; None: the CPU.
 
     Raises:
         SourceError: it cannot be opened.
@@ -289,6 +306,7 @@ def demux(
                 buffer_size=1 << 17,
                 timeout=(limits.open_timeout, limits.read_timeout),
                 io_open=reach,
+                hwaccel=hwaccel,
             )
         except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
             _raise_refusal(reach)

@@ -173,6 +173,10 @@ class VideoTrack(Published):
     declared_frames: int | None = Field(default=None, description="from the header")
     frames: int = Field(default=0, description="frames decoded")
     examined: bool = True
+    decoder: Literal["software", "nvdec"] = "software"
+    no_hardware: str | None = Field(
+        default=None, description="why it was decoded in software although a GPU was asked for"
+    )
 
 
 class AudioTrack(Published):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
 from pipeline.errors import UsageError
-from pipeline.settings import Settings, chosen
+from pipeline.settings import Settings, chosen, of_the_operator
 from serve.problems import ProblemError
 
 _FORM = 1 << 20  # bytes that a form may have beside its file
@@ -40,12 +40,14 @@ class Asked(BaseModel):
         Raises:
             ProblemError: 422.
         """
-        if any(name.startswith("limits.") for name in self.settings):
-            raise ProblemError(422, "invalid_settings", "limits are not yours to set")
+        if names := of_the_operator(self.settings):
+            raise ProblemError(422, "invalid_settings", f"not yours to set: {', '.join(names)}")
         try:
-            return chosen(None, self.only, self.skip, self.settings)
+            settings = chosen(None, self.only, self.skip, self.settings)
         except UsageError as error:
             raise ProblemError(422, "invalid_settings", str(error)) from error
+        # a process of its own, with limits of memory, has no part in the context of a GPU
+        return settings.model_copy(update={"device": "cpu"})
 
 
 def _without_uri() -> dict[str, Any]:

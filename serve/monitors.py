@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pipeline.live.streams import Stream
-from pipeline.settings import explain
+from pipeline.settings import explain, of_the_operator
 from pipeline.source import LIVE_SCHEMES
 from pipeline.uri import shown
 from serve.api import Door, api, unwrapped
@@ -177,8 +177,8 @@ class Monitors:
         Raises:
             ProblemError: 422.
         """
-        if any(name.startswith("limits.") for name in fields["settings"]):
-            raise ProblemError(422, "invalid_settings", "limits are not yours to set")
+        if names := of_the_operator(fields["settings"]):
+            raise ProblemError(422, "invalid_settings", f"not yours to set: {', '.join(names)}")
         try:
             stream = Stream.model_validate(fields)
         except ValidationError as error:

@@ -216,7 +216,9 @@ class _Pool:
     def _start(self) -> None:
         """Start a worker; it is given an asset when it is there, so that limits begin with work."""
         plan = self._plan
-        seconds = plan.range_seconds if self._most > 1 else 0.0
+        # ranges are decoded on CPUs; a GPU takes an asset in one piece
+        cut = self._most > 1 and self._settings.device == "cpu"
+        seconds = plan.range_seconds if cut else 0.0
         worker: Any = self._actor.remote(
             self._ledger.out, self._settings, plan.bounds, plan.reports, seconds
         )

@@ -14,6 +14,7 @@ from typing import IO, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import av.container
+from av.codec.hwaccel import HWAccel
 
 from pipeline.addresses import public_addresses
 from pipeline.errors import SourceError
@@ -39,7 +40,12 @@ _LAST_WORDS = 3  # lines of what a child said when it ended
 
 @contextmanager
 def connected(
-    uri: str, limits: Limits, playlists: Playlists, *, newest: bool
+    uri: str,
+    limits: Limits,
+    playlists: Playlists,
+    *,
+    newest: bool,
+    hwaccel: HWAccel | None = None,
 ) -> Iterator[av.container.InputContainer]:
     """Connect to a live stream.
 
@@ -48,6 +54,7 @@ def connected(
         limits: of opening and of what may be reached; reads may take 30 s and longer.
         playlists: remembers those of this stream from one connection to the next.
         newest: begin with the newest segment of a playlist, not with the third last.
+        hwaccel: what is to decode it, see pipeline/hardware.py; None: the CPU.
 
     Raises:
         SourceError: it cannot be opened.
@@ -57,7 +64,7 @@ def connected(
     if scheme in LIVE_SCHEMES and scheme not in _BY_CHILD:
         with _pinned(uri, patient) as (place, more, told):
             try:
-                container = demux_live(place, uri, patient, more)
+                container = demux_live(place, uri, patient, more, hwaccel)
             except SourceError as error:  # what FFmpeg could not be let do comes first
                 raise (told[0] if told else error) from error
             with container:
@@ -71,7 +78,9 @@ def connected(
     # a playlist that stands still for a while is not at its end
     extra = {"live_start_index": "-1" if newest else "-3", "max_reload": "100000"}
     extra |= {"m3u8_hold_counters": "100000"}
-    with demux(reach.main(), uri, patient, protocols=None, reach=reach, extra=extra) as container:
+    with demux(
+        reach.main(), uri, patient, protocols=None, reach=reach, extra=extra, hwaccel=hwaccel
+    ) as container:
         yield container
 
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline.decode import Decoder
 from pipeline.errors import SourceError
+from pipeline.hardware import accelerator
 from pipeline.live.connect import connected, wait
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse, Glimpses
@@ -63,6 +64,9 @@ class Status(Published):
         default=None, description="sound early against lips; null where no speaker is seen well"
     )
     problems: list[str] = Field(default_factory=list, description="detectors that failed")
+    no_hardware: str | None = Field(
+        default=None, description="why it is decoded in software although a GPU was asked for"
+    )
 
 
 class Clock:
@@ -194,12 +198,16 @@ class Watcher:
     def _connect(self) -> str:
         """One connection from beginning to end; returns why it ended."""
         self._playlists.programme.restart()
+        hwaccel, obstacle = accelerator(self._settings.device)
+        with self._lock:
+            self._status.no_hardware = obstacle or None
         try:
             with connected(
                 self.stream.uri,
                 self._settings.limits,
                 self._playlists,
                 newest=self._status.connections > 0,
+                hwaccel=hwaccel,
             ) as container:
                 decoder = Decoder(container, self._settings.threads or 1)
                 return self._watch(decoder)

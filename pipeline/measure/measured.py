@@ -78,6 +78,11 @@ class MeasuredFrame:
     check: int = 0
 
     @property
+    def sw_format(self) -> None:
+        """Of samples on a GPU: it has none."""
+        return None
+
+    @property
     def width(self) -> int:
         """Samples."""
         return self.shape.width

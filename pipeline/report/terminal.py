@@ -86,6 +86,10 @@ def _table(result: Inspection, sink: IO[str]) -> None:
     console = Console(file=sink, highlight=False, width=None if sink.isatty() else 160)
     console.print(Text(result.uri, style="bold"), soft_wrap=True)
     console.print(Text(_facts(result)), soft_wrap=True)
+    for track in result.asset.video:
+        if track.no_hardware is not None:
+            said = f"Decoded in software, not by a GPU: {track.no_hardware}"
+            console.print(Text(said, style="yellow"), soft_wrap=True)
     for problem in result.coverage.problems:
         at = "" if problem.time is None else f" at {words.timecode(problem.time)}"
         line = f"Not examined{at}: {problem.detail} ({problem.reason})"

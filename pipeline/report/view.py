@@ -319,6 +319,8 @@ def _facts(inspection: Inspection) -> list[dict[str, Any]]:
                     f"{words.number(video.frame_rate)} fps" if video.frame_rate else None,
                 ),
                 ("Pixel format", video.pixel_format),
+                ("Decoded by", "the GPU (NVDEC)" if video.decoder == "nvdec" else None),
+                ("Not decoded by a GPU", video.no_hardware),
                 ("Bit depth", f"{video.bit_depth} bit"),
                 ("Range", video.color_range),
                 ("Scanning", video.field_order),

@@ -183,6 +183,7 @@ def test_everything_that_is_wrong_is_a_problem_document(service, clip):
         for request, code in (
             ('{"only": ["nobody"]}', "invalid_settings"),
             ('{"settings": {"limits.allow_local_files": true}}', "invalid_settings"),
+            ('{"settings": {"device": "cuda"}}', "invalid_settings"),
             ('{"nonsense": 1}', "invalid_request"),
             ("{", "invalid_request"),
         ):
