@@ -1,4 +1,4 @@
-"""Transports that other programs bring in: SRT and DASH by FFmpeg's own program, RTP, RTMP."""
+"""Transports that other programs bring in: SRT, DASH, RTP and RTMP by FFmpeg, RTSP by GStreamer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,57 @@ def test_dash(ffmpeg, tmp_path):
         time.sleep(0.1)
     with web.serving(tmp_path) as server:
         black_is_found(f"{server.url}/live.mpd")
+
+
+# ---------------------------------------------------------------------------------------- RTSP
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+_BINDINGS = "import gi; gi.require_version('GstRtspServer', '1.0')"
+
+
+def has_gstreamer():
+    command = [SYSTEM_PYTHON, "-c", _BINDINGS]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def rtsp(programme, port):
+    """Starts a server; returns its URI and its process."""
+    if not has_gstreamer():
+        pytest.skip("no RTSP server: install the packages that tests/live/rtsp_server.py names")
+    begun = []
+
+    def serve():
+        script = Path(__file__).with_name("rtsp_server.py")
+        command = [SYSTEM_PYTHON, script, programme, str(port)]
+        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert begun[-1].stdout.readline() == "ready\n"
+        return f"rtsp://127.0.0.1:{port}/live", begun[-1]
+
+    yield serve
+    for process in begun:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.slow
+def test_rtsp(rtsp):
+    uri, _ = rtsp()
+    black_is_found(uri)
+
+
+@pytest.mark.slow
+def test_an_rtsp_server_that_dies_is_an_outage_until_it_is_back(rtsp):
+    uri, server = rtsp()
+    with Watched(uri) as watched:
+        watched.until_state("watching")
+        server.kill()
+        server.wait()
+        watched.until(lambda: watched.told("outage", "opened"), 20)
+        rtsp()
+        watched.until(lambda: watched.told("outage", "closed"), 40)
+        watched.until(lambda: watched.told("black", "closed"), 40)
