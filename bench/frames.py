@@ -3,10 +3,10 @@
     python -m bench.frames [--requests N] [--size WIDTHxHEIGHT] [--frames N] [--quick]
 
 Each request holds a few frames of noise over a gradient. They are scored by the net itself in one
-thread, by `POST /v1/score/frames` of a service with one replica, and by a server of FastAPI and
-uvicorn alone, a process with the same net that runs one request at a time; by 1 to 64 clients at
-a time. Latencies are seconds from the request to the whole answer; a client that is told to come
-back (429) waits as long as it is told, and that counts.
+thread, by `POST /v1/score/frames` of a service with one replica, by a server of FastAPI and uvicorn
+alone, a process with the same net that runs one request at a time, and by a service that gives the
+net each request alone; by 1 to 64 clients at a time. Latencies are seconds from the request to the
+whole answer; a client that is told to come back (429) waits as long as it is told, and that counts.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def main() -> None:
     body = _body(chosen.frames, height, width)
     rows = [_bare(body, requests)]
     request: dict[str, Any] = {"content": body, "headers": {"content-type": NPY}}
-    for way, server in (("FastAPI alone", plain("bench.frames")), ("Ray Serve", service())):
+    ways = (
+        ("FastAPI alone", plain("bench.frames")),
+        ("Ray Serve", service()),
+        ("Ray Serve, no batches", service(frames_together=1)),
+    )
+    for way, server in ways:
         with server as (address, pid):
             url = f"{address}/v1/score/frames"
             asyncio.run(asked(url, 1, 2, **request))  # it has loaded what it loads

@@ -33,6 +33,11 @@ class Config(BaseModel):
         description="of luma, padded, in frames sent as tensors, of one replica: 413 where one "
         "request has more, 429 where all have",
     )
+    frames_together: int = Field(
+        default=16,
+        ge=1,
+        description="requests of frames that the net is given at once; 1: each alone",
+    )
     frames_seconds: float = Field(
         default=120.0,
         gt=0,

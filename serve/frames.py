@@ -30,7 +30,6 @@ from serve.problems import ProblemError
 
 log = logging.getLogger("vidette.serve")
 NPY = "application/x-npy"
-_TOGETHER = 16  # requests in a batch
 _WAIT = 0.005  # seconds that a batch waits for more
 _LEAST, _MOST = 16, 8192  # samples a side
 _GREY, _COLOUR = 3, 4  # dimensions
@@ -65,6 +64,7 @@ class Frames:
         self._making = threading.Lock()
         self._held = 0  # samples that wait or are scored
         self._bytes = 0  # of bodies that are read or waited with
+        self._as_batch.set_max_batch_size(config.frames_together)  # type: ignore[attr-defined]
         self._works: set[asyncio.Task[Scored]] = set()  # a task that nobody holds may vanish
         self._a_sample = 1e-7  # seconds that one took of late
         self._running: float | None = None  # since when the net runs
@@ -162,7 +162,7 @@ class Frames:
             if self._bytes > _BODIES * most:
                 raise self._busy(f"{self._bytes} bytes of frames are waiting already")
 
-    @serve.batch(max_batch_size=_TOGETHER, batch_wait_timeout_s=_WAIT)
+    @serve.batch(batch_wait_timeout_s=_WAIT)
     async def _as_batch(self, asked: list[list[Frame]]) -> list[Scored | ProblemError]:
         return await asyncio.to_thread(self._run_net, asked)
 
