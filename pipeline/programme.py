@@ -2,35 +2,56 @@
 
 `#EXT-X-PROGRAM-DATE-TIME` gives the first sample of a segment a date (RFC 8216, 4.3.2.6); segments
 without one follow their neighbours by their lengths, but not over a discontinuity. FFmpeg does not
-pass these dates on. So the first time stamp of each segment is read as its bytes go by, and the
-presentation clock says where in the stream it is.
+pass these dates on. So the first time stamp of each segment is read as its bytes go by (MPEG-TS,
+and fragments of MP4), and the presentation clock says where in the stream it is.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urljoin
+
+from pipeline import fragments
 
 if TYPE_CHECKING:
     from pipeline.reach import Readable
 
+Found = TypeVar("Found")
 _HEAD = 1 << 18  # bytes of a segment in which its first time stamp is looked for
 _KNOWN = 500  # segments whose dates are remembered
 _MOMENTS = 5000  # moments, the newest; a day of segments that each drift has 14,400
 _LARGEST = 1e15  # of a number in a playlist; whatever is larger is none
 _WAITING = 20  # segments that were opened and not yet seen
 _EARLY = 0.5  # seconds by which a segment may begin before the end of what was seen so far
+_MAPS = 50  # initialisation segments that are remembered
 _SAME = 0.02  # seconds by which a date may differ from where the one before leads: rounding
 _LONGEST = 1 << 22  # bytes of a playlist that is looked at
+_URI = re.compile(r'URI="([^"]+)"')
 _PACKET, _SYNC = 188, 0x47
 _TICKS = 90_000
 _VIDEO, _AUDIO = range(0xE0, 0xF0), (*range(0xC0, 0xE0), 0xBD)  # stream IDs of PES
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment that a playlist lists.
+
+    Attributes:
+        url: its address.
+        date: as seconds since 1970, if it has one.
+        map: address of its initialisation segment; "" where it has none.
+    """
+
+    url: str
+    date: float | None
+    map: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,8 +74,9 @@ class ProgramTime:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # address and date of segments, by playlist and number: an address may come again and again
-        self._known: OrderedDict[tuple[str, int], tuple[str, float | None]] = OrderedDict()
+        # segments by playlist and number: an address may come again and again
+        self._known: OrderedDict[tuple[str, int], _Segment] = OrderedDict()
+        self._tracks: OrderedDict[str, dict[int, fragments.Track]] = OrderedDict()  # by map
         self._opened: dict[str, int] = {}  # number of the last segment, by playlist
         self._waiting: deque[_Begun] = deque(maxlen=_WAITING)
         self._moments: deque[tuple[float, float | None]] = deque(maxlen=_MOMENTS)
@@ -70,7 +92,7 @@ class ProgramTime:
         """
         with self._lock:
             dates = _dates(url, lines, self._known)
-            self._any = self._any or any(date is not None for _, date in dates.values())
+            self._any = self._any or any(one.date is not None for one in dates.values())
             for key, segment in dates.items():
                 self._known[key] = segment
                 self._known.move_to_end(key)
@@ -82,8 +104,15 @@ class ProgramTime:
         if is_playlist(url):
             return _Listed(file, lambda body: self._listed(url, body))
         with self._lock:
-            known = self._any and any(one == url for one, _ in self._known.values())
-        return _Headed(file, lambda stamp: self._began(url, stamp)) if known else file
+            # FFmpeg asks for a map before the segment that needs it
+            if any(one.map == url for one in self._known.values()):
+                return _Headed(
+                    file,
+                    lambda data, _: fragments.tracks(data) or None,
+                    lambda found: self._mapped(url, found),
+                )
+            known = self._any and any(one.url == url for one in self._known.values())
+        return _Headed(file, self._stamp(url), lambda s: self._began(url, s)) if known else file
 
     def restart(self) -> None:
         """The stream is connected anew: its presentation begins at zero again."""
@@ -139,6 +168,33 @@ class ProgramTime:
             return
         self._moments.append((time, date))
 
+    def _mapped(self, url: str, tracks: dict[int, fragments.Track]) -> None:
+        with self._lock:
+            self._tracks[url] = tracks
+            while len(self._tracks) > _MAPS:
+                self._tracks.popitem(last=False)
+
+    def _stamp(self, url: str) -> Callable[[bytes, bool], float | None]:
+        """What finds the first time stamp in the beginning of a segment."""
+
+        def found(data: bytes, whole: bool) -> float | None:
+            if not fragments.is_fragment(data):
+                return first_stamp(data, whole=whole)
+            with self._lock:
+                segment = self._next(url)
+                known = self._tracks.get(segment[1].map, {}) if segment else {}
+            return fragments.first_time(data, known)
+
+        return found
+
+    def _next(self, url: str) -> tuple[tuple[str, int], _Segment] | None:
+        """The segment that an address stands for when it is asked for now."""
+        own = [key for key, one in self._known.items() if one.url == url]
+        if not own:
+            return None
+        key = next((k for k in own if k[1] > self._opened.get(k[0], -1)), own[-1])
+        return key, self._known[key]
+
     def _listed(self, url: str, body: bytes) -> None:
         lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
         if any(line.startswith("#EXT-X-TARGETDURATION:") for line in lines):
@@ -146,20 +202,22 @@ class ProgramTime:
 
     def _began(self, url: str, stamp: float) -> None:
         with self._lock:
-            own = [key for key, (one, _) in self._known.items() if one == url]
-            if own:
-                key = next((k for k in own if k[1] > self._opened.get(k[0], -1)), own[-1])
-                self._opened[key[0]] = key[1]
-                self._waiting.append(_Begun(stamp, self._known[key][1]))
+            segment = self._next(url)
+            if segment is not None:
+                (playlist, number), one = segment
+                self._opened[playlist] = number
+                self._waiting.append(_Begun(stamp, one.date))
 
 
 def _dates(
-    url: str, lines: list[str], known: Mapping[tuple[str, int], tuple[str, float | None]]
-) -> dict[tuple[str, int], tuple[str, float | None]]:
-    """Addresses of the segments of a playlist, and their dates as seconds since 1970."""
-    listed: list[tuple[str, float, int]] = []  # address, seconds, discontinuities before it
+    url: str, lines: list[str], known: Mapping[tuple[str, int], _Segment]
+) -> dict[tuple[str, int], _Segment]:
+    """The segments of a playlist, by its address and their number."""
+    # address, map, seconds, discontinuities before it
+    listed: list[tuple[str, str, float, int]] = []
     dates: list[float | None] = []
     date: float | None = None
+    mapped = ""
     seconds, runs, first = 0.0, 0, 0
     dated = False  # a date was listed; after it, what was known before may be of another run
     for line in lines:
@@ -168,6 +226,9 @@ def _dates(
             date = _parsed(value)
         elif tag == "#EXT-X-MEDIA-SEQUENCE":
             first = int(_number(value))
+        elif tag == "#EXT-X-MAP":
+            name = _URI.search(value)
+            mapped = urljoin(url, name[1]) if name else ""
         elif tag == "#EXT-X-DISCONTINUITY":
             runs += 1
         elif tag == "#EXTINF":
@@ -175,24 +236,24 @@ def _dates(
         elif line and not line.startswith("#"):
             # a window that moves on leaves dates behind that later segments still rest on
             address = urljoin(url, line)
-            same, before = known.get((url, first + len(listed)), ("", None))
+            before = known.get((url, first + len(listed)))
             dated = dated or date is not None
-            if date is None and same == address and not dated:
-                date = before
+            if date is None and before is not None and before.url == address and not dated:
+                date = before.date
             dates.append(date)
-            listed.append((address, seconds, runs))
+            listed.append((address, mapped, seconds, runs))
             date, seconds = None, 0.0
     for n in range(1, len(listed)):
         last = dates[n - 1]
-        if dates[n] is None and last is not None and listed[n][2] == listed[n - 1][2]:
-            dates[n] = last + listed[n - 1][1]
+        if dates[n] is None and last is not None and listed[n][3] == listed[n - 1][3]:
+            dates[n] = last + listed[n - 1][2]
     for n in range(len(listed) - 2, -1, -1):
         after = dates[n + 1]
-        if dates[n] is None and after is not None and listed[n][2] == listed[n + 1][2]:
-            dates[n] = after - listed[n][1]
+        if dates[n] is None and after is not None and listed[n][3] == listed[n + 1][3]:
+            dates[n] = after - listed[n][2]
     return {
-        (url, first + n): (one, date)
-        for n, ((one, *_), date) in enumerate(zip(listed, dates, strict=True))
+        (url, first + n): _Segment(one[0], date, one[1])
+        for n, (one, date) in enumerate(zip(listed, dates, strict=True))
     }
 
 
@@ -262,6 +323,7 @@ class _Passing(ABC):
         self._file = file
         self.name: str = getattr(file, "name", "")  # by which FFmpeg knows the format
         self._seen: bytes | None = b""  # so far; None: nothing more is looked at
+        self._at = 0  # where the next read begins
 
     @abstractmethod
     def look(self, seen: bytes, *, at_end: bool) -> bool:
@@ -270,6 +332,9 @@ class _Passing(ABC):
     def read(self, size: int, /) -> bytes:
         """As the file."""
         data = self._file.read(size)
+        if self._seen is not None and self._at != len(self._seen):
+            self._seen = None  # it is read from another place
+        self._at += len(data)
         if self._seen is not None:
             self._seen += data
             if self.look(self._seen, at_end=not data):
@@ -277,10 +342,9 @@ class _Passing(ABC):
         return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """As the file; what is read from another place is not its beginning."""
-        if (offset, whence) != (0, 0) and whence in (0, 1, 2):
-            self._seen = None
-        return self._file.seek(offset, whence)
+        """As the file. FFmpeg goes to the end and back to learn how long it is."""
+        self._at = self._file.seek(offset, whence)
+        return self._at
 
     def tell(self) -> int:
         """As the file."""
@@ -295,20 +359,31 @@ class _Passing(ABC):
         self._file.close()
 
 
-class _Headed(_Passing):
-    """A segment, whose first time stamp is told."""
+class _Headed(_Passing, Generic[Found]):
+    """A segment or a map; what is looked for at its beginning is told.
 
-    def __init__(self, file: Readable, told: Callable[[float], None]) -> None:
+    Args:
+        file: that passes by.
+        find: is given all that was read so far and whether nothing more is looked at.
+        told: is given what it found.
+    """
+
+    def __init__(
+        self,
+        file: Readable,
+        find: Callable[[bytes, bool], Found | None],
+        told: Callable[[Found], None],
+    ) -> None:
         super().__init__(file)
-        self._told = told
+        self._find, self._told = find, told
 
     def look(self, seen: bytes, *, at_end: bool) -> bool:
         """See _Passing."""
         whole = at_end or len(seen) >= _HEAD
-        stamp = first_stamp(seen, whole=whole)
-        if stamp is not None:
-            self._told(stamp)
-        return whole or stamp is not None
+        found = self._find(seen, whole)
+        if found is not None:
+            self._told(found)
+        return whole or found is not None
 
 
 class _Listed(_Passing):

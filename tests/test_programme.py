@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import av
 import pytest
 
+from pipeline import fragments
 from pipeline.inspect import inspect
 from pipeline.programme import ProgramTime, first_stamp
 from pipeline.settings import load
@@ -149,6 +150,65 @@ def test_an_inspection_says_when_its_presentation_was_made(tmp_path):
             assert second.date == NOON + timedelta(hours=6)
     playlist.write_text("\n".join(line for line in lines if "PROGRAM" not in line) + "\n")
     assert inspect(str(playlist), settings).asset.program_times == []
+
+
+@pytest.fixture(scope="module")
+def cmaf(tmp_path_factory):
+    """Four seconds as fragments of MP4, 0.m4s to 3.m4s, with B-frames and sound; their lengths."""
+    folder = tmp_path_factory.mktemp("cmaf")
+    source = media.write(
+        folder / "a.mp4", media.scene(4.0, 96, 64), 0.1 * media.programme(4.0),
+        video_options={"preset": "veryfast", "g": "25", "bf": "2"},
+    )  # fmt: skip
+    options = {
+        "hls_time": "1", "hls_list_size": "0", "hls_segment_type": "fmp4",
+        "hls_segment_filename": str(folder / "%d.m4s"), "hls_fmp4_init_filename": "init.mp4",
+    }  # fmt: skip
+    with (
+        av.open(str(source)) as old,
+        av.open(str(folder / "all.m3u8"), "w", format="hls", options=options) as new,
+    ):
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    return folder, origin.lengths(folder)
+
+
+def test_the_first_time_of_a_fragment_is_what_the_demuxer_says(cmaf):
+    folder, lengths = cmaf
+    init = (folder / "init.mp4").read_bytes()
+    known = fragments.tracks(init)
+    assert sorted(track.is_video for track in known.values()) == [False, True]
+    for n in range(len(lengths)):
+        data = (folder / f"{n}.m4s").read_bytes()
+        with av.open(io.BytesIO(init + data)) as container:
+            video = container.streams.video[0]
+            first = min(p.pts for p in container.demux(video) if p.pts is not None)
+            expected = float(first * video.time_base)
+        assert fragments.is_fragment(data)
+        assert fragments.first_time(data, known) == pytest.approx(expected, abs=1e-4)
+        assert fragments.first_time(data[:60], known) is None  # not all of it is there
+        sound = {k: track for k, track in known.items() if not track.is_video}
+        assert fragments.first_time(data, sound) == pytest.approx(expected, abs=0.1)
+    for damaged in (init[:300], b"\0\0\0\1moov", init.replace(b"trak", b"tra?")):
+        assert fragments.tracks(damaged) == {}
+    assert fragments.first_time(init, known) is None
+
+
+def test_dates_of_fragments_are_known(cmaf):
+    folder, lengths = cmaf
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:1", '#EXT-X-MAP:URI="init.mp4"']
+    for n, length in enumerate(lengths):
+        if n == 1:
+            lines.append("#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:01Z")
+        lines += [f"#EXTINF:{length:.6f},", f"{n}.m4s"]
+    playlist = folder / "dated.m3u8"
+    playlist.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    (begins,) = inspect(str(playlist), load(only=("black",))).asset.program_times
+    assert begins.time == pytest.approx(0.0, abs=0.05)
+    assert abs(begins.date - NOON).total_seconds() < 0.05
 
 
 @pytest.mark.slow
