@@ -9,6 +9,7 @@ This module imports torch: import it only where it is needed.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, fields
 
@@ -24,6 +25,7 @@ from pipeline.measure.tensors import Looks, chroma_pass, look_pass, luma_pass
 from pipeline.types import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
 
 BATCH = 16  # frames that are measured at once
+_measuring = threading.Lock()  # what passes need in between is had once, not for every stream
 LENT = 2  # frames of the decoder that are held until they are copied
 
 
@@ -138,13 +140,14 @@ class DeviceMeter(PictureMeter):
         planes = self._luma[: count + 1]
         maps = torch.empty(count, 6, *self.format.tiles, device=self._device)
         profiles = torch.empty(count, self.format.height, device=self._device)
-        luma_pass(planes, maps[:, :4], profiles)
-        chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:])
         first = len(self._rows) - count
         looks = None
-        if self._due:
-            seen = look_pass(torch.stack([planes[place + 1] for _, place in self._due]))
-            looks = Looks(*(_to_host(getattr(seen, field.name)) for field in fields(Looks)))
+        with _measuring:
+            luma_pass(planes, maps[:, :4], profiles)
+            chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:])
+            if self._due:
+                seen = look_pass(torch.stack([planes[place + 1] for _, place in self._due]))
+                looks = Looks(*(_to_host(getattr(seen, field.name)) for field in fields(Looks)))
         looked = [(time, first + place) for time, place in self._due]
         self._due = []
         self._luma[0].copy_(planes[count])
