@@ -31,8 +31,13 @@ def is_public(address: str) -> bool:
     return one.is_global and not one.is_multicast and not one.is_reserved
 
 
-def public_addresses(host: str, port: int) -> list[str]:
+def public_addresses(host: str, port: int, *, private: bool = False) -> list[str]:
     """The addresses of a host.
+
+    Args:
+        host: its name.
+        port: that is connected to.
+        private: those that are not public will do.
 
     Raises:
         SourceError: it has none, or one that is not public.
@@ -42,7 +47,7 @@ def public_addresses(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise SourceError("unknown_host", f"{host} has no address") from error
     addresses = [str(one[4][0]) for one in found]
-    if not all(is_public(address) for address in addresses):
+    if not private and not all(is_public(address) for address in addresses):
         raise SourceError("refused_address", f"{host} has an address that is not public")
     return addresses
 

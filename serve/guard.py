@@ -9,13 +9,13 @@ at in the same way.
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 
-from pipeline.addresses import is_public
+from pipeline.addresses import public_addresses
+from pipeline.errors import SourceError
 from serve.problems import ProblemError
 
 _REDIRECTS = 5
@@ -98,15 +98,11 @@ async def public_address(host: str, port: int, *, private: bool = False) -> str:
     Raises:
         ProblemError: the host has none, or one that is not public.
     """
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ProblemError(422, "unknown_host", "the host has no address") from error
-    addresses = [str(one[4][0]) for one in found]
-    if not private and not all(is_public(address) for address in addresses):
-        raise ProblemError(422, "refused_address", "the host has an address that is not public")
-    return addresses[0]
+        found = await asyncio.to_thread(public_addresses, host, port, private=private)
+    except SourceError as error:
+        raise ProblemError(422, error.reason, error.detail) from error
+    return found[0]
 
 
 def refuse_lists(path: Path) -> None:

@@ -25,7 +25,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -160,23 +160,13 @@ class Ledger:
         Raises:
             FullError: there is no room.
         """
-        place = self.path(name)
         if not self.is_local:  # object stores show an object when it is whole
-            self.fs.pipe_file(place, data)
+            self.fs.pipe_file(self.path(name), data)
             return
-        part = f"{place}.{uuid.uuid4().hex}.part"
-        try:
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
-            with Path(part).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(place)
-        except OSError as error:
-            Path(part).unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise FullError(f"no room left for {place}") from error
-            raise
+        with self.writing(name) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -187,12 +177,12 @@ class Ledger:
         """
         place = self.path(name)
         part = Path(f"{place}.{uuid.uuid4().hex}.part")
-        with tempfile.TemporaryDirectory(prefix="vidette-piece-") as folder:
-            if self.is_local:
-                part.parent.mkdir(parents=True, exist_ok=True)
-            else:
-                part = Path(folder) / "piece"
+        with ExitStack() as stack:
+            if not self.is_local:
+                folder = tempfile.TemporaryDirectory(prefix="vidette-piece-")
+                part = Path(stack.enter_context(folder)) / "piece"
             try:
+                part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("wb") as file:
                     yield file
                 if self.is_local:
