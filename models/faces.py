@@ -152,26 +152,29 @@ class FaceFinder:
         """The faces of each frame, the surest first.
 
         Args:
-            frames: luma [H, W], Cb and Cr [H/2, W/2] of each, limited range, all of one size.
+            frames: luma [H, W], Cb and Cr [H/2, W/2] of each, limited range, of any sizes; those
+                that the net sees at the same size, padded, are one batch.
             score: the least.
         """
-        if not frames:
-            return []
+        found: dict[int, list[Face]] = {}
         with torch.inference_mode():
-            rgb, ratio = self._seen(frames)
-            height, width = rgb.shape[2:]
-            padded = functional.pad(rgb, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-            outputs = self._net(padded.contiguous(memory_format=torch.channels_last))
-            return [
-                _decoded([one[n].float() for one in outputs], ratio, score)
-                for n in range(len(frames))
-            ]
+            seen = [self._seen(frame) for frame in frames]
+            buckets: dict[torch.Size, list[int]] = {}
+            for n, (rgb, _) in enumerate(seen):
+                buckets.setdefault(rgb.shape, []).append(n)
+            for numbers in buckets.values():
+                batch = torch.cat([seen[n][0] for n in numbers])
+                outputs = self._net(batch.contiguous(memory_format=torch.channels_last))
+                for place, n in enumerate(numbers):
+                    own = [one[place].float() for one in outputs]
+                    found[n] = _decoded(own, seen[n][1], score)
+        return [found[n] for n in range(len(frames))]
 
-    def _seen(self, frames: Sequence[tuple[npt.NDArray[np.uint8], ...]]) -> tuple[Tensor, float]:
-        """RGB [N, 3, h, w] at the size that the net sees, and how much smaller that is."""
+    def _seen(self, frame: tuple[npt.NDArray[np.uint8], ...]) -> tuple[Tensor, float]:
+        """RGB [1, 3, h, w] at the size that the net sees, and how much smaller that is."""
         planes = [
-            torch.from_numpy(np.stack(of_all)).to(self.device)[:, None].float()
-            for of_all in zip(*frames, strict=True)
+            torch.from_numpy(np.ascontiguousarray(plane)).to(self.device)[None, None].float()
+            for plane in frame
         ]
         height, width = planes[0].shape[2:]
         ratio = min(1.0, self.long_side / max(height, width))
@@ -183,7 +186,9 @@ class FaceFinder:
         cb, cr = (cb - 128) * (255 / 224), (cr - 128) * (255 / 224)
         # BT.601: the net does not mind which matrix a frame was made with
         rgb = [luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb]
-        return torch.cat(rgb, dim=1).clamp(0, 255), ratio
+        whole = torch.cat(rgb, dim=1).clamp(0, 255)
+        padding = (0, -whole.shape[3] % MULTIPLE, 0, -whole.shape[2] % MULTIPLE)
+        return functional.pad(whole, padding), ratio
 
 
 def _apart(boxes: Tensor, score: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class PictureLine:
             self._minute = minute
             meter.look_anew()
             self._end_mouths()
-            self._watch_lips(meter.format)
+            self._watch_lips(meter)
         frame: object = item.frame
         if isinstance(frame, MeasuredFrame):
             if frame.anew != anew or frame.time != item.time:
@@ -137,12 +137,12 @@ class PictureLine:
         """End of the stream: the mouths that are followed end."""
         self._end_mouths()
 
-    def _watch_lips(self, picture_format: PictureFormat) -> None:
+    def _watch_lips(self, meter: PictureMeter) -> None:
         if self._lips is None:
             return
         from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - imports torch
 
-        self._mouths = MouthMeter(picture_format, self._lips)
+        self._mouths = MouthMeter(meter.format, self._lips, meter.device)
 
     def _end_mouths(self) -> None:
         self._ended += self._after

@@ -75,6 +75,7 @@ class DeviceMeter(PictureMeter):
 
     def __init__(self, picture_format: PictureFormat, device: str = "cuda") -> None:
         super().__init__(picture_format)
+        self.device = device
         self._device = torch.device(device)
         height, width = picture_format.height, picture_format.width
         # before the frames that wait lies the one that was measured last

@@ -209,7 +209,13 @@ def samples_of(plane: av.video.plane.VideoPlane) -> UInt8:
 
 
 class PictureMeter:
-    """Measures the frames of one video stream as they come; `take` hands over what has gathered."""
+    """Measures the frames of one video stream as they come; `take` hands over what has gathered.
+
+    Attributes:
+        device: that it measures on.
+    """
+
+    device = "cpu"
 
     def __init__(self, picture_format: PictureFormat) -> None:
         self.format = picture_format

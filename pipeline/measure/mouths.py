@@ -1,21 +1,23 @@
 """Mouths of the people in the picture, followed from frame to frame and cut out as they come.
 
 A face is looked for in the whole frame now and then, and once found five times a second in its own
-surroundings only. Of each frame the surroundings of the faces are kept until their mouths are cut
-out of them; the frames themselves are gone.
+surroundings only. All streams of a process share the finder, which looks at several at once. Of
+each frame the surroundings of the faces are kept until their mouths are cut out of them; the frames
+themselves are gone.
 
 This module imports torch, which takes two seconds: import it only where it is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from models.batcher import Batcher
 from models.faces import Face, FaceFinder
 from models.mouths import RATE, SHARE, SIDE, cut_out, follow, is_same
 from models.threads import single_threaded
@@ -32,6 +34,9 @@ FIRST, BURST = 20.0, 10.0  # seconds: always watched at the start; watched in on
 _SEARCH_EVERY, _SEARCH_SOON = 2.0, 0.8  # seconds between searches; after a face has gone
 _LOOK_EVERY = 0.2  # seconds between looks at a face that is followed, as in training
 _WIDE, _NEAR = 416, 112  # samples of the long side that the finder sees of a frame, of a face
+# Frames that the finder sees at once, and how long one waits for others. On a CPU eight small ones
+# cost two thirds of what they cost one by one, large ones more; a picture can wait for so long.
+_AT_ONCE, _PATIENCE = 8, 0.05
 _AROUND = 2.0  # times its size, side of the square in which a face is looked for again
 _KEPT = 1.5  # times its size, side of the square that is kept of each frame
 # Mean change around a mouth, in code values, that is a cut, where it is so many times the change
@@ -74,10 +79,14 @@ class MouthMeter:
         picture_format: of the frames.
         share: of the time that is watched after the first 20 s; 0: as much as costs about a
             quarter of the decoding of such a stream.
+        device: of the finder.
     """
 
-    def __init__(self, picture_format: PictureFormat, share: float = 0.0) -> None:
+    def __init__(
+        self, picture_format: PictureFormat, share: float = 0.0, device: str = "cpu"
+    ) -> None:
         self.format = picture_format
+        self._device = device
         if not share:
             samples = picture_format.width * picture_format.height * picture_format.frame_rate
             share = min(1.0, _BUDGET * _DECODING * samples / _COST)
@@ -118,10 +127,13 @@ class MouthMeter:
         """End of the stream: what is followed is complete."""
         self._end(*self._going)
 
+    def _faces(self, long_side: int, frame: Planes) -> list[Face]:
+        return _finder(self._device, long_side).ask(frame)
+
     def _search(self, time: float, frame: Planes) -> None:
         """Look for faces in the whole frame."""
         self._search_due = time + _SEARCH_EVERY
-        found = _faces(_WIDE, frame)
+        found = self._faces(_WIDE, frame)
         for face in sorted(found, key=lambda face: -face.size):
             known = any(is_same(one.last, face) for one in self._going)
             if face.size >= SMALLEST and not known and len(self._going) < MOST:
@@ -131,7 +143,7 @@ class MouthMeter:
         """See where a face is now."""
         last = one.last
         corner, around = _around(frame, last)
-        found = _faces(_NEAR, around)
+        found = self._faces(_NEAR, around)
         near = [face for face in (_moved(face, corner) for face in found) if is_same(last, face)]
         if not near:
             self._end(one)
@@ -179,14 +191,16 @@ def watched(time: float, share: float) -> bool:
 
 
 @cache
-def _finder(long_side: int) -> FaceFinder:
-    return FaceFinder("cpu", long_side=long_side)
+def _finder(device: str, long_side: int) -> Batcher[Planes, list[Face]]:
+    """One for all streams of this process."""
+    finder = FaceFinder(device, long_side=long_side)
 
+    def find(frames: Sequence[Planes]) -> list[list[Face]]:
+        with single_threaded():
+            return finder.find(frames)
 
-def _faces(long_side: int, frame: Planes) -> list[Face]:
-    with single_threaded():
-        (found,) = _finder(long_side).find([frame])
-    return found
+    together = _AT_ONCE if device != "cpu" or long_side == _NEAR else 1
+    return Batcher(find, together, _PATIENCE)
 
 
 def _around(frame: Planes, face: Face) -> tuple[tuple[int, int], Planes]:

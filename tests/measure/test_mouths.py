@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import numpy as np
 import pytest
 
+from models.faces import FaceFinder
 from models.mouths import SIDE
 from pipeline.measure.mouths import LONGEST, MouthMeter, watched
 from pipeline.types import PictureFormat
@@ -52,6 +55,28 @@ def test_a_face_is_followed_and_its_mouth_cut_out_at_25_a_second(man):
     assert abs(len(at_50.pictures) - len(mouth.pictures)) <= 4
     away = np.abs(at_50.pictures[40].astype(int) - mouth.pictures[40]).mean()
     assert away < 6  # its place is averaged over other frames
+
+
+def test_streams_of_one_process_share_the_finder(man, monkeypatch):
+    """Several at once find what one alone finds, in fewer runs of the net."""
+    (alone,) = followed(man)
+    sizes = []
+    find = FaceFinder.find
+
+    def counted(self, frames, *more):
+        sizes.append(len(frames))
+        return find(self, frames, *more)
+
+    monkeypatch.setattr(FaceFinder, "find", counted)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: followed(man), range(4)))
+    assert max(sizes) > 1
+    assert len(sizes) < 0.7 * sum(sizes)
+    for (mouth,) in together:
+        assert mouth.time == alone.time
+        assert len(mouth.pictures) == len(alone.pictures)
+        away = np.abs(mouth.pictures.astype(int) - alone.pictures).mean()
+        assert away < 1.0  # kernels for batches may round otherwise
 
 
 def test_a_mouth_moves_with_its_face(man):
