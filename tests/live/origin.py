@@ -143,10 +143,10 @@ def _send(request, body: bytes) -> None:
 
 
 @contextmanager
-def live_hls(folder: Path, lengths: list[float]) -> Iterator[LiveHls]:
-    """An origin for the length of a test."""
+def live_hls(folder: Path, lengths: list[float], window: int = 4) -> Iterator[LiveHls]:
+    """An origin for the length of a test; its playlist has so many segments."""
     with web.serving(folder) as server:
-        yield LiveHls(server, lengths)
+        yield LiveHls(server, lengths, window)
 
 
 class Sender:
