@@ -6,6 +6,7 @@ One clip (by default one that is made: 20 s of 640x360 with sound), as an archiv
 
 - `inspect` in one process, asset by asset: the floor;
 - `vidette batch` with one worker and with two: overhead and scaling;
+- the same by Ray Data with a pool of two actors, which keeps nothing when it is interrupted;
 - one long asset (240 s of 1280x720 over and over), in one piece and in ranges of a minute;
 - the same detectors behind a decoding actor that sends its frames through Ray's object store, one
   task a frame and in batches of 32, and behind one that writes them to files. These stand here only
@@ -70,6 +71,7 @@ def main() -> None:
         for workers in (1, 2):
             way = f"vidette batch, {workers} worker(s)"
             rows.append(_batch(way, folder / f"out-{workers}", clips, settings, Plan(workers)))
+        rows.append(_ray_data(clips, settings))
         long = _long(folder, settings, 60.0 if not chosen.quick else 0.0)
         pictures = _elsewhere(folder, str(clips[0]), settings)
     text = _table([rows, long, pictures], copies, chosen.clip)
@@ -122,6 +124,39 @@ def _plainly(clips: list[Path], settings: Settings) -> _Row:
     return _Row(
         "inspect, one process", stream, time.perf_counter() - started, time.process_time() - cpu
     )
+
+
+class _DataInspector:
+    """What Ray Data calls with a row."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row, and what it cost."""
+        began = time.time()
+        result = inspect(row["uri"], self._settings)
+        return {
+            "began": began,
+            "ended": time.time(),
+            "cpu": result.timings["cpu"],
+            "stream": result.asset.duration,
+        }
+
+
+def _ray_data(clips: list[Path], settings: Settings) -> _Row:
+    """Wall clock from the first asset on, as for `vidette batch`."""
+    import ray.data  # noqa: PLC0415 - takes seconds, and only this row needs it
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    wanted = ray.data.from_items([{"uri": str(clip)} for clip in clips]).repartition(len(clips))
+    worker: Any = _DataInspector  # Ray makes an object of it in each of its actors
+    done = wanted.map(worker, fn_constructor_args=(settings,), concurrency=2, num_cpus=1).take_all()
+    ray.shutdown()
+    wall = max(row["ended"] for row in done) - min(row["began"] for row in done)
+    stream, cpu = (sum(row[name] for row in done) for name in ("stream", "cpu"))
+    return _Row("Ray Data, 2 actors", stream, wall, cpu)
 
 
 def _long(folder: Path, settings: Settings, seconds: float) -> list[_Row]:
