@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.accuracy.why_not import WHY_NOT
+from pipeline.types import Kind
+
 _STEPS = ("very_noticeable", "noticeable", "subtle", "very_subtle")
 
 
@@ -71,6 +74,7 @@ def summary(figures: Mapping[str, Any]) -> str:
             [steps[step] for step in some if step in steps]
             for some in (_STEPS[:2], _STEPS[2:3], _STEPS[3:])
         )
+        met = _met(clear, subtle, one["clean"]["per_hour"])
         rows.append(
             (
                 -(one["f1"] or 0.0),
@@ -80,12 +84,13 @@ def summary(figures: Mapping[str, Any]) -> str:
                 _of(subtle),
                 _of(very_subtle),
                 _rate(one["clean"]),
-                "met so far" if _met(clear, subtle, one["clean"]["per_hour"]) else "not yet",
+                "met so far" if met else "not yet",
+                "" if met else WHY_NOT.get(Kind(kind), ""),
                 _best_filter(figures["ffmpeg"].get(kind)),
             )
         )
     head = ["kind", "F1", "found: noticeable and worse", "subtle", "very subtle",
-            "false alarms an hour", "aim", "best FFmpeg filter, tuned: F1"]  # fmt: skip
+            "false alarms an hour", "aim", "why not", "best FFmpeg filter, tuned: F1"]  # fmt: skip
     return _table(head, [row[1:] for row in sorted(rows)])
 
 
