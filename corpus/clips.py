@@ -199,6 +199,8 @@ def make(recipe: Recipe, target: Path) -> None:
     own = _joined_sound(parts, stretches) if recipe.own_sound else None
     if own is not None:
         sound, rate = own[0][:, round(skip * own[1]) :], own[1]
+    elif recipe.kind == "talk":
+        raise RejectedError("the sound of its parts cannot be joined")
     else:
         sound, rate = from_sounds(recipe, rng) if recipe.sounds else (None, RATE)
     if sound is not None:

@@ -22,7 +22,9 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "fifth of the length), over files with faults and clean ones; in brackets 95 % by "
         "resampling sources. A/B in the columns of severity is found/put in. "
         "*Any name*: the same damage reported as this or another right kind. False alarms are per "
-        "hour, with the exact 95 % Poisson upper bound.",
+        "hour, with the exact 95 % Poisson upper bound. `av_drift` and `av_step` are put into "
+        "clips of half a minute, joined with cuts from short ones of one speaker (or of one corpus "
+        "whose speakers are not named).",
         _kinds(figures["kinds"]),
     ]
     if figures["ffmpeg"]:
