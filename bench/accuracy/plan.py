@@ -52,6 +52,7 @@ _ONLY: dict[str, tuple[str, ...]] = {
 NEEDS_LIPS = (Kind.AV_OFFSET, Kind.AV_DRIFT, Kind.AV_STEP)
 # What takes longer to tell than the 10 s of most clips, which are enough for all else
 NEEDS_LENGTH = (Kind.AV_DRIFT, Kind.AV_STEP)
+_LIPS = {name: fault for name, fault in FAULTS.items() if fault.kind in NEEDS_LIPS}
 TRIES = 4  # clips to try where a fault finds no room or reason in the first
 PER_SEVERITY, QUICK_PER_SEVERITY = 3, 1
 PER_LOOKALIKE, QUICK_PER_LOOKALIKE = 4, 1
@@ -104,10 +105,12 @@ def make_plan(
 
     Each fault gets `per_severity` files of each severity, over different sources; each look-alike a
     few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds`
-    (of defects, or names of faults) leaves out the others' faults.
+    (of defects, or names of faults) leaves out the others' faults, and long clips of speakers where
+    none of them needs lips.
     """
     chosen = [clip for clip in clips if split in ("all", clip.split)]
-    items = [_clean(clip, seed) for clip in chosen]
+    lips = not kinds or any(f.kind in kinds or n in kinds for n, f in _LIPS.items())
+    items = [_clean(clip, seed) for clip in chosen if lips or clip.kind != "talk"]
     count = per_severity or (QUICK_PER_SEVERITY if quick else PER_SEVERITY)
     for name, fault in FAULTS.items():
         if kinds and fault.kind not in kinds and name not in kinds:

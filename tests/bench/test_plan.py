@@ -104,6 +104,8 @@ def test_long_clips_are_for_what_takes_long_to_tell():
     }  # fmt: skip
     assert used["av_offset"] > {"talk"}
     assert "clean-talk" in {item.id for item in drawn.items}
+    others = make_plan([*clips(), talk], 1, split="all", kinds=("black",))
+    assert "clean-talk" not in {item.id for item in others.items}
     without = make_plan(clips(), 1, split="all", per_severity=9)
     assert [i for i in without.items if not i.name.startswith("av_")] == [
         i for i in drawn.items if not i.name.startswith("av_") and i.id != "clean-talk"
