@@ -96,10 +96,13 @@ def prepare(
     wanting = [r for r in recipes if not (folder / f"{r.id}.json").is_file()]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_make_noted, recipe, folder) for recipe in wanting]
-        for n, job in enumerate(jobs, 1):
-            job.result()
-            if told is not None:
-                told(n, len(wanting))
+        try:
+            for n, job in enumerate(jobs, 1):
+                job.result()
+                if told is not None:
+                    told(n, len(wanting))
+        finally:  # whoever interrupts this does not wait for the clips that are not begun
+            pool.shutdown(cancel_futures=True)
     clips, rejected = [], {}
     for recipe in recipes:
         noted = json.loads((folder / f"{recipe.id}.json").read_text())
