@@ -10,8 +10,11 @@ from __future__ import annotations
 from pipeline.types import Kind
 
 WHY_NOT: dict[Kind, str] = {
+    Kind.AV_DRIFT: "takes half a minute of clear lips to tell, and 100 ms from start to end",
     Kind.AV_OFFSET: "very subtle ones are within what ITU-R BT.1359 accepts; lips that are not "
     "clear are abstained on",
+    Kind.AV_STEP: "takes half a minute of clear lips to tell; where they pause, its place is not "
+    "known within 0.5 s",
     Kind.BLOCK_CORRUPTION: "once it is encoded again, only the net could tell it (AUC 0.77: too "
     "little); HEVC decoders lose data without a word",
     Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat",
