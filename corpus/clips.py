@@ -96,10 +96,13 @@ def prepare(
     wanting = [r for r in recipes if not (folder / f"{r.id}.json").is_file()]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_make_noted, recipe, folder) for recipe in wanting]
-        for n, job in enumerate(jobs, 1):
-            job.result()
-            if told is not None:
-                told(n, len(wanting))
+        try:
+            for n, job in enumerate(jobs, 1):
+                job.result()
+                if told is not None:
+                    told(n, len(wanting))
+        finally:  # whoever interrupts this does not wait for the clips that are not begun
+            pool.shutdown(cancel_futures=True)
     clips, rejected = [], {}
     for recipe in recipes:
         noted = json.loads((folder / f"{recipe.id}.json").read_text())
@@ -199,6 +202,8 @@ def make(recipe: Recipe, target: Path) -> None:
     own = _joined_sound(parts, stretches) if recipe.own_sound else None
     if own is not None:
         sound, rate = own[0][:, round(skip * own[1]) :], own[1]
+    elif recipe.kind == "talk":
+        raise RejectedError("the sound of its parts cannot be joined")
     else:
         sound, rate = from_sounds(recipe, rng) if recipe.sounds else (None, RATE)
     if sound is not None:

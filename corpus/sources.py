@@ -1,7 +1,9 @@
 """Clean clips from folders of media: what there is, whose it is, and which clips to make of it.
 
 Kinds: `video` (4 s or longer; shorter ones of a group are joined), `photo` (several photographs of
-a source become one moving clip), `face` (clips of people speaking, joined) and `sound`. A
+a source become one moving clip), `face` (clips of people speaking, joined) and `sound`. Of the
+faces come clips of a kind `talk` as well: half a minute of one group, which is a speaker or a
+corpus whose speakers are not named, joined from short ones. So long it takes to tell a drift. A
 CATALOG.tsv at the root of a folder (path, kind, source, group, ...) says what a file is; without
 one the suffix decides, and the first folder level names the source. The split into development and
 test is by source, never by clip: what is tuned on one source is never reported on it.
@@ -15,13 +17,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
 import av
 import numpy as np
 
-MediaKind = Literal["video", "photo", "face", "sound"]
+MediaKind = Literal["video", "photo", "face", "sound", "talk"]
 Split = Literal["dev", "test"]
 _KINDS: dict[str, MediaKind] = {
     "video": "video",
@@ -41,6 +44,7 @@ _SUFFIXES: dict[str, MediaKind] = {
 CATALOG = "CATALOG.tsv"
 DEV_SHARE = 70  # percent of the hash values of sources that are development
 LONGEST, WANTED, SHORTEST = 12.0, 10.0, 4.0  # seconds of a clip
+TALK, SHORTEST_TALK = 36.0, 28.0  # seconds of one that is long enough for sound to drift in
 MIN_RATE = 14.0  # frames per second; less is a slide show
 MAX_LINES = 480  # of a clip from video: larger ones are divided, which also hides their coding
 PHOTOS = 3  # in one clip
@@ -49,11 +53,19 @@ _SIZES = ((640, 360), (640, 360), (640, 360), (640, 360), (854, 480), (1280, 720
 _PHOTO = (1280, 720)  # the least width and height of a photograph
 _RATES = ("25", "30", "24", "30000/1001")
 # clips a source may give, so that no source outweighs the others
-PER_SOURCE: dict[MediaKind, int] = {"video": 3, "photo": 4, "face": 3, "sound": 3}
+PER_SOURCE: dict[MediaKind, int] = {
+    "video": 3,
+    "photo": 4,
+    "face": 3,
+    "sound": 3,
+    "talk": 3,
+}
 # What is damaged as it is published cannot stand for clean media
 _NOT_CLEAN = {
     "klettres-data": "the voices are clipped: their samples pile up at full scale",
 }
+# Heads that a net animates: what they say is as far off as that net leaves it, clip by clip
+GENERATED = ("OpenTalker+SadTalker", "OpenTalker+video-retalking")
 _NOT_SHARP = "blur"  # wallpapers blurred on purpose, for a lock screen, say so in their names
 
 
@@ -199,6 +211,8 @@ class _Drawer:
             for source, chunk in self._chunks(kind):
                 own = kind != "photo" and all(self._header(a).sample_rate for a in chunk)
                 made.append(self._recipe(kind, source, chunk, self._sound(kind), own=own))
+        for source, chunk in self._talks():
+            made.append(self._recipe("talk", source, chunk, (), own=True))
         return made
 
     def _header(self, asset: Asset) -> Header:
@@ -257,6 +271,38 @@ class _Drawer:
                 yield tuple(chunk)
                 waiting[alike] = []
 
+    def _talks(self) -> Iterator[tuple[str, tuple[Asset, ...]]]:
+        """(source, files of one long clip of a group that speaks), the groups in turn."""
+        of_source: dict[str, dict[tuple[object, ...], list[Asset]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for asset in self._assets:
+            speaks = asset.kind == "face" and asset.source not in GENERATED
+            facts = self._header(asset) if speaks else Header()
+            if facts.sample_rate and facts.rate >= MIN_RATE and facts.duration >= 0.8:
+                form = (facts.width, facts.height, round(facts.rate, 2), facts.sample_rate)
+                of_source[asset.source][asset.group, form].append(asset)
+        for source, groups in sorted(of_source.items()):
+            rng = self._rng("talk", source)
+            makers = [self._long([g[n] for n in rng.permutation(len(g))]) for g in groups.values()]
+            turns = zip_longest(*(makers[n] for n in rng.permutation(len(makers))))
+            chunks = (chunk for turn in turns for chunk in turn if chunk is not None)
+            for chunk in islice(chunks, self._per_source or PER_SOURCE["talk"]):
+                yield source, chunk
+
+    def _long(self, assets: Sequence[Asset]) -> Iterator[tuple[Asset, ...]]:
+        """Files that are long enough together."""
+        chunk: list[Asset] = []
+        seconds = 0.0
+        for asset in assets:
+            chunk.append(asset)
+            seconds += self._header(asset).duration
+            if seconds >= TALK:
+                yield tuple(chunk)
+                chunk, seconds = [], 0.0
+        if seconds >= SHORTEST_TALK:
+            yield tuple(chunk)
+
     def _sound(self, kind: str) -> tuple[Asset, ...]:
         """Files that give sound to a picture without: of this split, in turn over the sources."""
         wide = [(s, c) for s, c in self._sounds if self._header(c[0]).sample_rate >= _WIDE]
@@ -295,7 +341,7 @@ class _Drawer:
             pictures=tuple(str(asset.path) for asset in pictures),
             sounds=tuple(str(asset.path) for asset in sounds),
             own_sound=own,
-            seconds=round(float(rng.uniform(WANTED, LONGEST)), 1),
+            seconds=TALK if kind == "talk" else round(float(rng.uniform(WANTED, LONGEST)), 1),
             size=_SIZES[int(rng.integers(len(_SIZES)))] if photo else (0, 0),
             rate=_RATES[int(rng.integers(len(_RATES)))] if photo else "",
             seed=int(rng.integers(2**31)),

@@ -72,18 +72,32 @@ def measured(
     work: Path,
     workers: int,
     kinds: Sequence[str] = (),
+    *,
+    compare: bool = True,
+    label: str = "files",
 ) -> list[Result]:
-    """The results of a plan, with a progress bar; `kinds`: only their detectors judge."""
+    """The results of a plan, with a progress bar.
+
+    Args:
+        drawn: the plan.
+        clips: that it was drawn from.
+        work: folder that keeps files and results.
+        workers: processes.
+        kinds: only their detectors judge; empty: all.
+        compare: ask FFmpeg's filters as well.
+        label: of the bar, at first.
+    """
     wanted = {FAULTS[kind].kind if kind in FAULTS else kind for kind in kinds}
     only = [name for name, detector in DETECTORS.items() if wanted & set(detector.kinds)]
-    made = work / f"made-{made_by()}"
+    alone = "" if compare else "-alone"
+    made = work / f"made-{made_by()}{alone}"
     for old in work.glob("made-*"):
         if old != made:
             shutil.rmtree(old)
-    judged = "-".join((made_by(), judged_by(), *only))
+    judged = "-".join((made_by() + alone, judged_by(), *only))
     store = work / f"results-{judged}.jsonl"
     with progress() as bar:
-        task = bar.add_task("files", total=len(drawn.items))
+        task = bar.add_task(label, total=len(drawn.items))
         done = 0
 
         def told(result: Result) -> None:
@@ -92,7 +106,10 @@ def measured(
             bar.update(task, completed=done, description=f"{result.name or 'clean'}")
 
         # the bar counts what is measured now; what was there is not waited for
-        return run_all(drawn.items, clips, store, made, only=only, workers=workers, told=told)
+        return run_all(
+            drawn.items, clips, store, made,
+            only=only, workers=workers, compare=compare, told=told,
+        )  # fmt: skip
 
 
 def about(drawn: plan.Plan, clips: Sequence[CleanClip]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def hours_of(results: Iterable[Result], kind: Kind) -> float:
             result.duration
             for result in results
             if result.error is None
+            and (not result.judges or any(kind in DETECTORS[n].kinds for n in result.judges))
             and (reads == "stream" or (result.picture if reads == "picture" else result.sound))
         )
         / 3600
@@ -130,9 +131,9 @@ def compute(
         or any(f.kind == kind for r in usable for f in r.found)
     ]
     return {
-        "clean_hours": round(sum(result.duration for result in clean) / 3600, 4),
+        "clean_hours": round(sum(r.duration for r in clean if not r.judges) / 3600, 4),
         "files": {
-            what: sum(result.what == what for result in usable)
+            what: sum(r.what == what and not (what == "clean" and r.judges) for r in usable)
             for what in ("fault", "lookalike", "clean")
         },
         "kinds": {str(kind): _of_kind(kind, usable, clean, alike, seed) for kind in kinds},

@@ -50,6 +50,9 @@ _ONLY: dict[str, tuple[str, ...]] = {
 # Only where someone is seen to speak is there a right offset: music that was put under photographs
 # is as right or wrong a second later.
 NEEDS_LIPS = (Kind.AV_OFFSET, Kind.AV_DRIFT, Kind.AV_STEP)
+# What takes longer to tell than the 10 s of most clips, which are enough for all else
+NEEDS_LENGTH = (Kind.AV_DRIFT, Kind.AV_STEP)
+_LIPS = {name: fault for name, fault in FAULTS.items() if fault.kind in NEEDS_LIPS}
 TRIES = 4  # clips to try where a fault finds no room or reason in the first
 PER_SEVERITY, QUICK_PER_SEVERITY = 3, 1
 PER_LOOKALIKE, QUICK_PER_LOOKALIKE = 4, 1
@@ -102,10 +105,12 @@ def make_plan(
 
     Each fault gets `per_severity` files of each severity, over different sources; each look-alike a
     few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds`
-    (of defects, or names of faults) leaves out the others' faults.
+    (of defects, or names of faults) leaves out the others' faults, and long clips of speakers where
+    none of them needs lips.
     """
     chosen = [clip for clip in clips if split in ("all", clip.split)]
-    items = [_clean(clip, seed) for clip in chosen]
+    lips = not kinds or any(f.kind in kinds or n in kinds for n, f in _LIPS.items())
+    items = [_clean(clip, seed) for clip in chosen if lips or clip.kind != "talk"]
     count = per_severity or (QUICK_PER_SEVERITY if quick else PER_SEVERITY)
     for name, fault in FAULTS.items():
         if kinds and fault.kind not in kinds and name not in kinds:
@@ -129,7 +134,7 @@ def make_plan(
             continue
         rng = _rng(seed, "lookalike", name)
         by_sound = lookalike.reads == "sound"
-        fitting = [c for c in chosen if (c.sound if by_sound else c.picture)]
+        fitting = [c for c in chosen if c.kind != "talk" and (c.sound if by_sound else c.picture)]
         queue = _queue(fitting, by_sound, rng)
         few = min(QUICK_PER_LOOKALIKE if quick else PER_LOOKALIKE, len(queue))
         items += [
@@ -147,7 +152,13 @@ def make_plan(
 
 def _fits(fault: type[Fault], clip: CleanClip) -> bool:
     """Whether a clip has the streams; `Fault.obstacle` has the last word, on the clip itself."""
-    if fault.kind in NEEDS_LIPS and not (clip.kind == "face" and clip.sound_source == clip.source):
+    if clip.kind == "talk":
+        if fault.kind not in NEEDS_LIPS:
+            return False
+    elif fault.kind in NEEDS_LENGTH:
+        return False
+    speaks = clip.kind in ("face", "talk") and clip.sound_source == clip.source
+    if fault.kind in NEEDS_LIPS and not speaks:
         return False
     both = fault.reads == "stream" or fault.kind.startswith("av_")
     return (clip.picture or (fault.reads == "sound" and not both)) and (

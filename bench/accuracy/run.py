@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.accuracy import peers
 from bench.accuracy.peers import Measured
-from bench.accuracy.plan import ENCODINGS, Item
+from bench.accuracy.plan import ENCODINGS, NEEDS_LIPS, Item
 from corpus.clips import CleanClip
 from faults import FAULTS
 from faults.base import FaultError
@@ -33,6 +33,7 @@ from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike, SoundLookalike
 from faults.media import Clean, encode
 from faults.truth import Truth, read_masks
+from pipeline.detectors import DETECTORS
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from pipeline.types import Kind
@@ -65,6 +66,7 @@ class Result(BaseModel):
         frames: PTS of the clean frames, where damage is scored by frame.
         damaged: those of them that are damaged.
         skipped: options that did not work, and why.
+        judges: the detectors that look at it; empty: all.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,6 +91,7 @@ class Result(BaseModel):
     coverage: str = ""
     error: str | None = None
     skipped: list[str] = []
+    judges: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
 
 
@@ -96,6 +99,10 @@ class ItemTimeoutError(Exception):
     """An item took too long."""
 
 
+# Long clips are joined of many takes, whose sound and light differ: they are clean for these alone
+_JUDGES_OF_TALKS = tuple(
+    name for name, detector in DETECTORS.items() if set(NEEDS_LIPS) & set(detector.kinds)
+)
 # of the pipeline, what making clips and files reads; the rest of it only judges them
 _MAKES = ("types", "errors", "uri", "reach", "source", "decode", "samples", "clock", "facts")
 _MAKES_TOO = ("ffmpeg_log", "measure/loudness", "detectors/loudness")
@@ -246,6 +253,8 @@ def _fill(
     result.seconds["make"] = round(time.perf_counter() - started, 2)
     result.file = path.relative_to(folder).as_posix()
     result.clip, result.encoding, result.truths = clip.id, encoding, truths
+    if clip.kind == "talk":
+        result.judges = _JUDGES_OF_TALKS
     by_sound = item.what == "fault" and FAULTS[item.name].reads == "sound"
     by_sound |= item.what == "lookalike" and LOOKALIKES[item.name].reads == "sound"
     result.source = clip.sound_source if by_sound else clip.source
@@ -253,7 +262,7 @@ def _fill(
     if item.what == "fault" and FAULTS[item.name].kind == Kind.BLOCK_CORRUPTION:
         result.frames, result.damaged = _frames(clip, path, truths)
     wanted = _peers_for(item)
-    if ffmpeg and wanted:
+    if ffmpeg and wanted and not result.judges:
         started = time.perf_counter()
         try:
             result.peers = peers.measure(
@@ -278,7 +287,10 @@ def _is_stereo(path: Path) -> bool:
 
 def _judge(result: Result, path: Path, only: tuple[str, ...]) -> None:
     started = time.perf_counter()
-    settings = load(threads=1, only=only, detectors=_settings_of(result.truths))
+    judges = only if not result.judges else [n for n in result.judges if not only or n in only]
+    if result.judges and not judges:
+        return
+    settings = load(threads=1, only=judges, detectors=_settings_of(result.truths))
     seen = inspect(str(path), settings)
     result.seconds["vidette"] = round(time.perf_counter() - started, 2)
     result.coverage = seen.coverage.state
@@ -325,6 +337,7 @@ def run_all(
     *,
     only: Sequence[str] = (),
     workers: int = 2,
+    compare: bool = True,
     told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Do every item that `store` does not hold yet; returns all results in the plan's order.
@@ -338,10 +351,11 @@ def run_all(
         made: folder that keeps the files.
         only: detectors that judge; empty: all.
         workers: processes.
+        compare: ask FFmpeg's filters as well, where its command is there.
         told: is called with every result that was not there.
     """
     by_id = {clip.id: clip for clip in clips}
-    ffmpeg = peers.available() is not None
+    ffmpeg = compare and peers.available() is not None
     done = {result.id: result for result in stored(store)}
     keys = {item.id: _key(item) for item in items}
     waiting = [item for item in items if keys[item.id] not in done]

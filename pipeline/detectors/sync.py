@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.signal import resample_poly
 
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
-from pipeline.detectors.lags import MOST, STEP, Stretch, reading, stretches
+from pipeline.detectors.lags import BIN, MOST, STEP, Stretch, reading, stretches
 from pipeline.events import ladder
 from pipeline.types import (
     Asset,
@@ -37,7 +37,6 @@ from pipeline.types import (
 if TYPE_CHECKING:
     from models.sync import Calibration, SyncNet
 
-_BIN = 0.5  # seconds of a curve
 _MOMENT = 10  # curves of a moment of the track
 _REACH = MOST * STEP  # seconds of sound either side of a mouth
 _KEPT = 30.0  # seconds of sound: a mouth is handed on after 10 s, and waits for 2 s of sound
@@ -62,7 +61,7 @@ class SyncSettings(DetectorSettings):
         "models/weights/sync.md: reliability", ge=0, le=1,
     )  # fmt: skip
     share: float = setting(
-        0.0, "", "share of the time in which lips are watched after the first 20 s; 0: as much as "
+        0.0, "", "share of the time in which lips are watched after the first 40 s; 0: as much as "
         "costs about a quarter of decoding", "bench/results/speed.md", ge=0, le=1,
     )  # fmt: skip
 
@@ -126,7 +125,7 @@ class SyncDetector(StreamDetector):
     """Gathers curves of mouths as they come, and reads them at the end."""
 
     name = "sync"
-    version = "2"
+    version = "3"
     kinds = (Kind.AV_OFFSET, Kind.AV_DRIFT, Kind.AV_STEP)
     summary = "Sound that is not with the lips of who speaks: off throughout, drifting or stepping."
     Settings = SyncSettings
@@ -199,7 +198,7 @@ class SyncDetector(StreamDetector):
             offset_ms=round(-1000 * said.lag, 1),
             interval_ms=(round(-1000 * said.high, 1), round(-1000 * said.low, 1)),
             confidence=round(said.confidence, 3),
-            share_answered=round(min(1.0, seconds / max(self._end, _BIN)), 4),
+            share_answered=round(min(1.0, seconds / max(self._end, BIN)), 4),
             track=self._moments,
         )
 
@@ -234,7 +233,7 @@ class SyncDetector(StreamDetector):
             return
         scores = lag_scores(net, mouth.pictures, sound, MOST).astype(np.float64)
         times = mouth.time + (np.arange(len(scores)) + STACK // 2) * STEP
-        bins = np.floor(times / _BIN).astype(int)
+        bins = np.floor(times / BIN).astype(int)
         clearness = reading(scores.sum(axis=0), calibration).clearness
         for number in np.unique(bins):
             other = self._curves.get(int(number))
@@ -249,7 +248,7 @@ class SyncDetector(StreamDetector):
         calibration = self._net[1]
         numbers = sorted(self._curves)
         kept = [self._curves[number] for number in numbers]
-        times = (np.array(numbers) + 0.5) * _BIN
+        times = (np.array(numbers) + 0.5) * BIN
         curves = np.stack([curve.scores for curve in kept])
         self._curves.clear()
         self._moments += _moments(times, kept, calibration, self.settings.confidence)
@@ -268,7 +267,9 @@ class SyncDetector(StreamDetector):
         self, stretch: Stretch, times: npt.NDArray[np.float64], kept: Sequence[_Curve]
     ) -> _Answer:
         own = slice(stretch.first, stretch.last)
-        start, end = times[own][0] - _BIN / 2, times[own][-1] + _BIN / 2
+        start, end = times[own][0] - BIN / 2, times[own][-1] + BIN / 2
+        if stretch.since is not None:
+            start = min(stretch.since, end)
         change = stretch.slope * (end - start)
         lag = stretch.reading.lag
         sure = stretch.reading.confidence >= self.settings.confidence
@@ -278,7 +279,7 @@ class SyncDetector(StreamDetector):
         wrong = early > self.settings.early_ms or late > self.settings.late_ms or drifts
         return _Answer(
             stretch, start, end, *ends, sure, sure and wrong, drifts,
-            len(kept[own]) * _BIN, max(kept[own], key=lambda curve: curve.clearness).mouth,
+            len(kept[own]) * BIN, max(kept[own], key=lambda curve: curve.clearness).mouth,
         )  # fmt: skip
 
 
@@ -339,11 +340,13 @@ class _Answer:
 
 
 def _step(before: _Answer, after: _Answer) -> Observation:
+    """It lasts while sound is off, or further off than before."""
     change = -1000 * (after.at_start - before.at_end)
+    lasts = after.out or abs(after.at_start) > abs(before.at_end)
     return Observation(
         kind=Kind.AV_STEP,
-        start=before.end,
-        end=after.end if after.out else max(after.start, before.end),
+        start=after.start,
+        end=after.end if lasts else after.start,
         severity=ladder(abs(change), 30, 90, 200, 400),
         confidence=min(before.stretch.reading.confidence, after.stretch.reading.confidence),
         summary=(
@@ -370,8 +373,8 @@ def _moments(
         said = reading(np.sum([curve.scores for curve in own], axis=0), calibration)
         mouth = max(own, key=lambda curve: curve.clearness).mouth
         yield AvSyncMoment(
-            start=float(times[first] - _BIN / 2),
-            end=float(times[first + len(own) - 1] + _BIN / 2),
+            start=float(times[first] - BIN / 2),
+            end=float(times[first + len(own) - 1] + BIN / 2),
             offset_ms=round(-1000 * said.lag, 1),
             interval_ms=(round(-1000 * said.high, 1), round(-1000 * said.low, 1)),
             confidence=round(said.confidence, 3),

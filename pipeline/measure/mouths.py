@@ -30,7 +30,8 @@ MOST = 2  # faces that are followed at a time, the largest
 SMALLEST = 48.0  # samples of the frame: a smaller face has no mouth to speak of
 LONGEST = 10.0  # seconds: then what there is of a face is handed on
 SHORTEST = 0.8  # seconds of a mouth that are of use
-FIRST, BURST = 20.0, 10.0  # seconds: always watched at the start; watched in one go from then on
+# Seconds: always watched at the start, as long as a drift takes to tell; watched in one go after
+FIRST, BURST = 40.0, 10.0
 _SEARCH_EVERY, _SEARCH_SOON = 2.0, 0.8  # seconds between searches; after a face has gone
 _LOOK_EVERY = 0.2  # seconds between looks at a face that is followed, as in training
 _WIDE, _NEAR = 416, 112  # samples of the long side that the finder sees of a frame, of a face
@@ -77,7 +78,7 @@ class MouthMeter:
 
     Args:
         picture_format: of the frames.
-        share: of the time that is watched after the first 20 s; 0: as much as costs about a
+        share: of the time that is watched after the first 40 s; 0: as much as costs about a
             quarter of the decoding of such a stream.
         device: of the finder.
     """

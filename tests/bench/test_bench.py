@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.accuracy import figures, page, report
 from bench.accuracy.calibrate import calibrate, configuration, table
 from bench.accuracy.plan import make_plan
-from bench.accuracy.run import Result, run_all, stored
+from bench.accuracy.run import Result, execute, run_all, stored
 from corpus.clips import prepare
 from corpus.sources import recipes, scan
 from pipeline.settings import load
@@ -93,6 +94,23 @@ def test_the_readme_takes_a_short_table(done):
     assert report.into(page, table) == page
     with pytest.raises(ValueError, match="there is no"):
         report.into("a page without marks", table)
+
+
+def test_long_clips_are_clean_for_sound_against_lips_alone(done, tmp_path):
+    clips, drawn, results, _ = done
+    item = next(item for item in drawn.items if item.what == "clean")
+    talk = replace(clips[0], kind="talk")
+    made = {talk.id: talk}
+    result = execute(item, made, False, tmp_path, ("black",))
+    assert result.error is None
+    assert result.judges == ("sync",)
+    assert not result.coverage, "no detector of it was asked"
+    assert execute(item, made, False, tmp_path, ("black", "sync")).coverage == "complete"
+    clean = [r for r in results if r.what == "clean"]
+    hours = {kind: figures.hours_of(clean, kind) for kind in Kind}
+    with_talk = {kind: figures.hours_of([*clean, result], kind) for kind in Kind}
+    assert {kind for kind in Kind if with_talk[kind] > hours[kind]} == set(figures.SYNC)
+    assert figures.compute([*clean, result], {}, 1)["files"]["clean"] == len(clean)
 
 
 def test_calibration(done):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.accuracy.plan import ENCODINGS, make_plan
+from bench.accuracy.plan import ENCODINGS, NEEDS_LENGTH, make_plan
 from corpus.clips import CleanClip
 from corpus.sources import split_of
 from faults import FAULTS
@@ -42,14 +42,17 @@ def test_ids_are_unique_and_every_fault_has_every_severity():
     assert len({item.id for item in drawn.items}) == len(drawn.items)
     for name in FAULTS:
         of_fault = [item for item in drawn.items if item.name == name]
-        assert {item.severity for item in of_fault} == set(Severity)
+        if name in NEEDS_LENGTH:  # there is no long clip among these
+            assert not of_fault
+        else:
+            assert {item.severity for item in of_fault} == set(Severity)
     assert sum(item.what == "clean" for item in drawn.items) == 8
 
 
 def test_quick_is_one_of_each():
     drawn = make_plan(clips(), 1, split="all", quick=True)
     faults = [item for item in drawn.items if item.what == "fault"]
-    assert len(faults) == len(FAULTS) * len(Severity)
+    assert len(faults) == (len(FAULTS) - len(NEEDS_LENGTH)) * len(Severity)
 
 
 def test_items_of_one_fault_take_different_sources():
@@ -82,10 +85,31 @@ def test_split_takes_its_sources_alone():
 def test_sound_is_put_off_only_where_someone_speaks():
     dubbed = CleanClip(**{**vars(clips()[0]), "id": "dubbed", "sound_source": "other"})
     speakers = {clip.id for clip in clips() if clip.kind == "face"}
-    drawn = make_plan([*clips(), dubbed], 1, split="all", kinds=("av_offset", "av_drift"))
+    drawn = make_plan([*clips(), dubbed], 1, split="all", kinds=("av_offset",))
     faults = [item for item in drawn.items if item.what == "fault"]
-    assert {item.name for item in faults} == {"av_offset", "av_drift"}
+    assert {item.name for item in faults} == {"av_offset"}
     assert {option.clip for item in faults for option in item.options} == speakers
+
+
+def test_long_clips_are_for_what_takes_long_to_tell():
+    talk = CleanClip(**{**vars(clips()[0]), "id": "talk", "kind": "talk", "duration": 36.0})
+    drawn = make_plan([*clips(), talk], 1, split="all", per_severity=9)
+    used = {
+        name: {option.clip for i in drawn.items if i.name == name for option in i.options}
+        for name in {item.name for item in drawn.items if item.what != "clean"}
+    }
+    assert used["av_drift"] == used["av_step"] == {"talk"}
+    assert {name for name, of in used.items() if "talk" in of} == {
+        "av_drift", "av_step", "av_offset",
+    }  # fmt: skip
+    assert used["av_offset"] > {"talk"}
+    assert "clean-talk" in {item.id for item in drawn.items}
+    others = make_plan([*clips(), talk], 1, split="all", kinds=("black",))
+    assert "clean-talk" not in {item.id for item in others.items}
+    without = make_plan(clips(), 1, split="all", per_severity=9)
+    assert [i for i in without.items if not i.name.startswith("av_")] == [
+        i for i in drawn.items if not i.name.startswith("av_") and i.id != "clean-talk"
+    ]
 
 
 def test_playlists_for_what_needs_them():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from corpus.fetch import choose
-from corpus.sources import Recipe, recipes, scan, split_of
+from corpus.sources import GENERATED, TALK, Recipe, recipes, scan, split_of
 from tests import media
 
 
@@ -50,6 +52,28 @@ def test_a_catalogue_says_what_files_are(folder):
         ("one/clip.mkv", "face", "grid", "grid:s1"),
         ("two/music.wav", "sound", "music", "music"),
     }
+
+
+def test_long_clips_are_joined_of_one_speaker(tmp_path):
+    """Of two with enough seconds one clip each, of a third with 20 s none; none of a drawn head."""
+    frames = media.scene(4.0, 96, 64, cuts=0)
+    rows = ["path\tkind\tsource\tgroup"]
+    media.write(tmp_path / "take.mkv", frames, media.programme(4.0, 1))
+    for speaker, count in (("s1", 12), ("s2", 9), ("s3", 5)):
+        for n in range(count):
+            name = f"{speaker}-{n}.mkv"
+            (tmp_path / name).hardlink_to(tmp_path / "take.mkv")
+            rows.append(f"{name}\tfaces\tcorpus\tgrid:{speaker}")
+    rows += [f"s1-{n}.mkv\tfaces\t{GENERATED[0]}\t{GENERATED[0]}" for n in range(12)]
+    (tmp_path / "CATALOG.tsv").write_text("\n".join(rows) + "\n")
+    made = recipes(scan([tmp_path]), 1)
+    talks = [recipe for recipe in made if recipe.kind == "talk"]
+    speakers = [{Path(path).name[:2] for path in talk.pictures} for talk in talks]
+    assert sorted(speakers, key=str) == [{"s1"}, {"s2"}]
+    for talk in talks:
+        assert len(talk.pictures) == 9  # 36 s
+        assert talk.own_sound
+        assert (talk.seconds, talk.source, talk.sound_source) == (TALK, "grid", "grid")
 
 
 def test_ids_do_not_depend_on_where_the_folder_lies():

@@ -17,7 +17,7 @@ import models.sync
 import vidette
 from models.mouths import SIDE
 from models.sync import Calibration, SyncNet
-from pipeline.detectors.lags import MOST, STEP, reading, stretches
+from pipeline.detectors.lags import MOST, STEP, gain_of_change, reading, stretches
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.measure.sound import SoundMeter
 from pipeline.types import (
@@ -193,6 +193,46 @@ def test_a_drift_is_one_finding():
     assert found[0].evidence["offset_end_ms"] == pytest.approx(-300, abs=40)
 
 
+@pytest.mark.parametrize("milliseconds", [900, -900])
+@pytest.mark.parametrize("fill", ["silence", "sound"])
+def test_a_step_is_found_where_the_sound_was_spliced(milliseconds, fill):
+    """Sound that is cut out, and a hole that is silent or filled with what was heard before."""
+    wide, sound = speech(36.0)
+    at, count = 15 * RATE, round(abs(milliseconds) / 1000 * RATE)
+    rest = sound[:, at:]
+    if milliseconds > 0:
+        rest = rest[:, count:]
+    else:
+        hole = sound[:, at - count : at] if fill == "sound" else np.zeros((1, count), np.float32)
+        rest = np.concatenate([hole, rest[:, :-count]], axis=1)
+    found, _ = detected(wide, np.concatenate([sound[:, :at], rest], axis=1))
+    (step,) = (one for one in found if one.kind == Kind.AV_STEP)
+    assert step.start == pytest.approx(15, abs=0.5)
+    assert step.end == pytest.approx(36, abs=1.5)
+    assert step.evidence["step_ms"] == pytest.approx(milliseconds, abs=30)
+
+
+def test_a_step_back_into_sync_lasts_no_longer():
+    wide, sound = speech(40.0)
+    both = np.concatenate([late(sound, 0.32)[:, : 18 * RATE], sound[:, 18 * RATE :]], axis=1)
+    found, _ = detected(wide, both)
+    by_kind = {one.kind: one for one in found}
+    assert set(by_kind) == {Kind.AV_STEP, Kind.AV_OFFSET}
+    step, offset = by_kind[Kind.AV_STEP], by_kind[Kind.AV_OFFSET]
+    assert (step.start, step.end) == pytest.approx((18, 18), abs=0.6)
+    assert (offset.start, offset.end) == pytest.approx((0, 18), abs=0.6)
+
+
+def test_film_that_runs_as_fast_as_video_drifts():
+    """24 pictures a second shown as 25, the sound left as it was, in a clip of 24 s."""
+    wide, sound = speech(24.0)
+    there = np.arange(sound.shape[1])
+    slower = np.interp((there - 12 * RATE) * 24 / 25 + 12 * RATE, there, sound[0])
+    found, _ = detected(wide, slower[None].astype(np.float32))
+    assert [one.kind for one in found] == [Kind.AV_DRIFT]
+    assert found[0].evidence["drift_ms_per_minute"] == pytest.approx(-2400, rel=0.1)
+
+
 def test_foreign_sound_is_abstained_on():
     wide, _ = speech(24.0, seed=1)
     found, verdict = detected(wide, speech(24.0, seed=2)[1])
@@ -263,8 +303,27 @@ def test_curves_are_divided_where_the_lag_changes_and_nowhere_else():
     before, after = stretches(times, curves([0.0] * 50 + [0.4] * 70), CALIBRATION)
     assert before.last == pytest.approx(50, abs=2)
     assert after.reading.lag - before.reading.lag == pytest.approx(0.4, abs=0.03)
+    assert after.since == pytest.approx(25, abs=0.5)
     (drift,) = stretches(times, curves(times * 0.005), CALIBRATION)
     assert drift.slope == pytest.approx(0.005, abs=0.0006)
+
+
+def test_faint_changes_count_where_all_is_clear_and_strong_ones_where_nothing_is():
+    """A larger gain over one lag in noise alone than of a small step of a clear peak."""
+    rng = np.random.default_rng(11)
+    at = np.arange(-MOST, MOST + 1) * STEP
+    times = np.arange(60) * 0.5
+    strict = Calibration(sharpness=0.05, half_sure=4.0, surer=2.0, change=40.0)
+
+    def gain(curves):
+        return strict.sharpness * gain_of_change(times, curves)
+
+    lags = np.where(times < 15, 0.0, 0.12)[:, None]
+    clear = 9 * np.exp(-0.5 * ((at - lags) / 0.05) ** 2) + rng.normal(0, 1, (60, len(at)))
+    noise = rng.normal(0, 30, (60, len(at)))
+    assert 8 < gain(clear) < gain(noise) < strict.change
+    assert len(stretches(times, clear, strict)) == 2
+    assert len(stretches(times, noise, strict)) == 1
 
 
 def test_a_reading_is_surer_where_the_peak_is_higher():

@@ -10,7 +10,7 @@ import pytest
 
 from models.faces import FaceFinder
 from models.mouths import SIDE
-from pipeline.measure.mouths import LONGEST, MouthMeter, watched
+from pipeline.measure.mouths import FIRST, LONGEST, MouthMeter, watched
 from pipeline.types import PictureFormat
 from tests import media
 
@@ -133,11 +133,11 @@ def test_nobody_gives_nothing():
 
 
 def test_the_budget_watches_the_start_and_then_a_share():
-    assert all(watched(time, 0.2) for time in (0.0, 10.0, 19.9))
-    later = np.array([watched(time, 0.2) for time in np.arange(20.0, 520.0, 0.5)])
+    assert all(watched(time, 0.2) for time in (0.0, 10.0, FIRST - 0.1))
+    later = np.array([watched(FIRST + time, 0.2) for time in np.arange(0.0, 500.0, 0.5)])
     assert later.mean() == pytest.approx(0.2, abs=0.01)
     assert np.flatnonzero(np.diff(later.astype(int))).size == 19  # in ten bursts
-    assert all(watched(time, 1.0) for time in (25.0, 1000.0))
+    assert all(watched(time, 1.0) for time in (FIRST + 5.0, 1000.0))
     small = MouthMeter(FORMAT).share
     large = MouthMeter(PictureFormat(0, 1920, 1080, 50.0, False, 8, False, True)).share
     assert 0 < small < large < 1

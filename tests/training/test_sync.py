@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.sources import scan
+from corpus.sources import GENERATED, scan
 from faults.media import Clean
 from models.mouths import SIDE
 from models.sync import Calibration
@@ -75,7 +75,7 @@ def test_a_take_has_the_mouth_and_its_sound(tmp_path):
 
 def test_folds_share_the_groups_and_leave_out_generated_heads():
     takes = [talking(n, group, 30) for n, group in enumerate("aaabbcd")]
-    takes.append(talking(9, dataset.GENERATED[0], 30))
+    takes.append(talking(9, GENERATED[0], 30))
     made = folds(takes, 2)
     assert sorted(map(sorted, made)) == [["a", "d"], ["b", "c"]]
 

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from corpus.sources import scan
+from corpus.sources import GENERATED, scan
 from models.sync import SyncNet, save
 from pipeline.detectors.lags import MOST
 from training.run import device_name, progress, told_by
 from training.sync import card, dataset
 from training.sync.calibrate import across, calibrate, read_all
-from training.sync.dataset import GENERATED, Take
+from training.sync.dataset import Take
 from training.sync.evaluate import GroupTrials, evaluate
 from training.sync.train import Recipe, fit_several
 

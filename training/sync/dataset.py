@@ -36,7 +36,6 @@ KNOWN_DELAY = {
     "filyp+mcgurk_task": -60.0,
     "skymanaditya1+LipReadingQuiz": 110.0,
 }
-GENERATED = ("OpenTalker+SadTalker", "OpenTalker+video-retalking")  # heads that a net animates
 
 
 @dataclass(frozen=True)
