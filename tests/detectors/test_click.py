@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import media
-from tests.detectors.sounds import AAC, RATE, chiptune, drums, noise, save
+from tests.detectors.sounds import AAC, RATE, chiptune, drums, noise, save, tone
 from tests.findings import examine, of_kind, only_one
 
 
@@ -29,13 +29,29 @@ def test_a_click(tmp_path, width):
 
 
 def test_of_one_channel_less_is_enough_if_the_other_has_sound(tmp_path):
-    sound = clicked(3.21, width=2, height=0.045)
+    sound = clicked(3.21, width=2, height=0.08)
     both = of_kind(examine(save(tmp_path, sound), "click"), "click")
     sound[1] = clicked()[1]
     one = of_kind(examine(save(tmp_path, sound), "click"), "click")
     sound[1] = 0
     alone = of_kind(examine(save(tmp_path, sound), "click"), "click")
     assert (len(both), len(one), len(alone)) == (0, 1, 0)
+
+
+def test_both_edges_of_a_flat_impulse_are_of_it(tmp_path):
+    sound = clicked()
+    sound[:, 154_000:154_018] += 0.4
+    defect = only_one(examine(save(tmp_path, sound), "click"), "click")
+    assert defect.evidence["impulses"] == 1
+
+
+def test_impulses_in_every_period_of_a_low_voice_are_its_own(tmp_path):
+    calm = tone(-14, 4) + noise(-60, 4)
+    voice, click = calm.copy(), calm.copy()
+    voice[:, 50_000:150_000:960] += 0.3  # 50 Hz
+    click[:, 50_000] += 0.3
+    assert of_kind(examine(save(tmp_path, voice), "click"), "click") == []
+    assert len(of_kind(examine(save(tmp_path, click), "click"), "click")) == 1
 
 
 def test_fainter_impulses_beside_a_clear_one_belong_to_it(tmp_path):
