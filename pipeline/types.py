@@ -380,10 +380,9 @@ class PictureStatistics:
     farther even rows of this frame and odd ones of the previous are apart than odd rows of this and
     even ones of the previous (0 for a first frame): at a row y, with P the previous frame and the
     mean M of the rows above and below, |Y-MP| - |P-MY| where y is even, |P-MY| - |Y-MP| where odd.
-    `comb` is the mean of max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4). Motion and detail are means
-    over rows 0, 1, 4, 5, 8, 9..., comb over rows 0, 4, 8..., order over rows 0, 5, 8, 13... (a last
-    row by itself has none: 0), the others over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| of
-    each row.
+    Motion, detail and order are means over rows 0, 1, 4, 5, 8, 9... (a last row by itself has no
+    order: 0); `comb` is the mean of max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4) over rows 0, 4,
+    8...; the others are means over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| of each row.
     """
 
     format: PictureFormat

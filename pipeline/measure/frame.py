@@ -74,26 +74,6 @@ def _one_row(
 
 
 @njit(cache=True, nogil=True)
-def _field_order(
-    row: UInt8,
-    old: UInt8,
-    upper: UInt8,
-    lower: UInt8,
-    old_upper: UInt8,
-    old_lower: UInt8,
-    width: int,
-    order: Int16,
-) -> None:
-    """Add to column sums: a row to the old rows beside it, less the old row to the new ones."""
-    for x in range(width):
-        a, b = row[x], old[x]
-        new = np.uint8((np.uint16(upper[x]) + np.uint16(lower[x]) + np.uint16(1)) >> 1)
-        was = np.uint8((np.uint16(old_upper[x]) + np.uint16(old_lower[x]) + np.uint16(1)) >> 1)
-        apart = np.int16(np.uint8(max(a, was) - min(a, was)))
-        order[x] += np.int16(apart - np.int16(np.uint8(max(b, new) - min(b, new))))
-
-
-@njit(cache=True, nogil=True)
 def _luma_pass(
     plane: UInt8,
     before: UInt8,
@@ -130,7 +110,7 @@ def _luma_pass(
         weave[:] = 0
         fields[:] = 0
         compared = 0  # rows of which differences are taken
-        woven = 0  # rows of which combs are taken, as many as show the order of fields
+        woven = 0  # rows of which combs are taken
         for y in range(top, bottom, 2):
             row = plane[y]
             above = plane[y - 1 if y > 0 else 0]
@@ -170,15 +150,22 @@ def _luma_pass(
                     weave[x] += np.uint16(np.uint8(max(step, field) - field))
                     first[x] = step
                     second[x] = step2
-                # an even row or an odd one in turn, between the rows of the other field
-                if y % 8 == 0:
-                    upper, lower = y - 1 if y > 0 else 1, y + 1
-                    _field_order(row, old, plane[upper], plane[lower], before[upper],
-                                 before[lower], width, fields)  # fmt: skip
-                else:
-                    lower = y + 2 if y + 2 < height else y
-                    _field_order(old_below, below, old, before[lower], row, plane[lower],
-                                 width, fields)  # fmt: skip
+                # rows lie between those of the other field, or beside one of them at an edge
+                upper, lower = y - 1 if y > 0 else 1, y + 2 if y + 2 < height else y
+                for x in range(width):
+                    a, b, c, d = row[x], old[x], below[x], old_below[x]
+                    e, f = plane[upper, x], before[upper, x]
+                    g, h = plane[lower, x], before[lower, x]
+                    odd = np.uint8((np.uint16(e) + np.uint16(c) + np.uint16(1)) >> 1)
+                    old_odd = np.uint8((np.uint16(f) + np.uint16(d) + np.uint16(1)) >> 1)
+                    even = np.uint8((np.uint16(a) + np.uint16(g) + np.uint16(1)) >> 1)
+                    old_even = np.uint8((np.uint16(b) + np.uint16(h) + np.uint16(1)) >> 1)
+                    fields[x] += np.int16(
+                        np.int16(np.uint8(max(a, old_odd) - min(a, old_odd)))
+                        + np.int16(np.uint8(max(d, even) - min(d, even)))
+                        - np.int16(np.uint8(max(b, odd) - min(b, odd)))
+                        - np.int16(np.uint8(max(c, old_even) - min(c, old_even)))
+                    )
                 for x in range(1, width):
                     a, b, c, d = row[x], row[x - 1], below[x], below[x - 1]
                     gradient[x] += np.uint16(
@@ -205,7 +192,7 @@ def _luma_pass(
             count = np.float32(compared * across)
             motion[ty, tx] = d / count
             detail[ty, tx] = g / count
-            order[ty, tx] = o / np.float32(woven * across)
+            order[ty, tx] = o / count
             comb[ty, tx] = w / np.float32(woven * across)
 
 
