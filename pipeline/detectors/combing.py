@@ -29,8 +29,8 @@ from pipeline.types import (
 MOVES = 2.0  # code values of motion of a tile that would comb if it were interlaced
 FEW = 0.004  # share of the picture that must move for a frame to tell anything
 LEAST = 10  # tiles, likewise: the order is that of many lines
-# Where fewer of the frames that tell show the order than HALF (of pulldown 3 in 5 do), there must be
-# twice as many of them.
+# Where fewer of the frames that tell show the order than HALF (of pulldown 3 in 5 do), there must
+# be twice as many of them.
 HALF = 0.5
 _LATER = (1, -1)  # sign of the order where even lines are later, and where odd ones are
 _LATER_FIELD = ("even", "odd")
