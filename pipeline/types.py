@@ -380,9 +380,13 @@ class PictureStatistics:
 
     Tile maps are float32 [T, tile rows, tile columns]: `luma`, `cb`, `cr` the mean code value;
     `motion` the mean absolute difference to the previous frame (0 for a first frame); `detail` the
-    sum of the mean absolute differences to the left and to the upper neighbour; `comb` the mean of
-    max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4). These three are means over rows 0, 1, 4, 5, 8, 9...,
-    the others over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| per row.
+    sum of the mean absolute differences to the left and to the upper neighbour; `order` how much
+    farther even rows of this frame and odd ones of the previous are apart than odd rows of this and
+    even ones of the previous (0 for a first frame): at a row y, with P the previous frame and the
+    mean M of the rows above and below, |Y-MP| - |P-MY| where y is even, |P-MY| - |Y-MP| where odd.
+    Motion, detail and order are means over rows 0, 1, 4, 5, 8, 9... (a last row by itself has no
+    order: 0); `comb` is the mean of max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4) over rows 0, 4,
+    8...; the others are means over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| of each row.
     """
 
     format: PictureFormat
@@ -391,6 +395,7 @@ class PictureStatistics:
     motion: Float32
     detail: Float32
     comb: Float32
+    order: Float32
     cb: Float32
     cr: Float32
     rows: Float32

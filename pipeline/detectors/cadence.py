@@ -94,7 +94,7 @@ class CadenceDetector(PictureDetector):
     """Finds notches and spikes of single frames in the curve of change."""
 
     name = "cadence"
-    version = "2"
+    version = "3"
     kinds = (Kind.REPEATED_FRAMES, Kind.DROPPED_FRAMES)
     summary = (
         "Stutter: frames repeated (24 pictures a second shown as 25) or missing within smooth "

@@ -31,8 +31,11 @@ from pipeline.types import (
 
 UInt8 = npt.NDArray[np.uint8]
 UInt16 = npt.NDArray[np.uint16]
+Int16 = npt.NDArray[np.int16]
 
 TILE = PictureFormat.TILE
+MAPS = 7  # of a frame: luma, motion, detail, comb, cb, cr, order
+MOTION, ORDER = 1, 6  # those that depend on the frame before
 LOOK_EVERY = 0.2  # seconds between closer looks; the accuracy limit of what is found by them alone
 _PLANAR = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}
 _DIRECT = _PLANAR | {"nv12", "gray"}
@@ -80,6 +83,7 @@ def _luma_pass(
     motion: Float32,
     detail: Float32,
     comb: Float32,
+    order: Float32,
     rows: Float32,
 ) -> None:
     """One pass over a luma plane and its predecessor, see PictureStatistics for the definitions.
@@ -94,6 +98,7 @@ def _luma_pass(
     change = np.zeros(padded, np.uint16)
     gradient = np.zeros(padded, np.uint16)
     weave = np.zeros(padded, np.uint16)
+    fields = np.zeros(padded, np.int16)
     first = np.zeros(width, np.uint8)
     second = np.zeros(width, np.uint8)
     for ty in range(tile_rows):
@@ -103,7 +108,9 @@ def _luma_pass(
         change[:] = 0
         gradient[:] = 0
         weave[:] = 0
+        fields[:] = 0
         compared = 0  # rows of which differences are taken
+        woven = 0  # rows of which combs are taken
         for y in range(top, bottom, 2):
             row = plane[y]
             above = plane[y - 1 if y > 0 else 0]
@@ -111,6 +118,7 @@ def _luma_pass(
                 _one_row(row, before[y], above, plane[y - 2 if y > 1 else y], width, y % 4 == 0,
                          level, change, gradient, weave, first)  # fmt: skip
                 compared += y % 4 == 0
+                woven += y % 4 == 0
                 rows[y] = np.float32(byte_sum(first)) / np.float32(width)
                 continue
             below = plane[y + 1]
@@ -122,9 +130,9 @@ def _luma_pass(
                     second[x] = np.uint8(max(c, a) - min(c, a))
             else:
                 compared += 2
+                woven += 1
                 old, old_below = before[y], before[y + 1]
                 above2 = plane[y - 2 if y > 1 else y]
-                above_below = plane[y - 1 if y > 0 else y + 1]  # above the row below, in its field
                 for x in range(width):
                     a, b, c, d = row[x], old[x], below[x], old_below[x]
                     level[x] += np.uint16(np.uint16(a) + np.uint16(c))
@@ -133,20 +141,31 @@ def _luma_pass(
                         + np.uint16(np.uint8(max(c, d) - min(c, d)))
                     )
                 for x in range(width):
-                    a, b, c, d, e = row[x], above[x], above2[x], below[x], above_below[x]
+                    a, b, c, d = row[x], above[x], above2[x], below[x]
                     step = np.uint8(max(a, b) - min(a, b))
                     field = np.uint8(min(np.uint8(max(a, c) - min(a, c)), np.uint8(251)))
                     field = np.uint8(field + np.uint8(4))
                     step2 = np.uint8(max(d, a) - min(d, a))
-                    field2 = np.uint8(min(np.uint8(max(d, e) - min(d, e)), np.uint8(251)))
-                    field2 = np.uint8(field2 + np.uint8(4))
                     gradient[x] += np.uint16(np.uint16(step) + np.uint16(step2))
-                    weave[x] += np.uint16(
-                        np.uint16(np.uint8(max(step, field) - field))
-                        + np.uint16(np.uint8(max(step2, field2) - field2))
-                    )
+                    weave[x] += np.uint16(np.uint8(max(step, field) - field))
                     first[x] = step
                     second[x] = step2
+                # rows lie between those of the other field, or beside one of them at an edge
+                upper, lower = y - 1 if y > 0 else 1, y + 2 if y + 2 < height else y
+                for x in range(width):
+                    a, b, c, d = row[x], old[x], below[x], old_below[x]
+                    e, f = plane[upper, x], before[upper, x]
+                    g, h = plane[lower, x], before[lower, x]
+                    odd = np.uint8((np.uint16(e) + np.uint16(c) + np.uint16(1)) >> 1)
+                    old_odd = np.uint8((np.uint16(f) + np.uint16(d) + np.uint16(1)) >> 1)
+                    even = np.uint8((np.uint16(a) + np.uint16(g) + np.uint16(1)) >> 1)
+                    old_even = np.uint8((np.uint16(b) + np.uint16(h) + np.uint16(1)) >> 1)
+                    fields[x] += np.int16(
+                        np.int16(np.uint8(max(a, old_odd) - min(a, old_odd)))
+                        + np.int16(np.uint8(max(d, even) - min(d, even)))
+                        - np.int16(np.uint8(max(b, odd) - min(b, odd)))
+                        - np.int16(np.uint8(max(c, old_even) - min(c, old_even)))
+                    )
                 for x in range(1, width):
                     a, b, c, d = row[x], row[x - 1], below[x], below[x - 1]
                     gradient[x] += np.uint16(
@@ -162,16 +181,19 @@ def _luma_pass(
             d = np.uint32(0)
             g = np.uint32(0)
             w = np.uint32(0)
+            o = np.int32(0)
             for i in range(16):
                 s += np.uint32(level[start + i])
                 d += np.uint32(change[start + i])
                 g += np.uint32(gradient[start + i])
                 w += np.uint32(weave[start + i])
+                o += np.int32(fields[start + i])
             luma[ty, tx] = s / np.float32((bottom - top) * across)
             count = np.float32(compared * across)
             motion[ty, tx] = d / count
             detail[ty, tx] = g / count
-            comb[ty, tx] = w / count
+            order[ty, tx] = o / count
+            comb[ty, tx] = w / np.float32(woven * across)
 
 
 @njit(cache=True, nogil=True)
@@ -224,9 +246,9 @@ class PictureMeter:
         self._last: av.VideoFrame | None = None  # as it was measured
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
-        # room for the frames of a segment: maps [T, 6, th, tw] (luma motion detail comb cb cr)
-        # and row profiles [T, H]; made for each segment, since detectors may keep parts of them
-        self._maps = np.empty((0, 6, *picture_format.tiles), np.float32)
+        # room for the frames of a segment: maps [T, 7, th, tw] (luma motion detail comb cb cr
+        # order) and row profiles [T, H]; made for each segment: detectors may keep parts of them
+        self._maps = np.empty((0, MAPS, *picture_format.tiles), np.float32)
         self._profiles = np.empty((0, picture_format.height), np.float32)
         self._looks: list[Look] = []
 
@@ -245,7 +267,7 @@ class PictureMeter:
         before = luma if self._previous is None else self._previous
         count = self._next()
         maps = self._maps[count]
-        _luma_pass(luma, before, width, height, *maps[:4], self._profiles[count])
+        _luma_pass(luma, before, width, height, *maps[:4], maps[ORDER], self._profiles[count])
         self._chroma(frame, planes, maps[4], maps[5])
         if self._is_due(time, duration):
             self._looks.append(look(luma, width, height, time, count))
@@ -274,7 +296,7 @@ class PictureMeter:
         self._look_due = -np.inf
 
     def last(self) -> tuple[Float32, Float32, Look | None]:
-        """Maps [6, th, tw] and profile [H] of the last frame as stored, and its look if it has one.
+        """Maps [7, th, tw] and profile [H] of the last frame as stored, and its look if it has one.
 
         Views: they change with `take`.
         """
@@ -362,19 +384,20 @@ class PictureMeter:
         if self.format.full_range:  # to limited-range code values, BT.601/709: 219/255 and +16
             scale = np.float32(219 / 255)
             maps[:, :4] *= scale
+            maps[:, ORDER] *= scale
             maps[:, 0] += 16
-            maps[:, 4:] = (maps[:, 4:] - 128) * np.float32(224 / 255) + 128
+            maps[:, 4:6] = (maps[:, 4:6] - 128) * np.float32(224 / 255) + 128
             profiles *= scale
         frames = np.zeros(count, FRAME_ROW)
         frames["time"], frames["duration"], frames["flags"] = zip(*self._rows, strict=True)
-        means = np.einsum("nkyx,yx->kn", maps, _tile_weights(self.format))
+        means = np.einsum("nkyx,yx->kn", maps[:, :ORDER], _tile_weights(self.format))
         for name, values in zip(
             ("luma", "motion", "detail", "comb", "cb", "cr"), means, strict=True
         ):
             frames[name] = values
-        luma, motion, detail, comb, cb, cr = (maps[:, index] for index in range(6))
+        luma, motion, detail, comb, cb, cr, order = (maps[:, index] for index in range(MAPS))
         taken = PictureStatistics(
-            self.format, frames, luma, motion, detail, comb, cb, cr, profiles, self._looks
+            self.format, frames, luma, motion, detail, comb, order, cb, cr, profiles, self._looks
         )
         self._rows, self._looks = [], []
         self._maps, self._profiles = self._maps[:0], self._profiles[:0]

@@ -21,6 +21,7 @@ from pipeline.clock import Clock
 from pipeline.decode import Decoded, Decoder, PictureStream
 from pipeline.errors import SeamError
 from pipeline.ffmpeg_log import ErrorCount
+from pipeline.measure.frame import MOTION, ORDER
 from pipeline.measure.measured import MeasuredFrame
 from pipeline.ranges.piece import Complaint, Mark, Seam, Step, Tail, mark_of
 from pipeline.types import VideoTrack
@@ -106,7 +107,7 @@ class Replay:
         seam, self._seam = self._seam, None
         if seam is None or first.pts != seam.pts:
             raise SeamError("a range begins with another frame than the one before it leads to")
-        first.maps[1] = seam.motion
+        first.maps[[MOTION, ORDER]] = seam.compared
 
     def _compare(self, frames: Iterable[MeasuredFrame]) -> None:
         """See that the first pictures of a range are what the range before made of them."""

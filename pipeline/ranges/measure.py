@@ -23,6 +23,7 @@ from pipeline.clock import Clock
 from pipeline.decode import Decoded, DecodedFrame, Decoder, PictureStream
 from pipeline.errors import SeamError
 from pipeline.ffmpeg_log import ErrorCount
+from pipeline.measure.frame import MOTION, ORDER
 from pipeline.measure.measured import FrameShape, MeasuredFrame
 from pipeline.panel import lips
 from pipeline.ranges.piece import Complaint, Mark, PieceWriter, Seam, Step, Tail, mark_of
@@ -214,9 +215,9 @@ def _seam(line: PictureLine, beyond: _Beyond) -> Seam:
     if meter is None:
         raise SeamError("a range has no picture")
     meter.add(item.frame, item.time, item.duration, item.flags)
-    motion = meter.last()[0][1].copy()
+    compared = meter.last()[0][[MOTION, ORDER]]
     meter.forget()
-    return Seam(beyond.first.pts, motion, beyond.checks, beyond.said)
+    return Seam(beyond.first.pts, compared, beyond.checks, beyond.said)
 
 
 def _check(frame: av.VideoFrame) -> int:

@@ -30,7 +30,7 @@ from pipeline.types import Look, Mouth
 Array = npt.NDArray[Any]
 Mark = tuple[int | None, int, int]  # of a packet: PTS, size, CRC-32
 
-_VERSION = 1
+_VERSION = 2
 _NOT_ONE = (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
 _SIZES = struct.Struct("<QQ")  # of a header and of its arrays, in bytes
 _CHUNK = 25  # frames
@@ -76,13 +76,14 @@ class Seam:
 
     Attributes:
         pts: of its first frame.
-        motion: [tile rows, tile columns] the difference of that frame to the one before it.
+        compared: [2, tile rows, tile columns] motion and order of that frame (PictureStatistics):
+            the maps that the frame before it has a part in.
         checks: CRC-32 of its first pictures, by PTS.
         said: of its first packets: marks, and what the decoder complained of.
     """
 
     pts: int
-    motion: npt.NDArray[np.float32]
+    compared: npt.NDArray[np.float32]
     checks: dict[int, int]
     said: list[tuple[Mark, list[Complaint]]]
 
@@ -233,7 +234,7 @@ def _tail(tail: Tail, packer: _Packer) -> dict[str, Any]:
         if seam is None
         else asdict(seam)
         | {
-            "motion": packer.add(seam.motion),
+            "compared": packer.add(seam.compared),
             "checks": list(seam.checks.items()),
         },
     }
@@ -242,7 +243,7 @@ def _tail(tail: Tail, packer: _Packer) -> dict[str, Any]:
 def _seam(said: dict[str, Any], arrays: list[Array]) -> Seam:
     return Seam(
         said["pts"],
-        arrays[said["motion"]],
+        arrays[said["compared"]],
         dict(said["checks"]),
         [((*mark,), [Complaint(**one) for one in complaints]) for mark, complaints in said["said"]],
     )

@@ -7,6 +7,9 @@ import pytest
 
 from faults.lookalikes import LOOKALIKES
 from faults.media import Clean, encode
+from pipeline.detectors.cadence import CadenceSettings
+from pipeline.detectors.motion import Motion
+from pipeline.detectors.repeats import Repeats, motion_beside
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -161,3 +164,33 @@ def test_the_middle_of_a_fade_is_no_repeat(tmp_path, name):
     fade = LOOKALIKES[name](clean, 1)
     encode(tmp_path / "a.mp4", fade.pictures(clean.pictures()), None, rate=clean.rate)
     assert not of_kind(examine(tmp_path / "a.mp4", "cadence"), "repeated_frames")
+
+
+@pytest.mark.parametrize(("step_after", "found"), [(1.0, 0), (2.0, 1)])
+def test_in_unsteady_motion_a_repeat_is_caught_up(step_after, found):
+    """What follows the repeats of animation and pulldown is a step like any."""
+    motion = Motion()
+    motion.time = np.arange(150) / 25
+    motion.change = np.tile([2.0, 4.0, 5.5], 50)  # as a speaker moves: no step is like the last
+    motion.luma.extend(np.random.default_rng(1).uniform(20, 200, (150, 8, 12)).astype(np.float32))
+    beside = motion_beside(motion.change)
+    for repeat in range(40, 100, 7):
+        motion.change[repeat] = 0.1 * beside[repeat]
+        motion.change[repeat + 1] = step_after * beside[repeat]
+    repeats = Repeats(CadenceSettings())
+    still, level = motion.still(), motion_beside(motion.change)
+    for index in range(1, 150):
+        repeats.look(motion, index, still, level)
+    assert len(repeats.close()) == found
+
+
+def test_missing_frames_of_a_slow_pan(tmp_path):
+    """Slow motion that goes straight on, with four frames missing."""
+    y, x = np.mgrid[:180, :320]
+    frames = []
+    for n in range(110):
+        wave = 128 + 50 * np.sin((x - 0.6 * n) / 40) * np.cos(y / 50)
+        frames.append(np.repeat(wave[..., None], 3, 2).astype(np.uint8))
+    defect = only_one(_examined(tmp_path, frames[:50] + frames[54:]), "dropped_frames")
+    assert_interval(defect, 50 / 25, 51 / 25)
+    assert defect.evidence["frames_missing_estimate"] == pytest.approx(4, abs=0.5)

@@ -69,6 +69,41 @@ def test_still_pauses_are_part_of_it(tmp_path):
     assert defect.evidence["frames"] >= 20
 
 
+@pytest.mark.parametrize("later", [0, 1])
+def test_slow_and_soft_motion_of_either_field(tmp_path, later):
+    """What moves so little and so softly that lines hardly differ from their neighbours."""
+    y, x = np.mgrid[:180, :320]
+    frames = []
+    for n in range(51):
+        wave = 128 + 60 * np.sin((x - 1.2 * n) / 9) * np.cos((y + 0.2 * n) / 31)
+        frames.append(np.repeat(wave[..., None], 3, 2).astype(np.uint8))
+    woven = []
+    for frame, following in itertools.pairwise(frames):
+        picture = frame.copy()
+        picture[later::2] = following[later::2]
+        woven.append(picture)
+    assert not _examined(tmp_path, frames).defects
+    defect = only_one(_examined(tmp_path, woven), "combing")
+    assert_interval(defect, 0, 2)
+    assert ("odd" if later else "even") in defect.summary
+
+
+def _falling(step):
+    """Squares that fall, drawn on even lines alone, as what is drawn on half as many lines is."""
+    rng = np.random.default_rng(6)
+    squares = [
+        (int(x), int(y), int(s)) for x, y, s in rng.integers((0, 0, 3), (300, 90, 7), (60, 3))
+    ]
+    out = []
+    for n in range(50):
+        picture = np.full((180, 320, 3), 60, np.uint8)
+        for x, y, size in squares:
+            top = 2 * ((y + step * n) % 90)
+            picture[top : top + 2 * size, x : x + 2 * size] = 210
+        out.append(picture)
+    return out
+
+
 def test_less_motion_is_less_severe(tmp_path):
     severities = []
     for speed in (0.0, 4.0):
@@ -136,6 +171,7 @@ NEGATIVES = {
     "striped cloth that moves": lambda: _blinds(moving=True),
     "rolling credits": _letters,
     "still woven frame": lambda: [WOVEN[10]] * 60,
+    "what falls on even lines": lambda: _falling(2),
     "cuts": lambda: media.scene(3, cuts=20),
 }
 

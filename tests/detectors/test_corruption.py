@@ -196,5 +196,5 @@ def _statistics(shape, frames, motion):
     nothing = np.zeros_like(motion)
     rows = np.zeros((len(frames), shape.height), np.float32)
     return PictureStatistics(
-        shape, frames, nothing, motion, nothing, nothing, nothing, nothing, rows, []
+        shape, frames, nothing, motion, nothing, nothing, nothing, nothing, nothing, rows, []
     )
