@@ -43,6 +43,7 @@ from models.sync import SEEN
 from models.sync import load as load_sync
 from pipeline.hardware import Device, accelerator
 from pipeline.inspect import inspect
+from pipeline.measure.frame import MAPS
 from pipeline.measure.tensors import look_pass, luma_pass
 from pipeline.settings import chosen as settings_of
 from pipeline.source import Limits, open_source
@@ -206,7 +207,7 @@ def _statistics(device: Device, parts: list[str]) -> None:
         256, (frames + 1, HEIGHT, WIDTH), dtype=torch.uint8, device=device, generator=generator
     )
     tiles = (-(-HEIGHT // 16), -(-WIDTH // 16))
-    maps = torch.empty(frames, 4, *tiles, device=device)
+    maps = torch.empty(frames, MAPS, *tiles, device=device)
     profiles = torch.empty(frames, HEIGHT, device=device)
     block = torch.empty(
         (1 << 30) if device == "cuda" else (1 << 26), dtype=torch.uint8, device=device

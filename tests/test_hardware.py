@@ -138,7 +138,7 @@ def test_nvdec_gives_the_statistics_of_the_software_decoder(tmp_path, clean_scen
     assert len(here) == len(there)
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one.frames["time"], other.frames["time"])
-        for name in ("luma", "motion", "detail", "comb", "cb", "cr", "rows"):
+        for name in ("luma", "motion", "detail", "comb", "order", "cb", "cr", "rows"):
             np.testing.assert_allclose(
                 getattr(one, name), getattr(other, name), atol=within, err_msg=name
             )

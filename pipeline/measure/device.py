@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from pipeline.measure.frame import PictureMeter, UInt8
+from pipeline.measure.frame import MAPS, PictureMeter, UInt8
 from pipeline.measure.tensors import Looks, chroma_pass, look_pass, luma_pass
 from pipeline.types import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
 
@@ -50,7 +50,7 @@ class _Batch:
 
     Attributes:
         first: number of the first frame, as the meter counts.
-        maps: [T, 6, tile rows, tile columns], on their way to the host.
+        maps: [T, 7, tile rows, tile columns], on their way to the host.
         profiles: [T, H], likewise.
         looks: likewise; None where there are none.
         looked: time and number of the frame of each look.
@@ -139,13 +139,13 @@ class DeviceMeter(PictureMeter):
         count, self._waiting = self._waiting, 0
         self._last_count = count
         planes = self._luma[: count + 1]
-        maps = torch.empty(count, 6, *self.format.tiles, device=self._device)
+        maps = torch.empty(count, MAPS, *self.format.tiles, device=self._device)
         profiles = torch.empty(count, self.format.height, device=self._device)
         first = len(self._rows) - count
         looks = None
         with _measuring:
-            luma_pass(planes, maps[:, :4], profiles)
-            chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:])
+            luma_pass(planes, maps, profiles)
+            chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:6])
             if self._due:
                 seen = look_pass(torch.stack([planes[place + 1] for _, place in self._due]))
                 looks = Looks(*(_to_host(getattr(seen, field.name)) for field in fields(Looks)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pipeline.measure.frame import ORDER
 from pipeline.types import PictureFormat
 
 TILE = PictureFormat.TILE
@@ -43,7 +44,8 @@ def luma_pass(planes: Tensor, maps: Tensor, profiles: Tensor) -> None:
 
     Args:
         planes: uint8 [T + 1, H, W]; the first is the frame before, which is not measured.
-        maps: float32 [T, 4, tile rows, tile columns] receives luma, motion, detail, comb.
+        maps: float32 [T, 7, tile rows, tile columns] receives luma, motion, detail, comb and order
+            in their places; chroma is left as it is.
         profiles: float32 [T, H] receives the mean |Y[y]-Y[y-1]| of each row.
     """
     height, width = planes.shape[1:]
@@ -58,8 +60,26 @@ def luma_pass(planes: Tensor, maps: Tensor, profiles: Tensor) -> None:
     maps[:, 1] = _tile_sums(change, 2) / grid.compared_samples
     gradient = step + _across(part).abs_()
     maps[:, 2] = _tile_sums(gradient, 2) / grid.compared_samples
+    part, step = now[:, grid.woven], step[:, ::2]
     field = (part - now[:, grid.field]).abs_().clamp_(max=251)
-    maps[:, 3] = _tile_sums((step - field - 4).clamp_(min=0), 2) / grid.compared_samples
+    maps[:, 3] = _tile_sums((step - field - 4).clamp_(min=0), 4) / grid.woven_samples
+    maps[:, ORDER] = _order(now, planes[:-1].to(torch.int16), grid)
+
+
+def _order(now: Tensor, before: Tensor, grid: _Grid) -> Tensor:
+    """See PictureStatistics; of pairs of rows, the upper of which is even."""
+    even, odd = grid.pairs, grid.pairs + 1
+
+    def between(planes: Tensor, above: Tensor, below: Tensor) -> Tensor:
+        return (planes[:, above] + planes[:, below] + 1) >> 1
+
+    fields = (now[:, even] - between(before, grid.upper, odd)).abs_()
+    fields += (before[:, odd] - between(now, even, grid.lower)).abs_()
+    fields -= (before[:, even] - between(now, grid.upper, odd)).abs_()
+    fields -= (now[:, odd] - between(before, even, grid.lower)).abs_()
+    rows = grid.samples.shape[0] * 4
+    fields = pad(fields, (0, 0, 0, rows - fields.shape[1]))
+    return _tile_sums(fields, 4) / grid.compared_samples
 
 
 def chroma_pass(planes: Tensor, picture: PictureFormat, maps: Tensor) -> None:
@@ -144,7 +164,12 @@ class _Grid:
         samples: [tile rows, tile columns] of each tile.
         compared: rows of which differences are taken: 0, 1, 4, 5, 8, 9... of both fields.
         compared_samples: of each tile in them.
-        field: the row above each of them in its field, or itself.
+        woven: rows in which combs are looked for: 0, 4, 8...
+        woven_samples: of each tile in them.
+        field: the row above each of these in its field, or itself.
+        pairs: those of them that have a row below.
+        upper, lower: the row above each of these, and the one below the row below it, or else the
+            one of the other parity beside it.
         even_samples: in even rows.
         noise: rows on which the mask for noise is centred.
         noise_samples: of each tile in them, of a tile without any: in one.
@@ -154,7 +179,12 @@ class _Grid:
     samples: Tensor
     compared: Tensor
     compared_samples: Tensor
+    woven: Tensor
+    woven_samples: Tensor
     field: Tensor
+    pairs: Tensor
+    upper: Tensor
+    lower: Tensor
     even_samples: Tensor
     noise: Tensor
     noise_samples: Tensor
@@ -174,14 +204,20 @@ def _grid(height: int, width: int, device: torch.device, size: int = TILE) -> _G
     def numbers(chosen: np.ndarray) -> Tensor:
         return torch.from_numpy(chosen.astype(np.int64)).to(device)
 
-    compared = rows[rows % 4 < 2]
+    woven = rows[rows % 4 == 0]
+    pairs = woven[woven + 1 < height]
     noise = (rows % 4 == 1) & (rows + 1 < height)
     contour = (rows % 4 == 2) & (rows >= 6) & (rows < height - 6)
     return _Grid(
         samples=samples(rows >= 0),
-        compared=numbers(compared),
+        compared=numbers(rows[rows % 4 < 2]),
         compared_samples=samples(rows % 4 < 2),
-        field=numbers(np.where(compared > 1, compared - 2, compared)),
+        woven=numbers(woven),
+        woven_samples=samples(rows % 4 == 0),
+        field=numbers(np.where(woven > 1, woven - 2, woven)),
+        pairs=numbers(pairs),
+        upper=numbers(np.where(pairs > 0, pairs - 1, 1)),
+        lower=numbers(np.where(pairs + 2 < height, pairs + 2, pairs)),
         even_samples=samples(rows % 2 == 0),
         noise=numbers(rows[noise]),
         noise_samples=samples(noise).clamp_(min=torch.from_numpy(wide.astype(np.int32)).to(device)),

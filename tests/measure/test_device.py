@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.measure.device import BATCH, DeviceMeter
-from pipeline.measure.frame import PictureMeter, _luma_pass
+from pipeline.measure.frame import MAPS, ORDER, PictureMeter, _luma_pass
 from pipeline.measure.look import look
 from pipeline.measure.tensors import Looks, look_pass, luma_pass
 from pipeline.types import FrameFlag, PictureFormat
@@ -36,11 +36,12 @@ def test_tensors_give_what_the_compiled_pass_over_every_frame_gives(size):
     width, height = size
     luma = planes(width, height)
     tiles = (-(-height // 16), -(-width // 16))
-    maps, profiles = torch.empty(4, 4, *tiles), torch.empty(4, height)
+    maps, profiles = torch.zeros(4, MAPS, *tiles), torch.empty(4, height)
     luma_pass(torch.from_numpy(luma), maps, profiles)
     for n in range(4):
-        expected, profile = np.empty((4, *tiles), np.float32), np.empty(height, np.float32)
-        _luma_pass(luma[n + 1], luma[n], width, height, *expected, profile)
+        expected, profile = np.zeros((MAPS, *tiles), np.float32), np.empty(height, np.float32)
+        some = (*expected[:4], expected[ORDER])
+        _luma_pass(luma[n + 1], luma[n], width, height, *some, profile)
         np.testing.assert_allclose(maps[n], expected, **EXACT)
         np.testing.assert_allclose(profiles[n], profile, **EXACT)
 
@@ -87,7 +88,7 @@ def test_a_stream_is_measured_alike_on_a_device(name, within):
         np.testing.assert_array_equal(
             a.frames[["time", "duration", "flags"]], b.frames[["time", "duration", "flags"]]
         )
-        for field in ("luma", "motion", "detail", "comb", "cb", "cr", "rows"):
+        for field in ("luma", "motion", "detail", "comb", "order", "cb", "cr", "rows"):
             np.testing.assert_allclose(getattr(a, field), getattr(b, field), atol=within)
         assert [(one.time, one.frame) for one in a.looks] == [(o.time, o.frame) for o in b.looks]
         for one, other in zip(a.looks, b.looks, strict=True):
