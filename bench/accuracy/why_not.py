@@ -17,10 +17,17 @@ WHY_NOT: dict[Kind, str] = {
     "known within 0.5 s",
     Kind.BLOCK_CORRUPTION: "once it is encoded again, only the net could tell it (AUC 0.77: too "
     "little); HEVC decoders lose data without a word",
+    Kind.BLOCKINESS: "deblocking filters take away the edges that a grid is found by",
     Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat",
+    Kind.CLICK: "a pick, a stick or a lip is an impulse of a few samples itself, and lossy coding "
+    "hides faint clicks",
     Kind.CLIPPING: "lossy codecs flatten peaks themselves: after them more are asked for",
-    Kind.DISTORTION: "only what loses its peaks for a while is told from hard-limited programme; "
-    "coding artefacts count as bandwidth_loss",
+    Kind.DISTORTION: "starved codecs press no peaks, and limited programme has none to lose (5 of "
+    "40 found on development files)",
+    Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much as a missing frame "
+    "does (50 of 88 found on development files)",
     Kind.DROPOUT: "a packet loss that the decoder conceals leaves no hole",
     Kind.LEVEL_JUMP: "music steps by 7 LU itself: less is not reported unless it comes back",
+    Kind.REPEATED_FRAMES: "one repeat a second is like the halts of natural motion: where a "
+    "stretch of them ends is not known",
 }
