@@ -284,7 +284,7 @@ class Api(Monitors, Frames, Page):
         following = cursor + limit if cursor + limit < len(found) else None
         return {"defects": found[cursor : cursor + limit], "next": following}
 
-    @api.get("/v1/inspections/{name}/report")
+    @api.get("/v1/inspections/{name}/report", response_class=HTMLResponse)
     async def report(self, request: Request, name: str) -> Response:
         """The report, one HTML file."""
         await self._own(request, name, "read")

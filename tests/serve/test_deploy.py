@@ -14,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from serve import proxy
 from serve.client import Client, ServiceError
 from serve.keys import make_key
 from tests import media
@@ -29,6 +30,7 @@ pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
 def cluster(tmp_path, monkeypatch):
     """A head and two nodes with the service on them, and how to deploy it with other args."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # as the image has it
+    monkeypatch.setenv(proxy.VARIABLE, proxy.CALLBACK)
     dashboard, port = free_port(), free_port()
     data = tmp_path / "data"
     data.mkdir()

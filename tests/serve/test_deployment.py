@@ -13,6 +13,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 
+from serve import proxy
 from serve.config import Config
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +46,15 @@ def test_nobody_joins_without_the_token_and_the_dashboard_stays_inside(cluster):
     assert ".ray-token" in (ROOT / ".gitignore").read_text()
     assert cluster["available_node_types"]["head"]["resources"]["CPU"] == 0
     assert any("shm-size" in option for option in cluster["docker"]["run_options"])
+
+
+def test_the_proxy_of_every_node_speaks_in_problem_documents(cluster):
+    setting = f"{proxy.VARIABLE}={proxy.CALLBACK}"
+    started = [*cluster["head_start_ray_commands"], *cluster["worker_start_ray_commands"]]
+    assert all(setting in one for one in started if "ray start" in one)
+    assert f"ENV {setting}" in (ROOT / "deploy/Dockerfile").read_text()
+    module, _, name = proxy.CALLBACK.partition(":")
+    assert getattr(importlib.import_module(module), name)()[0].cls is proxy.Problems
 
 
 def test_the_image_has_the_ray_that_is_locked(cluster):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 import vidette
 from models.runtime import CorruptionRuntime
@@ -192,6 +195,23 @@ def test_everything_that_is_wrong_is_a_problem_document(service, clip):
             problem_of(answer, 422, code)
         large = {"file": ("x.mp4", b"x" * (5 * 2**20))}
         problem_of(http.post("/v1/score", files=large), 413, "too_large")
+
+
+def test_what_serve_says_by_itself_is_a_problem_document_too(service):
+    url, user, _, _ = service
+    headers = {"authorization": f"Bearer {user}", "x-request-timeout-seconds": "0.0001"}
+    late = httpx.get(f"{url}/v1/inspections", headers=headers)
+    assert problem_of(late, 408, "timeout")["retryable"]
+    assert late.headers["retry-after"] == "1"
+    assert late.headers["x-request-id"]
+    # the server before the proxy: no HTTP, and a WebSocket where there is none
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as one:
+        one.sendall(b"no http at all\r\n\r\n")
+        assert one.recv(4096).startswith(b"HTTP/1.1 400")
+    with pytest.raises(InvalidStatus) as told, connect(f"ws://127.0.0.1:{port}/v1/nothing"):
+        pass
+    assert told.value.response.status_code == 403
 
 
 def test_nothing_inside_is_reached(client, tmp_path):
