@@ -96,10 +96,11 @@ class Monitors:
     )
     async def add_monitor(self, request: Request, asked: Monitored) -> Response:
         """Watch a live stream from now on; asking for the same again changes nothing."""
-        self._door.holder(request, "admin")
+        holder = self._door.holder(request, "admin")
         made = _UNFIT.sub("-", shown(asked.uri).partition("://")[2]).strip("-")[:200]
         name = asked.name or made or "stream"
-        stream = await self._stream(asked.model_dump(exclude={"name"}) | {"name": name})
+        fields = asked.model_dump(exclude={"name"}) | {"name": name, "owner": holder.name}
+        stream = await self._stream(fields)
         new = await unwrapped(self._watching.add.remote(stream, replace=False))
         facts = await self._watching.monitor.remote(name, 3600.0)
         return JSONResponse(facts, 201 if new else 200, {"Location": f"/v1/monitors/{name}"})
