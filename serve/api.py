@@ -1,10 +1,11 @@
 """The application of FastAPI, and who may ask it for what."""
 
-import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import HTTPConnection
@@ -13,7 +14,6 @@ from serve import problems
 from serve.keys import ANYBODY, Holder, Keys, Scope
 from serve.problems import ProblemError
 
-log = logging.getLogger("vidette.serve")
 COOKIE = "vidette_key"  # of the live page: pictures and events of a browser carry no headers
 
 _QUIET = ("/health/live", "/health/ready", "/metrics")  # asked all the time, by machines
@@ -60,17 +60,6 @@ api = _Application(
 problems.install(api)
 
 
-@api.middleware("http")
-async def _logged(
-    request: Request, following: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    """A line in the log for every request, with the ID that Serve gives it and sends back."""
-    response = await following(request)
-    name = request.headers.get("x-request-id", "-")
-    log.info("%s %s %s %d", name, request.method, request.url.path, response.status_code)
-    return response
-
-
 async def unwrapped(answer: Any) -> Any:
     """What a deployment answers; its problems as they were raised."""
     try:
@@ -89,10 +78,12 @@ class Door:
 
     Args:
         keys: None: nobody needs one.
+        most: scores of one key at a time; None: any number.
     """
 
-    def __init__(self, keys: Keys | None) -> None:
-        self._keys = keys
+    def __init__(self, keys: Keys | None, most: int | None = None) -> None:
+        self._keys, self._most = keys, most
+        self._scoring: Counter[str] = Counter()  # by name of the key
 
     def holder(self, request: HTTPConnection, scope: Scope) -> Holder:
         """Who asks.
@@ -116,6 +107,26 @@ class Door:
         if not holder.may(scope):
             raise ProblemError(403, "forbidden", f"this key has no scope {scope}")
         return holder
+
+    @contextmanager
+    def scoring(self, request: Request) -> Iterator[None]:
+        """While a score is made for whoever asks: one that waits counts as well.
+
+        Raises:
+            ProblemError: see `holder`; 429 where the key has as many already as one may have.
+        """
+        holder = self.holder(request, "submit")
+        many = self._scoring[holder.name]
+        if self._most is not None and holder is not ANYBODY and many >= self._most:
+            detail = f"this key has {many} scores waiting or in work already"
+            raise ProblemError(429, "quota", detail, retry_after=2)
+        self._scoring[holder.name] += 1
+        try:
+            yield
+        finally:
+            self._scoring[holder.name] -= 1
+            if not self._scoring[holder.name]:
+                del self._scoring[holder.name]
 
 
 def _of_another_site(request: HTTPConnection) -> bool:

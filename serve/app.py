@@ -118,7 +118,8 @@ class Api(Monitors, Frames, Page):
         # replica by name, and have it there once this module was imported too
         importlib.import_module("serve.app")
         traces.configure()
-        door = Door(Keys(config.keys) if config.keys is not None else None)
+        keys = Keys(config.keys) if config.keys is not None else None
+        door = Door(keys, config.scores_of_one_key)
         Monitors.__init__(self, config, door, watching, runner)
         self._isolated = Isolated()
         self._free = asyncio.Semaphore(config.scores_at_once)
@@ -151,16 +152,16 @@ class Api(Monitors, Frames, Page):
     @api.post("/v1/score", response_model=Inspection, openapi_extra=FORMATS)
     async def score(self, request: Request) -> Response:
         """Inspect a short clip or a picture and answer with the result."""
-        self._door.holder(request, "submit")
         loop = asyncio.get_running_loop()
         started = loop.time()
-        outcome = "problem"
-        try:
-            result = await self._score(request)
-            outcome = "done"
-        finally:
-            self._scored.labels(outcome).inc()
-            self._took.observe(loop.time() - started)
+        with self._door.scoring(request):
+            outcome = "problem"
+            try:
+                result = await self._score(request)
+                outcome = "done"
+            finally:
+                self._scored.labels(outcome).inc()
+                self._took.observe(loop.time() - started)
         return Response(result.model_dump_json(by_alias=True), media_type="application/json")
 
     async def _score(self, request: Request) -> Inspection:
@@ -284,7 +285,7 @@ class Api(Monitors, Frames, Page):
         following = cursor + limit if cursor + limit < len(found) else None
         return {"defects": found[cursor : cursor + limit], "next": following}
 
-    @api.get("/v1/inspections/{name}/report")
+    @api.get("/v1/inspections/{name}/report", response_class=HTMLResponse)
     async def report(self, request: Request, name: str) -> Response:
         """The report, one HTML file."""
         await self._own(request, name, "read")

@@ -15,6 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.settings import Settings, chosen, of_the_operator
 from serve.problems import ProblemError
 
+# of a URI; `\s` is not the same everywhere: Rust has U+0085 in it, JSON Schema has not
+UNSPACED = r"[^\x00-\x20\x7f-\xa0]"
 _FORM = 1 << 20  # bytes that a form may have beside its file
 
 
@@ -24,7 +26,10 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     uri: str | None = Field(
-        default=None, max_length=4096, pattern=r"^https?://[^\s]+$", description="http or https"
+        default=None,
+        max_length=4096,
+        pattern=rf"^https?://{UNSPACED}+$",
+        description="http or https",
     )
     only: list[str] = Field(default_factory=list, description="run these detectors alone")
     skip: list[str] = Field(default_factory=list, description="run all detectors but these")
@@ -56,11 +61,20 @@ def _without_uri() -> dict[str, Any]:
     return schema
 
 
+def _with_uri() -> dict[str, Any]:
+    schema = Asked.model_json_schema()
+    uri = schema["properties"]["uri"]
+    (there,) = [one for one in uri.pop("anyOf") if one["type"] == "string"]
+    del uri["default"]
+    schema["properties"]["uri"] = there | uri
+    return schema | {"required": ["uri"]}
+
+
 FORMATS: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {**Asked.model_json_schema(), "required": ["uri"]}},
+            "application/json": {"schema": _with_uri()},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",

@@ -27,6 +27,12 @@ class Config(BaseModel):
     )
     scores_at_once: int = Field(default=2, gt=0, description="in one replica")
     scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
+    scores_of_one_key: int = Field(
+        default=8,
+        gt=0,
+        description="that one key has waiting or in work in one replica; 429 above that. Where no "
+        "keys are asked for there is no such limit",
+    )
     samples_waiting: int = Field(
         default=2**26,
         gt=0,
@@ -53,6 +59,9 @@ class Config(BaseModel):
     shrink_after: float = Field(default=120.0, ge=0, description="seconds without it")
     listeners: int = Field(default=500, gt=0, description="to events, of one replica")
     monitors: int = Field(default=10_000, ge=0, description="live streams; 429 above that")
+    monitors_of_one_key: int = Field(
+        default=10_000, gt=0, description="that one key has added; 429 above that"
+    )
     monitor_workers: int = Field(
         default=0, ge=0, description="processes that watch; 0: as many as the cluster has room for"
     )

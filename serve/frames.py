@@ -28,7 +28,7 @@ from serve.api import Door, api
 from serve.config import Config
 from serve.problems import ProblemError
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")
 NPY = "application/x-npy"
 _WAIT = 0.005  # seconds that a batch waits for more
 _LEAST, _MOST = 16, 8192  # samples a side
@@ -87,7 +87,14 @@ class Frames:
         range (16 to 235). So is the answer, float32 [T, 2, ceil(H/16), ceil(W/16)]: probabilities
         of corruption and of blockiness. Each frame is compared with the one before it in the array.
         """
-        self._door.holder(request, "submit")
+        with self._door.scoring(request):
+            maps = await self._maps(request)
+        out = io.BytesIO()
+        np.save(out, maps, allow_pickle=False)
+        return Response(out.getvalue(), media_type=NPY)
+
+    async def _maps(self, request: Request) -> Scored:
+        """What the net says of the frames of a request."""
         body = bytearray()
         try:
             await self._read_tensor(request, body)
@@ -100,13 +107,10 @@ class Frames:
         work.add_done_callback(self._forget)
         try:
             async with asyncio.timeout(self._config.frames_seconds):
-                maps = await asyncio.shield(work)
+                return await asyncio.shield(work)
         except TimeoutError as error:
             detail = f"not done after {self._config.frames_seconds:g} s"
             raise ProblemError(503, "time_limit", detail, self.frames_backlog()) from error
-        out = io.BytesIO()
-        np.save(out, maps, allow_pickle=False)
-        return Response(out.getvalue(), media_type=NPY)
 
     def _forget(self, work: "asyncio.Task[Scored]") -> None:
         self._works.discard(work)

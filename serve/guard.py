@@ -21,7 +21,8 @@ from serve.problems import ProblemError
 _REDIRECTS = 5
 _HEAD = 512  # bytes that tell a playlist
 _TIMEOUT = httpx.Timeout(10.0)
-_LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
+# how lists of other files begin; "<": DASH, SMIL, ASX, and a comment before any of them
+_LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0", b"[playlist]", b"[Reference]")
 
 
 async def fetch(uri: str, into: Path, most: int, *, private: bool = False) -> None:

@@ -22,7 +22,7 @@ from serve.isolated import Isolated
 from serve.problems import ProblemError
 from serve.store import LEASE, Store, Wanted
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")
 _IDLE = 0.5  # seconds between looks for work
 _LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from ray.serve.handle import DeploymentHandle
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -22,6 +22,7 @@ from pipeline.settings import explain, of_the_operator
 from pipeline.source import LIVE_SCHEMES
 from pipeline.uri import shown
 from serve.api import Door, api, unwrapped
+from serve.asking import UNSPACED
 from serve.config import Config
 from serve.guard import public_address
 from serve.problems import ProblemError, document
@@ -31,7 +32,7 @@ _PING = 15  # seconds between signs of life
 _FOREVER = "private, max-age=31536000, immutable"
 _UNFIT = re.compile(r"[^\w.:@-]+")
 _PORTS = {"https": 443, "http": 80}
-_LIVE = rf"^({'|'.join(('https?', *LIVE_SCHEMES))})://[^\s]+$"
+_LIVE = rf"^({'|'.join(('https?', *LIVE_SCHEMES))})://{UNSPACED}+$"
 
 
 class Monitored(BaseModel):
@@ -65,7 +66,7 @@ class Changed(BaseModel):
     only: list[str] | None = None
     skip: list[str] | None = None
     settings: dict[str, float | int | str | bool] | None = None
-    pardoned: bool | None = Field(default=None, description="true: out of quarantine")
+    pardoned: StrictBool | None = Field(default=None, description="true: out of quarantine")
 
 
 class Monitors:
@@ -90,12 +91,16 @@ class Monitors:
 
     # ------------------------------------------------------------------------------ monitors
 
-    @api.post("/v1/monitors", status_code=201)
+    @api.post(
+        "/v1/monitors", status_code=201, responses={200: {"description": "It is watched already"}}
+    )
     async def add_monitor(self, request: Request, asked: Monitored) -> Response:
         """Watch a live stream from now on; asking for the same again changes nothing."""
-        self._door.holder(request, "admin")
-        name = asked.name or _UNFIT.sub("-", shown(asked.uri).partition("://")[2]).strip("-")[:200]
-        stream = await self._stream(asked.model_dump(exclude={"name"}) | {"name": name})
+        holder = self._door.holder(request, "admin")
+        made = _UNFIT.sub("-", shown(asked.uri).partition("://")[2]).strip("-")[:200]
+        name = asked.name or made or "stream"
+        fields = asked.model_dump(exclude={"name"}) | {"name": name, "owner": holder.name}
+        stream = await self._stream(fields)
         new = await unwrapped(self._watching.add.remote(stream, replace=False))
         facts = await self._watching.monitor.remote(name, 3600.0)
         return JSONResponse(facts, 201 if new else 200, {"Location": f"/v1/monitors/{name}"})

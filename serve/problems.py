@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")  # under that of Serve: JSON, with the request's ID
 MEDIA_TYPE = "application/problem+json"
 
 

@@ -14,6 +14,7 @@ import ray
 from ray import serve
 
 from pipeline.errors import UsageError, WorkersError
+from serve import proxy
 from serve.app import build
 from serve.config import Config
 from serve.keys import Keys
@@ -89,6 +90,7 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> N
         watching = (config.monitor_workers + config.monitor_standby) * config.monitor_cpus
         answering = (config.max_replicas + 1) * config.cpus
         options |= {"include_dashboard": False, "num_cpus": math.ceil(watching + answering)}
+        os.environ[proxy.VARIABLE] = proxy.CALLBACK  # on a cluster: in that of its nodes
     try:
         ray.init(address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

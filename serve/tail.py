@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")
 _HELD = 5.0  # seconds that a question for new events waits for them
 _EVERY = 1.0  # seconds between looks at monitors
 _LAG = 5000  # messages that a listener may be behind; then it has to come again

@@ -35,7 +35,7 @@ from opentelemetry.util.types import AttributeValue
 from pipeline.types import Inspection
 from serve.problems import ProblemError
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")
 _NAME = "vidette"
 _NANO = 1e9  # in a second
 _ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
@@ -18,9 +19,10 @@ from pipeline.uri import shown
 from serve.config import Config
 from serve.problems import ProblemError
 
-log = logging.getLogger("vidette.serve")
+log = logging.getLogger("ray.serve.vidette")
 _AGAIN = 1.0  # seconds until the folder is asked for again, or workers are
 _POLL = 0.15  # seconds between looks at the log while somebody waits
+_FULL = 60.0  # seconds until somebody may have let go of a monitor
 _BADNESS = ("quarantined", "outage", "connecting", "waiting", "watching", "ended", "stopped")
 
 
@@ -100,10 +102,12 @@ class Watching:
         old = known.get(stream.name)
         if replace and old is None:
             raise ProblemError(404, "not_found", "there is no such monitor")
-        if not replace and old is not None and old.stream != stream:
-            raise ProblemError(409, "exists", "there is another monitor of this name; PATCH it")
-        if old is None and len(known) >= self._config.monitors:
-            raise ProblemError(429, "too_many_monitors", f"there are {len(known)} already")
+        if not replace and old is not None:
+            if old.stream != stream.model_copy(update={"owner": old.stream.owner}):
+                raise ProblemError(409, "exists", "there is another monitor of this name; PATCH it")
+            return False
+        if old is None:
+            refuse_many(stream.owner, known, self._config)
         self._store.add(stream)
         return old is None
 
@@ -179,6 +183,25 @@ class Watching:
     async def rollup(self, label: str, window: float) -> list[dict[str, Any]]:
         """See Store.rollup."""
         return self._store.rollup(label, window, time.time())
+
+
+def refuse_many(owner: str, known: Mapping[str, Known], config: Config) -> None:
+    """Refuse one monitor more.
+
+    Args:
+        owner: who asks for it.
+        known: monitors that there are, by name.
+        config: of the service.
+
+    Raises:
+        ProblemError: 429, there are too many, or too many of this owner.
+    """
+    if len(known) >= config.monitors:
+        detail = f"there are {len(known)} already"
+        raise ProblemError(429, "too_many_monitors", detail, retry_after=_FULL)
+    own = sum(one.stream.owner == owner for one in known.values())
+    if own >= config.monitors_of_one_key:
+        raise ProblemError(429, "quota", f"this key has {own} monitors already", retry_after=_FULL)
 
 
 def _told(known: Known, standing: list[Event], glimpsed: float | None) -> dict[str, Any]:

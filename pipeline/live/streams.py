@@ -33,6 +33,8 @@ class Stream(BaseModel):
         default="default", description="the kind of worker that it is watched by, see `pools`"
     )
 
+    owner: str = Field(default="", description="key that asked the service for it, by name")
+
     @field_validator("uri")
     @classmethod
     def _live(cls, uri: str) -> str:

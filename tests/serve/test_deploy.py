@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from serve import proxy
 from serve.client import Client, ServiceError
 from serve.keys import make_key
 from tests import media
@@ -27,8 +29,9 @@ pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    """A head and two nodes with the service on them, and how to deploy it with other args."""
+    """How to have a head and two nodes with the service on them, and to deploy other args."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # as the image has it
+    monkeypatch.setenv(proxy.VARIABLE, proxy.CALLBACK)
     dashboard, port = free_port(), free_port()
     data = tmp_path / "data"
     data.mkdir()
@@ -57,11 +60,16 @@ def cluster(tmp_path, monkeypatch):
             return httpx.get(f"{url}/health/ready", timeout=10.0).status_code == 200
         return False
 
-    with several_nodes(2, cpus=2, dashboard=dashboard):
-        until(lambda: _answers(f"http://127.0.0.1:{dashboard}/api/serve/applications/"), 60)
-        deploy()
-        until(ready, 120)
-        yield SimpleNamespace(url=url, key=key, deploy=deploy)
+    @contextlib.contextmanager
+    def up() -> Iterator[None]:
+        """Ray's nodes with the service on them, as after `ray up` and `serve deploy`."""
+        with several_nodes(2, cpus=2, dashboard=dashboard):
+            until(lambda: _answers(f"http://127.0.0.1:{dashboard}/api/serve/applications/"), 60)
+            deploy()
+            until(ready, 120)
+            yield
+
+    return SimpleNamespace(url=url, key=key, deploy=deploy, up=up)
 
 
 def _answers(url: str) -> bool:
@@ -79,28 +87,69 @@ def replicas(deployment: str) -> set[int]:
     return found
 
 
-def test_a_new_version_rolls_out_and_a_node_dies(cluster, tmp_path):
-    clip = tmp_path / "clip.mp4"
-    media.write(clip, media.scene(2.0, 160, 96), None)
-    until(lambda: len(replicas("Api")) == 2, 60)
-    before = replicas("Api")
-    with Load(cluster.url, clip.read_bytes(), scorers=2, askers=2, key=cluster.key) as load:
-        time.sleep(3.0)
-        count = sum(load.answers.values())
-        cluster.deploy(scores_waiting=20)
-        until(lambda: len(replicas("Api")) == 2 and not replicas("Api") & before, 200)
-        time.sleep(3.0)
-    assert set(load.answers) == {200}, load.answers
-    assert sum(load.answers.values()) > count + 20
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    path = tmp_path / "clip.mp4"
+    media.write(path, media.scene(2.0, 160, 96), None)
+    return path
 
+
+def test_a_new_version_rolls_out_and_a_node_dies(cluster, clip):
+    with cluster.up():
+        until(lambda: len(replicas("Api")) == 2, 60)
+        before = replicas("Api")
+        with Load(cluster.url, clip.read_bytes(), scorers=2, askers=2, key=cluster.key) as load:
+            time.sleep(3.0)
+            count = sum(load.answers.values())
+            cluster.deploy(scores_waiting=20)
+            until(lambda: len(replicas("Api")) == 2 and not replicas("Api") & before, 200)
+            time.sleep(3.0)
+        assert set(load.answers) == {200}, load.answers
+        assert sum(load.answers.values()) > count + 20
+
+        with Client(cluster.url, cluster.key) as client:
+            names = [client.submit(clip, only=["black"], labels={"n": str(n)}) for n in range(4)]
+            (runner,) = replicas("Runner")
+            end_node_of(runner)
+            for name in names:
+                facts = until(lambda name=name: _over(client, name), 200)
+                assert facts["state"] == "done", facts
+            assert client.score(clip, only=["black"]).coverage.state == "complete"
+
+
+def test_the_head_dies_and_the_next_cluster_does_what_was_accepted(cluster, clip):
+    """Without Redis the state of Ray is gone with it; the store is not."""
     with Client(cluster.url, cluster.key) as client:
-        names = [client.submit(clip, only=["black"], labels={"n": str(n)}) for n in range(4)]
-        (runner,) = replicas("Runner")
-        end_node_of(runner)
-        for name in names:
-            facts = until(lambda name=name: _over(client, name), 200)
-            assert facts["state"] == "done", facts
-        assert client.score(clip, only=["black"]).coverage.state == "complete"
+        with cluster.up():
+            names = [client.submit(clip, idempotency_key=str(n)) for n in range(6)]
+            until(lambda: client.facts(names[0])["state"] != "queued", 60)
+            assert "queued" in {client.facts(name)["state"] for name in names}
+            end_head()
+            with pytest.raises(httpx.TransportError):
+                client.facts(names[0])
+        with cluster.up():
+            assert client.submit(clip, idempotency_key="5") == names[5]
+            for name in names:
+                facts = until(lambda name=name: _over(client, name), 200)
+                assert facts["state"] == "done", facts
+                assert facts["attempts"] <= 2
+
+
+def end_head() -> None:
+    """Kill the head as when its machine goes: the state of the cluster, its node, its workers."""
+    killed = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = one.cmdline()
+            if "gcs_server" in command[0] or (
+                "raylet/raylet" in command[0] and "--head" in command
+            ):
+                killed += [*one.children(recursive=True), one]
+    assert len(killed) > 2
+    for one in killed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(killed, 30)
 
 
 def _over(client, name):

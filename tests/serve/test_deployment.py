@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr,
 )
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import start as ray_start
 from ray.serve.schema import ServeDeploySchema
 
+from serve import proxy
 from serve.config import Config
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,6 +50,15 @@ def test_nobody_joins_without_the_token_and_the_dashboard_stays_inside(cluster):
     assert any("shm-size" in option for option in cluster["docker"]["run_options"])
 
 
+def test_the_proxy_of_every_node_speaks_in_problem_documents(cluster):
+    setting = f"{proxy.VARIABLE}={proxy.CALLBACK}"
+    started = [*cluster["head_start_ray_commands"], *cluster["worker_start_ray_commands"]]
+    assert all(setting in one for one in started if "ray start" in one)
+    assert f"ENV {setting}" in (ROOT / "deploy/Dockerfile").read_text()
+    module, _, name = proxy.CALLBACK.partition(":")
+    assert getattr(importlib.import_module(module), name)()[0].cls is proxy.Problems
+
+
 def test_the_image_has_the_ray_that_is_locked(cluster):
     (locked,) = [
         line.removeprefix("ray==")
@@ -66,6 +78,20 @@ def test_the_application_is_one_of_serves():
     config = Config.model_validate(application.args)
     assert config.keys is not None
     assert schema.http_options.host == "127.0.0.1"
+
+
+def test_the_documented_redis_is_one_that_ray_takes(cluster):
+    """The commands of docs/operations.md, as far as they can be looked at without a Redis."""
+    text = (ROOT / "docs/operations.md").read_text()
+    kubernetes, ray_up = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    redis = kubernetes["gcsFaultToleranceOptions"]
+    assert set(redis) == {"redisAddress", "redisPassword", "externalStorageNamespace"}
+    validate_config(prepare_config(cluster | ray_up))
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        (_, ours), (_, documented) = cluster[key], ray_up[key]
+        assert set(ours.split()) <= set(documented.split())  # nothing of ours is lost
+        taken = {option for one in ray_start.params for option in one.opts}
+        assert set(re.findall(r"--[\w-]+", documented)) <= taken
 
 
 # ---------------------------------------------------------------------------- Kubernetes, Docker

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import ray
+from httpx_sse import connect_sse
 from PIL import Image
 from websockets.sync.client import connect
 
@@ -111,9 +112,30 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         points = whole["history"]
         assert points
         assert all(-60 < p["loudness"] < 0 and 16 <= p["luma"] < 235 for p in points)
+        # the header of a browser that comes again counts more than `after`
+        again = _sse(service, {"Last-Event-ID": str(number)}, {"monitor": "news", "after": 0})
+        assert again[0] == heard[0][0]
+        assert _sse(service, {}, {"monitor": "news", "after": number - 1})[0] == number
         (row,) = [r for r in admin.analytics("cdn", 300) if r["kind"] == "black"]
+        key = {"Authorization": f"Bearer {service.keys['read']}"}
+        asked = {"by": "cdn", "window": 300}
+        told = httpx.get(f"{service.url}/v1/analytics", params=asked, headers=key).json()
+        assert (told["by"], told["window"]) == ("cdn", 300.0)
+        assert {k: v for r in told["rows"] if r["kind"] == "black" for k, v in r.items()} == row
+        bare = httpx.get(f"{service.url}/v1/analytics", headers=key)
+        assert (bare.status_code, bare.json()["code"]) == (422, "invalid_request")
         assert (row["value"], row["streams"], row["affected"]) == ("a", 1, 1)
         assert row["defect_s"] == pytest.approx(3.0, abs=0.3)
+
+
+def _sse(service, headers, query) -> list[int]:
+    """The number of the first event that a listener is told, as SSE has it."""
+    headers = headers | {"Authorization": f"Bearer {service.keys['read']}"}
+    with (
+        httpx.Client(base_url=service.url, headers=headers, timeout=30.0) as http,
+        connect_sse(http, "GET", "/v1/events", params=query) as source,
+    ):
+        return [int(next(source.iter_sse()).id)]
 
 
 def _some(events, count):
@@ -140,7 +162,10 @@ def test_monitors_come_change_and_go(admin):
     assert made["name"] == "127.0.0.1:9-x-live.m3u8"
     assert "secret" not in json.dumps(made)
     admin.watch("udp://127.0.0.1:10", "c")
-    assert refused(admin.watch, "udp://127.0.0.1:11", "d") == (429, "too_many_monitors")
+    with pytest.raises(ServiceError) as told:
+        admin.watch("udp://127.0.0.1:11", "d")
+    assert (told.value.status, told.value.code) == (429, "too_many_monitors")
+    assert told.value.retry_after == 60
     admin.unwatch("c")
     assert {one["name"] for one in admin.monitors()} == {"a", "127.0.0.1:9-x-live.m3u8"}
 
@@ -265,6 +290,48 @@ def page(chromium):
     # a browser reports these by itself: before a key was entered, and for a wrong address
     meant = ("401 (Unauthorized)", "422 (Unprocessable")
     assert [text for text in said if not any(one in text for one in meant)] == []
+
+
+@pytest.mark.browser
+def test_the_page_in_the_dark_asks_nobody_else(chromium, service, admin):
+    """Dark as the system is; not one request leaves the origin; text is light on dark."""
+    admin.watch("udp://127.0.0.1:9", "night")
+    context = chromium.new_context(color_scheme="dark")
+    asked, seen = [], {}
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    try:
+        enter(page, service)
+        page.locator(".tile", has_text="night").wait_for()
+        page.locator(".tile", has_text="night").click()
+        page.locator("#detail-events, #timeline").first.wait_for(state="attached")
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            seen[scheme] = page.evaluate(_LIGHTNESS)
+    finally:
+        context.close()
+    dark, light = seen["dark"], seen["light"]
+    assert dark["ground"] < 60
+    assert dark["text"] > 180
+    assert light["ground"] > 200
+    assert light["text"] < 80
+    assert len(asked) > 5
+    assert {httpx.URL(url).netloc.decode() for url in asked if not url.startswith("data:")} == {
+        f"127.0.0.1:{service.port}"
+    }
+
+
+_LIGHTNESS = """() => {
+    const style = getComputedStyle(document.body);
+    const paint = document.createElement("canvas").getContext("2d");
+    const mean = (colour) => {
+        paint.fillStyle = colour;
+        paint.fillRect(0, 0, 1, 1);
+        const [r, g, b] = paint.getImageData(0, 0, 1, 1).data;
+        return (r + g + b) / 3;
+    };
+    return { ground: mean(style.backgroundColor), text: mean(style.color) };
+}"""
 
 
 def enter(page, service) -> None:

@@ -11,21 +11,29 @@ import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from standardwebhooks import Webhook
+from starlette.requests import Request
 
 from pipeline.addresses import is_public
 from pipeline.errors import UsageError
+from pipeline.live.store import Known
+from pipeline.live.store import Store as LiveStore
+from pipeline.live.streams import Stream
 from pipeline.settings import load
 from serve import store as store_module
+from serve.api import Door
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.jobs import Jobs
 from serve.keys import Keys, make_key
 from serve.problems import ProblemError
+from serve.scaling import BACKLOG, ByBacklog
 from serve.store import Store, Wanted
+from serve.watching import refuse_many
 from tests import media, web
 
 SETTINGS = load(only=("black", "silence"))
@@ -139,6 +147,7 @@ def test_fetching_has_a_limit_and_says_what_went_wrong(tmp_path):
         "\ufeff#extm3u",
         "ffconcat version 1.0",
         "<?xml version='1.0'?>",
+        "<!-- --><MPD>",
         "v=0\r\n",
     ],
 )
@@ -173,6 +182,69 @@ def test_keys_are_kept_as_hashes(tmp_path):
     path.write_text("nonsense")
     with pytest.raises(UsageError, match="cannot be read"):
         Keys(path)
+
+
+def asked_with(key: str) -> Request:
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers})
+
+
+def test_a_key_has_a_share_of_scores_and_nobody_else_pays(tmp_path):
+    path = tmp_path / "keys.json"
+    one, other = (make_key(path, name, ["submit"]) for name in ("one", "other"))
+    door = Door(Keys(path), 2)
+    with door.scoring(asked_with(one)), door.scoring(asked_with(one)):
+        with pytest.raises(ProblemError) as told, door.scoring(asked_with(one)):
+            pass
+        assert (told.value.status, told.value.code) == (429, "quota")
+        assert told.value.retry_after
+        with door.scoring(asked_with(other)):
+            pass
+    with pytest.raises(ValueError, match="broken"), door.scoring(asked_with(one)):
+        raise ValueError("broken")
+    with door.scoring(asked_with(one)), door.scoring(asked_with(one)):  # given back
+        pass
+    free = Door(None, 1)
+    with free.scoring(asked_with("")), free.scoring(asked_with("")):  # no keys, no shares
+        pass
+
+
+def test_a_key_has_a_share_of_monitors(tmp_path):
+    def known(*owners: str) -> dict[str, Known]:
+        streams = LiveStore(tmp_path / "-".join(owners))
+        try:
+            for n, owner in enumerate(owners):
+                streams.add(Stream(name=f"s{n}", uri="udp://127.0.0.1:9", owner=owner))
+            return streams.streams()
+        finally:
+            streams.close()
+
+    config = Config(data=tmp_path, monitors=4, monitors_of_one_key=2)
+    refuse_many("me", known("me", "you", "you"), config)
+    for owners, code in ((("me", "me"), "quota"), (("a", "b", "c", "d"), "too_many_monitors")):
+        with pytest.raises(ProblemError) as told:
+            refuse_many("me", known(*owners), config)
+        assert (told.value.status, told.value.code) == (429, code)
+        assert told.value.retry_after
+
+
+@pytest.mark.parametrize(
+    ("reported", "queued", "running", "wanted"),
+    [
+        ({}, 0, 2, 0),  # nothing waits: Serve applies `min_replicas`, which may be 0
+        ({"a": 0.0}, 0, 1, 0),
+        ({}, 3, 0, 1),  # nobody is there to report, and somebody asks
+        ({}, 1, 2, 2),
+        ({"a": 4.0, "b": 0.5}, 0, 2, 2),
+        ({"a": 9.0}, 5, 1, 3),
+    ],
+)
+def test_replicas_follow_the_backlog_down_to_none(reported, queued, running, wanted):
+    context = SimpleNamespace(
+        aggregated_metrics={BACKLOG: reported}, total_queued_requests=queued,
+        current_num_replicas=running,
+    )  # fmt: skip
+    assert ByBacklog(target=4.0)(context)[0] == wanted
 
 
 # ------------------------------------------------------------------------------------- store

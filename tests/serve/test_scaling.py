@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import ray
 from ray import serve
 
 from serve.app import build
+from serve.client import Client, ServiceError
 from serve.config import Config
 from serve.run import NAME, start
 from tests import media
@@ -82,3 +84,19 @@ def test_a_new_version_rolls_out_without_a_failed_request(service, clip):
     assert set(load.answers) == {200}, load.answers
     assert sum(load.answers.values()) > before + 20
     assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+def test_what_is_in_work_is_answered_before_its_replica_goes(service, tmp_path):
+    """Graceful drain: the application is taken away while a score is made."""
+    url, _ = service
+    path = tmp_path / "long.mp4"
+    media.write(path, media.scene(20.0, 640, 360), 0.1 * media.programme(20.0))
+    with ThreadPoolExecutor(1) as pool, Client(url) as client:
+        asked = pool.submit(client.score, path)
+        time.sleep(2.0)
+        assert not asked.done()  # it is in work, for seconds
+        serve.delete(NAME)
+        assert asked.result().coverage.state == "complete"
+        with pytest.raises(ServiceError) as told:
+            client.monitors()
+        assert (told.value.status, told.value.code) == (404, "not_found")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import select
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,9 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from PIL import Image
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 import vidette
 from models.runtime import CorruptionRuntime
@@ -25,7 +31,7 @@ from serve.isolated import Bounds
 from serve.keys import make_key
 from serve.run import start
 from tests import media, web
-from tests.serve.real import MARKS, free_port
+from tests.serve.real import MARKS, free_port, until
 
 pytestmark = [*MARKS, pytest.mark.timeout(300)]
 ONLY = ["black", "silence"]
@@ -50,8 +56,8 @@ def service(tmp_path_factory):
     admin = make_key(keys, "root", ["admin"])
     reader = make_key(keys, "reader", ["read"])
     config = Config(
-        data=data, keys=keys, max_upload_bytes=4 * 2**20, jobs_of_one_key=6, cpus=0.5,
-        max_replicas=1, score=Bounds(seconds=60),
+        data=data, keys=keys, max_upload_bytes=4 * 2**20, jobs_of_one_key=6, scores_of_one_key=4,
+        cpus=0.5, max_replicas=1, score=Bounds(seconds=60),
     )  # fmt: skip
     port = free_port()
     start(config, "127.0.0.1", port)
@@ -90,6 +96,17 @@ def test_a_picture_and_a_file_that_is_none(client, tmp_path):
     found = client.score(tmp_path / "x.mp4", only=ONLY)
     assert found.coverage.state == "none"
     assert found.coverage.problems[0].reason == "not_media"
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg"])
+def test_a_real_picture_is_scored(client, tmp_path, name):
+    path = tmp_path / name
+    Image.fromarray(media.scene(0.1, 320, 180, seed=3)[0]).save(path)
+    found = client.score(path)
+    (video,) = found.asset.video
+    assert (video.width, video.height, video.frames) == (320, 180, 1)
+    assert found.coverage.state == "complete"
+    assert found.defects == []
 
 
 def test_frames_as_tensors_become_maps(client):
@@ -194,6 +211,33 @@ def test_everything_that_is_wrong_is_a_problem_document(service, clip):
         problem_of(http.post("/v1/score", files=large), 413, "too_large")
 
 
+def test_what_serve_says_by_itself_is_a_problem_document_too(service):
+    url, user, _, _ = service
+    headers = {"authorization": f"Bearer {user}", "x-request-timeout-seconds": "0.0001"}
+    late = httpx.get(f"{url}/v1/inspections", headers=headers)
+    assert problem_of(late, 408, "timeout")["retryable"]
+    assert late.headers["retry-after"] == "1"
+    assert late.headers["x-request-id"]
+    # the server before the proxy: no HTTP, and a WebSocket where there is none
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as one:
+        one.sendall(b"no http at all\r\n\r\n")
+        assert one.recv(4096).startswith(b"HTTP/1.1 400")
+    with pytest.raises(InvalidStatus) as told, connect(f"ws://127.0.0.1:{port}/v1/nothing"):
+        pass
+    assert told.value.response.status_code == 403
+
+
+def _mpd(url: str) -> str:
+    """A manifest of DASH with one file."""
+    return (
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+        'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT5S">'
+        '<Period><AdaptationSet mimeType="video/mp4"><Representation id="v" bandwidth="1">'
+        f"<BaseURL>{url}</BaseURL></Representation></AdaptationSet></Period></MPD>"
+    )
+
+
 def test_nothing_inside_is_reached(client, tmp_path):
     """Neither by a URI, nor by a playlist, is a server on the loopback or a local file read."""
     secret = tmp_path / "secret.ts"
@@ -207,6 +251,9 @@ def test_nothing_inside_is_reached(client, tmp_path):
             "b.mp4": f"#EXTM3U\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
             "c.ts": f"ffconcat version 1.0\nfile '{secret}'\n",
             "d.mp4": f"\n\n   #EXTM3U\n{canary.url}/x\n",
+            "e.mpd": _mpd(f"{canary.url}/secret.ts"),
+            "f.mp4": _mpd(f"{canary.url}/secret.ts").partition("?>")[2],
+            "g.mpd": "<!-- a comment -->\n" + _mpd(f"{canary.url}/secret.ts").partition("?>")[2],
         }
         for name, text in lists.items():
             (tmp_path / name).write_text(text)
@@ -238,6 +285,87 @@ def test_an_inspection_is_accepted_done_and_told_in_pages(client, clip, service)
         assert root.facts(name)["owner"] == "user"
 
 
+def test_defects_come_in_pages(client, service, tmp_path):
+    path = tmp_path / "dark.mp4"
+    frames = media.scene(4.0, 160, 96)
+    frames = [np.full_like(f, 16) if n % 40 >= 20 else f for n, f in enumerate(frames)]
+    media.write(path, frames, None)
+    name = client.submit(path, only=["black"], settings={"black.min_duration": 0.3})
+    client.wait(name, 120)
+    whole = [one.model_dump(mode="json", by_alias=True) for one in client.result(name).defects]
+    assert len(whole) == 2
+    url, user, _, _ = service
+    pages, cursor = [], 0
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {user}"}) as http:
+        while cursor is not None:
+            asked = {"limit": 1, "cursor": cursor}
+            page = http.get(f"/v1/inspections/{name}/defects", params=asked).json()
+            pages.append(page["defects"])
+            cursor = page["next"]
+    assert pages == [[one] for one in whole]
+
+
+def test_a_request_is_found_in_the_log_by_its_id(service):
+    url, user, _, _ = service
+    headers = {"authorization": f"Bearer {user}", "x-request-id": "trace-me-1"}
+    for path in ("/v1/detectors", "/v1/inspections/nothing"):
+        assert httpx.get(f"{url}{path}", headers=headers).headers["x-request-id"] == "trace-me-1"
+    logs = Path(ray._private.worker.global_worker.node.get_session_dir_path()) / "logs/serve"
+
+    def lines() -> list[dict]:
+        (file,) = logs.glob("replica_vidette_Api_*.log")
+        found = [json.loads(line) for line in file.read_text().splitlines()]
+        mine = [line for line in found if line.get("request_id") == "trace-me-1"]
+        return [line for line in mine if line["message"].startswith("GET")]  # not Serve's own
+
+    until(lambda: len(lines()) == 2, 20)
+    assert [one["route"] for one in lines()] == ["/v1/detectors", "/v1/inspections/{name}"]
+    assert " 404 " in lines()[1]["message"]
+
+
+def test_one_key_has_so_many_scores_at_a_time(service, clip):
+    """Requests whose bodies never end are in work; another key is not held back by them."""
+    url, user, admin, _ = service
+    key = {"authorization": f"Bearer {user}"}
+
+    def probe() -> httpx.Response:
+        asked = {"uri": "http://127.0.0.1/"}
+        return httpx.post(f"{url}/v1/score", json=asked, headers=key, timeout=60)
+
+    held = [_endless(url, user) for _ in range(4)]
+    try:
+
+        def refused() -> httpx.Response | None:
+            for n, one in enumerate(held):  # a question may have had the last place
+                if select.select([one], [], [], 0)[0]:
+                    one.close()
+                    held[n] = _endless(url, user)
+            answer = probe()
+            return answer if answer.status_code == 429 else None
+
+        answer = until(refused)
+        assert problem_of(answer, 429, "quota")["retryable"]
+        assert int(answer.headers["retry-after"]) >= 1
+        with Client(url, user) as one, pytest.raises(ServiceError) as told:
+            one.score_frames(np.zeros((1, 64, 64), np.uint8))
+        assert (told.value.code, told.value.retry_after) == ("quota", 2.0)
+        with Client(url, admin) as other:
+            assert other.score(clip, only=["black"]).defects
+    finally:
+        for one in held:
+            one.close()
+    assert until(lambda: probe().status_code == 422)  # their places are free again
+
+
+def _endless(url: str, key: str) -> socket.socket:
+    """A connection with a request for a score that has begun, and does not end."""
+    one = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30)
+    head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n--x"
+    one.sendall(head.encode())
+    return one
+
+
 def test_what_is_not_done_has_no_result_and_can_be_cancelled(client, service):
     url, user, _, _ = service
     name = client.submit("http://192.0.2.7/never.mp4")  # a public address of nobody
@@ -267,9 +395,7 @@ def test_metrics_count(service, client, clip):
 def test_accepted_work_survives_its_runner(client, clip):
     """The process that works on inspections is killed: each is done once all the same."""
     names = [client.submit(clip, labels={"n": str(n)}) for n in range(3)]
-    until = time.monotonic() + 60
-    while client.facts(names[0])["state"] == "queued" and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: client.facts(names[0])["state"] != "queued", 60)
     runner = [
         process.pid
         for process in psutil.process_iter(["cmdline"])
@@ -279,13 +405,13 @@ def test_accepted_work_survives_its_runner(client, clip):
     for pid in runner:
         os.kill(pid, signal.SIGKILL)
     for name in names:
-        until = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while True:
             try:
                 facts = client.wait(name, 120)
                 break
             except (ServiceError, httpx.HTTPError):
-                assert time.monotonic() < until
+                assert time.monotonic() < deadline
                 time.sleep(0.5)
         assert facts["state"] == "done", facts
         assert facts["attempts"] <= 2
