@@ -160,20 +160,8 @@ def cmaf(tmp_path_factory):
         folder / "a.mp4", media.scene(4.0, 96, 64), 0.1 * media.programme(4.0),
         video_options={"preset": "veryfast", "g": "25", "bf": "2"},
     )  # fmt: skip
-    options = {
-        "hls_time": "1", "hls_list_size": "0", "hls_segment_type": "fmp4",
-        "hls_segment_filename": str(folder / "%d.m4s"), "hls_fmp4_init_filename": "init.mp4",
-    }  # fmt: skip
-    with (
-        av.open(str(source)) as old,
-        av.open(str(folder / "all.m3u8"), "w", format="hls", options=options) as new,
-    ):
-        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                new.mux(packet)
-    return folder, origin.lengths(folder)
+    init = {"hls_segment_type": "fmp4", "hls_fmp4_init_filename": "init.mp4"}
+    return folder, origin.segmented(source, folder, suffix="m4s", **init)
 
 
 def test_the_first_time_of_a_fragment_is_what_the_demuxer_says(cmaf):

@@ -26,10 +26,15 @@ def programme(folder: Path, seconds: float = 30.0, *, black: Sequence[tuple[floa
     return media.write(folder / "programme.ts", frames, sound, video_options=options)
 
 
-def segmented(source: Path, folder: Path, length: float = 1.0) -> list[float]:
-    """Cut into HLS segments 0.ts, 1.ts, ...; returns their lengths in seconds."""
-    options = {"hls_time": str(length), "hls_list_size": "0", "hls_segment_filename": "%d.ts"}
-    options["hls_segment_filename"] = str(folder / "%d.ts")
+def segmented(
+    source: Path, folder: Path, length: float = 1.0, *, suffix: str = "ts", **more: str
+) -> list[float]:
+    """Cut into HLS segments 0.ts, 1.ts, ...; returns their lengths in seconds.
+
+    `more` are options of FFmpeg's muxer.
+    """
+    options = {"hls_time": str(length), "hls_list_size": "0", **more}
+    options["hls_segment_filename"] = str(folder / f"%d.{suffix}")
     with (
         av.open(str(source)) as old,
         av.open(str(folder / "all.m3u8"), "w", format="hls", options=options) as new,

@@ -76,18 +76,8 @@ def test_a_segment_that_is_not_there_is_an_event_and_the_rest_is_watched(program
 def test_the_clock_of_a_stream_wraps_unnoticed(programme, tmp_path):
     """33 bits of 90 kHz end in the middle, six seconds before black."""
     offset = WRAP - 6.0
-    options = {"output_ts_offset": str(offset), "hls_time": "1", "hls_list_size": "0"}
-    options["hls_segment_filename"] = str(tmp_path / "%d.ts")
-    with (
-        av.open(str(programme / "programme.ts")) as old,
-        av.open(str(tmp_path / "all.m3u8"), "w", format="hls", options=options) as new,
-    ):
-        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                new.mux(packet)
-    lengths = origin.lengths(tmp_path)
+    source = programme / "programme.ts"
+    lengths = origin.segmented(source, tmp_path, output_ts_offset=str(offset))
     assert _first_pts(tmp_path / "0.ts") > 2**33 - 10 * 90_000
     assert _first_pts(tmp_path / f"{len(lengths) - 1}.ts") < 40 * 90_000
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
