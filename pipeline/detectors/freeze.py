@@ -45,8 +45,9 @@ SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion befo
 QUIET_STEP = 0.03
 QUIET_RATIO = 0.25
 # A picture that stops changes less than before: mean step of its frames, relative to the median of
-# the 0.9 s before. Slow pans stay within the tolerance for a second, and step as they did.
-STOPS = 0.6
+# the 0.9 s before, or of what came since another rest of RESTED seconds in it. Slow pans stay within
+# the tolerance for a second, and step as they did.
+STOPS, RESTED = 0.6, 0.3
 # Where so large a share of the frames before was still already, a rest of less than that many
 # seconds is of the programme: drawings on twos and threes, a face between two words.
 OFTEN, REST = 0.25, 2.0
@@ -168,7 +169,7 @@ class FreezeDetector(PictureDetector):
     """
 
     name = "freeze"
-    version = "2"
+    version = "3"
     kinds = (Kind.FREEZE, Kind.PARTIAL_FREEZE)
     summary = "The picture stands still where there was motion, with or without a moving ticker"
     Settings = FreezeSettings
@@ -377,7 +378,8 @@ def _look_back(still: _Still, tolerance: float, centre: npt.NDArray[np.intp]) ->
     changes = [np.abs(b - a) for a, b in itertools.pairwise(maps)]
     steps = [float(change.mean()) for change in changes]  # steps[n]: to maps[n + 1]
     first = len(maps) - 1  # the frame that is repeated
-    typical = float(np.median(steps)) if steps else 0.0
+    since = _since_rest(steps, times)
+    typical = float(np.median(since)) if since else 0.0
     for n in range(len(maps) - 2, -1, -1):
         if times[-1] - times[n] > SETTLING or float(changes[n].max()) > SETTLING_TILE:
             break
@@ -403,6 +405,19 @@ def _look_back(still: _Still, tolerance: float, centre: npt.NDArray[np.intp]) ->
             for span in FADE_SPANS
         ),
     )
+
+
+def _since_rest(steps: list[float], times: list[float]) -> list[float]:
+    """The steps after the last earlier stillness, black say; all where there was none."""
+    began, after = None, 0
+    for n, step in enumerate(steps):
+        if step > QUIET_STEP:
+            began = None
+        elif began is None:
+            began = times[n]
+        elif times[n + 1] - began >= RESTED:
+            after = n + 1
+    return steps[after:] or steps
 
 
 def _likeness(one: Float32, other: Float32) -> float:

@@ -69,6 +69,14 @@ def test_freeze_to_the_end(tmp_path, clean):
     assert_interval(defect, 60 / 25, 110 / 25)
 
 
+def test_a_freeze_soon_after_black(tmp_path, clean):
+    """What stood still before does not make the motion since look slow."""
+    frames = frozen(clean, 70, 50)
+    frames[44:62] = [frames[0] * 0] * 18  # most of the 0.9 s before the freeze
+    found = look(tmp_path, frames)
+    assert_interval(only_one(found, Kind.FREEZE), 2.8, 4.8)
+
+
 def test_short_freeze_on_request(tmp_path, clean):
     frames = frozen(clean, 40, 9)
     assert not look(tmp_path, frames).defects
