@@ -45,8 +45,8 @@ SETTLING_STEP = 0.3  # mean step of its first frame, relative to the motion befo
 QUIET_STEP = 0.03
 QUIET_RATIO = 0.25
 # A picture that stops changes less than before: mean step of its frames, relative to the median of
-# the 0.9 s before, or of what came since another rest of RESTED seconds in it. Slow pans stay within
-# the tolerance for a second, and step as they did.
+# the 0.9 s before, or of what came since another rest of RESTED seconds in it. Slow pans stay
+# within the tolerance for a second, and step as they did.
 STOPS, RESTED = 0.6, 0.3
 # Where so large a share of the frames before was still already, a rest of less than that many
 # seconds is of the programme: drawings on twos and threes, a face between two words.
