@@ -85,7 +85,8 @@ def test_the_clock_of_a_stream_wraps_unnoticed(programme, tmp_path):
         watched.until_state("ended", 60)
     (black,) = watched.told("black", "closed")
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
-    assert {event.kind for event in watched.events} == {"black"}
+    # the sound that it repeats clicks at its joins, which is no matter of the clock
+    assert {event.kind for event in watched.events} <= {"black", "click"}
     ((start, end),) = watched.covered
     assert end - start > 30.0
 
