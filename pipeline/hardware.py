@@ -61,6 +61,7 @@ def _obstacle() -> str:
         return "torch finds no NVIDIA GPU in this process"
     try:
         there = list(_pictures(_nvdec()))
+    # PyAV raises NotImplementedError where its decoder has no CUDA, and for planes it cannot share
     except (av.error.FFmpegError, OSError, NotImplementedError, RuntimeError) as error:
         return f"NVDEC cannot be opened: {error}"
     if not there:

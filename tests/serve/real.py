@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
 import pytest
 
 MARKS = [
@@ -36,3 +37,13 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def problem_of(response: httpx.Response, status: int, code: str) -> dict:
+    """The problem document that an answer must be."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    said = response.json()
+    assert (said["status"], said["code"]) == (status, code)
+    assert said["instance"] == response.request.url.path
+    return said

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from serve.client import Client, ServiceError
 from serve.proxy import CALLBACK, VARIABLE, Problems
+from tests.serve import real
 from tests.serve.real import MARKS, free_port, until
 
 
@@ -103,11 +104,8 @@ def proxy():
 
 
 def problem_of(answer: httpx.Response, status: int, code: str) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    said = answer.json()
-    assert (said["status"], said["code"]) == (status, code)
-    assert said["instance"] == answer.request.url.path
+    """As of any answer; what Serve's proxy gives has the ID of its request too."""
+    said = real.problem_of(answer, status, code)
     assert answer.headers["x-request-id"]
     return said
 

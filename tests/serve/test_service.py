@@ -31,20 +31,10 @@ from serve.isolated import Bounds
 from serve.keys import make_key
 from serve.run import start
 from tests import media, web
-from tests.serve.real import MARKS, free_port, until
+from tests.serve.real import MARKS, free_port, problem_of, until
 
 pytestmark = [*MARKS, pytest.mark.timeout(300)]
 ONLY = ["black", "silence"]
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """Two seconds, black from 0.4 to 1.6 s."""
-    path = tmp_path_factory.mktemp("clip") / "dark.mp4"
-    frames = media.scene(2.0, 160, 96)
-    frames = [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
-    media.write(path, frames, 0.1 * media.programme(2.0))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +60,6 @@ def service(tmp_path_factory):
 def client(service):
     with Client(service[0], service[1]) as made:
         yield made
-
-
-def problem_of(response: httpx.Response, status: int, code: str) -> dict:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    said = response.json()
-    assert (said["status"], said["code"]) == (status, code)
-    assert said["instance"] == response.request.url.path
-    return said
 
 
 def test_a_clip_is_scored_at_once(client, clip):
