@@ -571,6 +571,14 @@ def watch_command(
         int | None,
         typer.Option(min=1, max=65535, help="Serve figures for Prometheus at :PORT/metrics."),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VIDETTE_DATABASE",
+            metavar="URL",
+            help="Keep the state there (postgresql://user:$PASSWORD@host/name), not in OUT.",
+        ),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
     settings: Annotated[
@@ -598,7 +606,7 @@ def watch_command(
         _settings(None, _split(only), _split(skip), _parse(settings or [])),
     )
     secret = os.environ.get("VIDETTE_WEBHOOK_SECRET")
-    plan = Plan(address, workers, standby, secret, seconds, metrics_port)
+    plan = Plan(address, workers, standby, secret, seconds, metrics_port, database)
     return watch_streams(watch, config, out, chosen, plan, Console(stderr=True))
 
 
@@ -615,6 +623,10 @@ def status_command(
     pardon: Annotated[
         str | None, typer.Option(metavar="STREAM", help="Let it out of quarantine.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(envvar="VIDETTE_DATABASE", metavar="URL", help="As for watch."),
+    ] = None,
 ) -> None:
     """Show how watched streams are, or which label the defects of the last minutes belong to."""
     from rich.console import Console
@@ -622,8 +634,8 @@ def status_command(
     from pipeline.live.command import pardon_stream, print_status
 
     if pardon is not None:
-        pardon_stream(out, pardon)
-    print_status(out, by, window, as_json, Console())
+        pardon_stream(out, database, pardon)
+    print_status(out, database, by, window, as_json, Console())
 
 
 @app.command(
@@ -661,6 +673,15 @@ def serve_command(
             help="Fetch URIs and post webhooks to addresses that are not public too.",
         ),
     ] = False,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VIDETTE_DATABASE",
+            metavar="URL",
+            help="Keep what was accepted there (postgresql://user:$PASSWORD@host/name), not in "
+            "files of --data.",
+        ),
+    ] = None,
 ) -> None:
     """Answer over HTTP: score clips at once, inspect assets as jobs, watch live streams.
 
@@ -679,7 +700,7 @@ def serve_command(
     from serve.run import serve_forever
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    serve_forever(data, host, port, keys, replicas, address, private_addresses)
+    serve_forever(data, host, port, keys, replicas, address, private_addresses, database)
 
 
 @app.command()
@@ -709,7 +730,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `vidette` command: runs and exits with 0, 1, 2 or 64 (see `vidette inspect --help`)."""
-    from pipeline.errors import SourceError, UsageError, WorkersError
+    from pipeline.errors import SourceError, StoreError, UsageError, WorkersError
 
     try:
         status = app(
@@ -723,7 +744,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UsageError as error:
         print(f"vidette: {error}", file=sys.stderr)
         sys.exit(USAGE)
-    except (SourceError, WorkersError) as error:
+    except (SourceError, StoreError, WorkersError) as error:
         print(f"vidette: {error}", file=sys.stderr)
         sys.exit(NOT_EXAMINED)
     except (KeyboardInterrupt, typer.Abort):

@@ -4,6 +4,7 @@ VidetteError
  +- UsageError            the request itself is wrong (an unknown detector, a bad setting)
  +- SourceError           the asset could not be opened or read; has `reason`, a short identifier
  +- WorkersError          the processes that do the work cannot be started
+ +- StoreError            the database that keeps what must not be lost does not answer
  +- SeamError             an asset cannot be cut into ranges that give the result of the whole
 """
 
@@ -33,6 +34,10 @@ class SourceError(VidetteError):
 
 class WorkersError(VidetteError):
     """The processes that do the work cannot be started."""
+
+
+class StoreError(VidetteError):
+    """The database that keeps what must not be lost cannot be used, or does not answer."""
 
 
 class SeamError(VidetteError):

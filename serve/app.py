@@ -46,7 +46,7 @@ _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
 @serve.deployment
 class Runner:
-    """One process that owns the store and works on it.
+    """A process that keeps accepted inspections, answers for them, and works on them.
 
     Args:
         config: of the service.
@@ -67,32 +67,37 @@ class Runner:
         """Starts the work, also where nobody asks for anything after a restart."""
         self._there()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Seconds of inspections that wait for any runner; see serve/scaling.py."""
+        return {BACKLOG: await self._there().backlog()}
+
     async def submit(
         self, owner: str, wanted: Wanted, key: str | None, digest: str
     ) -> tuple[str, bool]:
         """See Store.submit."""
         most = self._config.jobs_of_one_key
-        return self._there().store.submit(owner, wanted, most=most, key=key, digest=digest)
+        submit = self._there().store.submit
+        return await asyncio.to_thread(submit, owner, wanted, most=most, key=key, digest=digest)
 
     async def facts(self, name: str) -> dict[str, Any] | None:
         """See Store.facts."""
-        return self._there().store.facts(name)
+        return await asyncio.to_thread(self._there().store.facts, name)
 
     async def result(self, name: str) -> tuple[str, str | None] | None:
         """See Store.result."""
-        return self._there().store.result(name)
+        return await asyncio.to_thread(self._there().store.result, name)
 
     async def page(self, owner: str | None, before: int | None, count: int) -> list[dict[str, Any]]:
         """See Store.page."""
-        return self._there().store.page(owner, before, count)
+        return await asyncio.to_thread(self._there().store.page, owner, before, count)
 
     async def cancel(self, name: str) -> bool:
         """See Store.cancel."""
-        return self._there().store.cancel(name)
+        return await asyncio.to_thread(self._there().store.cancel, name)
 
     async def counts(self) -> dict[str, int]:
         """See Store.counts."""
-        return self._there().store.counts()
+        return await asyncio.to_thread(self._there().store.counts)
 
     async def report(self, name: str) -> str | None:
         """The report of an inspection, HTML."""
@@ -349,7 +354,9 @@ class Api(Monitors, Frames, Page):
 def build(config: Config) -> serve.Application:
     """The application, for `serve run`, `serve deploy` and `vidette serve`."""
     runner = Runner.options(  # type: ignore[attr-defined]
-        num_replicas=1,
+        autoscaling_config=_autoscaling(
+            config, 1, config.max_runners, config.runner_backlog_seconds, shared=True
+        ),
         ray_actor_options={"num_cpus": config.cpus},
         max_ongoing_requests=200,
         health_check_period_s=2,
@@ -364,17 +371,9 @@ def build(config: Config) -> serve.Application:
         logging_config=_LOGS,
         graceful_shutdown_timeout_s=5,
     ).bind(config)
-    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
-        policy_function=ByBacklog, policy_kwargs={"target": config.backlog_seconds}
-    )
     application: serve.Application = Api.options(  # type: ignore[attr-defined]
-        autoscaling_config=AutoscalingConfig(
-            min_replicas=config.min_replicas,
-            initial_replicas=max(1, config.min_replicas),
-            max_replicas=config.max_replicas,
-            upscale_delay_s=config.grow_after,
-            downscale_delay_s=config.shrink_after,
-            policy=policy,
+        autoscaling_config=_autoscaling(
+            config, config.min_replicas, config.max_replicas, config.backlog_seconds
         ),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
         max_ongoing_requests=config.scores_at_once + config.scores_waiting + config.listeners + 100,
@@ -382,3 +381,20 @@ def build(config: Config) -> serve.Application:
         logging_config=_LOGS,
     ).bind(config, runner, watching)
     return application
+
+
+def _autoscaling(
+    config: Config, least: int, most: int, target: float, *, shared: bool = False
+) -> AutoscalingConfig:
+    """Between so many replicas, by the seconds of work before each of them."""
+    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
+        policy_function=ByBacklog, policy_kwargs={"target": target, "shared": shared}
+    )
+    return AutoscalingConfig(
+        min_replicas=least,
+        initial_replicas=max(1, least),
+        max_replicas=most,
+        upscale_delay_s=config.grow_after,
+        downscale_delay_s=config.shrink_after,
+        policy=policy,
+    )

@@ -50,7 +50,21 @@ class Config(BaseModel):
         description="until frames are scored; 503 after that, and a replica whose net is not done "
         "by then is replaced",
     )
-    jobs_at_once: int = Field(default=1, gt=0)
+    database: str | None = Field(
+        default=None,
+        description="URL of the database that keeps what was accepted and what is watched, see "
+        "pipeline.database; None: SQLite files in `data`",
+    )
+    jobs_at_once: int = Field(default=1, gt=0, description="inspections of one runner")
+    max_runners: int = Field(
+        default=1,
+        ge=1,
+        description="processes that work on accepted inspections; more of them on several nodes "
+        "want `database`, as SQLite is for one",
+    )
+    runner_backlog_seconds: float = Field(
+        default=60.0, gt=0, description="of inspections that wait: more of it adds runners"
+    )
     jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")
     backlog_seconds: float = Field(
         default=4.0, gt=0, description="of scores, before each replica: more of it adds replicas"

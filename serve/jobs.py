@@ -1,13 +1,19 @@
-"""Works on accepted inspections, one after the other or several at once, and posts webhooks."""
+"""Works on accepted inspections, one after the other or several at once, and posts webhooks.
+
+Several processes may do so for one store. Calls of the store are made in threads: a database that
+is away must not keep a replica from saying that it lives.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +26,16 @@ from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.isolated import Isolated
 from serve.problems import ProblemError
-from serve.store import LEASE, Store, Wanted
+from serve.store import LEASE, Claimed, Store
 
 log = logging.getLogger("ray.serve.vidette")
 _IDLE = 0.5  # seconds between looks for work
+_LOCK = "lock"  # held by whoever works in a folder
 _LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
 
 
 class Jobs:
-    """The runner; one of them for a store. Made inside a running event loop.
+    """The runner. Made inside a running event loop.
 
     Args:
         config: of the service.
@@ -36,13 +43,14 @@ class Jobs:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.store = Store(config.data / "inspections.sqlite")
+        self.store = Store(config.data, config.database)
         self.reports = config.data / "reports"
         self.uploads = config.data / "uploads"
-        self._work_folder = config.data / "work"
-        shutil.rmtree(self._work_folder, ignore_errors=True)  # of a runner that was killed
-        for folder in (self.reports, self.uploads, self._work_folder):
+        for folder in (self.reports, self.uploads, config.data / "work"):
             folder.mkdir(parents=True, exist_ok=True)
+        self._seconds = 10.0  # that an inspection took of late
+        self._place = contextlib.ExitStack()
+        self._work_folder = self._place.enter_context(_own_folder(config.data / "work"))
         self._sweep()
         self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
         self._isolated = Isolated()
@@ -57,36 +65,51 @@ class Jobs:
             if str(path) not in wanted and now - path.stat().st_mtime > _LEFT_OVER:
                 path.unlink(missing_ok=True)
 
+    async def backlog(self) -> float:
+        """Seconds until what waits has begun, were this the only runner.
+
+        What is in work counts as a runner's due each: it should not be stopped.
+        """
+        counts = await asyncio.to_thread(self.store.counts)
+        due = self.config.runner_backlog_seconds
+        waiting, working = counts.get("queued", 0), counts.get("running", 0)
+        return (waiting * self._seconds + working * due) / self.config.jobs_at_once
+
     async def close(self) -> None:
-        """Stop; what is in work is claimed again by whoever comes next."""
+        """Stop; what is in work is begun again by whoever comes next."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._isolated.close()
         self.store.close()
+        self._place.close()
 
     async def _work(self) -> None:
         while True:
             try:
-                claimed = self.store.claim()
+                claimed = await asyncio.to_thread(self.store.claim)
                 if claimed is None:
                     await asyncio.sleep(_IDLE)
                 else:
-                    await self._one(*claimed)
+                    await self._one(claimed)
             except asyncio.CancelledError:
                 raise
             except Exception:  # one inspection must not end the work on the others
                 log.exception("an inspection failed")
                 await asyncio.sleep(_IDLE)
 
-    async def _one(self, name: str, wanted: Wanted) -> None:
-        work = asyncio.create_task(self._traced(name, wanted))
+    async def _one(self, claimed: Claimed) -> None:
+        name = claimed.name
+        began = time.monotonic()
+        work = asyncio.create_task(self._traced(claimed))
         far: dict[str, Any] = {"position": 0.0, "duration": None}
         self._far[name] = far
+        store = self.store
         try:
             while not work.done():
-                if not self.store.renew(name, far["position"], far["duration"]):
-                    work.cancel()  # it was cancelled
+                told = far["position"], far["duration"]
+                if not await asyncio.to_thread(store.renew, claimed, *told):
+                    work.cancel()  # it was cancelled, or is somebody else's
                 await asyncio.wait([work], timeout=min(1.0, LEASE / 4))
             if work.cancelled():
                 return
@@ -97,32 +120,37 @@ class Jobs:
                     log.warning("inspection %s is tried again: %s", name, problem.detail)
                     return  # its lease runs out, and it is claimed again, so many times
                 said = {"code": problem.code, "detail": problem.detail}
-                self.store.finish(name, problem=said)
+                await asyncio.to_thread(store.finish, claimed, problem=said)
             except Exception as error:
                 log.exception("inspection %s failed", name)
                 detail = type(error).__name__
-                self.store.finish(name, problem={"code": "internal_error", "detail": detail})
+                said = {"code": "internal_error", "detail": detail}
+                await asyncio.to_thread(store.finish, claimed, problem=said)
             else:
-                self.store.finish(name, result=result)
+                await asyncio.to_thread(store.finish, claimed, result=result)
+            self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
+        except asyncio.CancelledError:  # this runner ends
+            store.release(claimed)
+            raise
         finally:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await work
-            if wanted.upload is not None and self._is_over(name):
-                Path(wanted.upload).unlink(missing_ok=True)
             del self._far[name]
+            if claimed.wanted.upload is not None and self._is_over(name):
+                Path(claimed.wanted.upload).unlink(missing_ok=True)
 
     def _is_over(self, name: str) -> bool:
         known = self.store.result(name)
         return known is None or known[0] not in ("queued", "running")
 
-    async def _traced(self, name: str, wanted: Wanted) -> str:
-        facts = self.store.facts(name) or {"attempts": 0}
-        with traces.of_job(wanted.trace, name, facts["attempts"]):
-            return await self._inspected(name, wanted)
+    async def _traced(self, claimed: Claimed) -> str:
+        with traces.of_job(claimed.wanted.trace, claimed.name, claimed.attempt):
+            return await self._inspected(claimed)
 
-    async def _inspected(self, name: str, wanted: Wanted) -> str:
+    async def _inspected(self, claimed: Claimed) -> str:
         """The result of one inspection, as JSON."""
+        name, wanted = claimed.name, claimed.wanted
         with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
             if wanted.upload is not None:
                 path = Path(wanted.upload)
@@ -151,13 +179,16 @@ class Jobs:
     async def _post(self) -> None:
         """Send messages until they arrive, or for about eight hours."""
         while True:
-            for message in self.store.due():
-                arrived = await self._sent(message.id, message.url, message.body)
-                wait = None if arrived else webhooks.next_try(message.attempts)
-                if wait is None:
-                    self.store.delivered(message.id)
-                else:
-                    self.store.put_off(message.id, wait)
+            try:
+                for message in await asyncio.to_thread(self.store.due):
+                    arrived = await self._sent(message.id, message.url, message.body)
+                    wait = None if arrived else webhooks.next_try(message.attempts)
+                    if wait is None:
+                        await asyncio.to_thread(self.store.delivered, message.id)
+                    else:
+                        await asyncio.to_thread(self.store.put_off, message.id, wait)
+            except Exception:  # of the database: it is asked again
+                log.exception("messages could not be sent")
             await asyncio.sleep(_IDLE)
 
     async def _sent(self, name: str, url: str, body: str) -> bool:
@@ -176,3 +207,17 @@ class Jobs:
             log.warning("webhook %s: %s", name, error)
             return False
         return response.is_success
+
+
+@contextlib.contextmanager
+def _own_folder(parent: Path) -> Iterator[Path]:
+    """A folder for this runner alone; those of runners that were killed are removed."""
+    for left in parent.iterdir():
+        with contextlib.suppress(OSError), (left / _LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)

@@ -31,6 +31,7 @@ def serve_forever(
     replicas: str,
     address: str | None,
     private_addresses: bool,
+    database: str | None,
 ) -> None:
     """Serve until interrupted.
 
@@ -42,6 +43,7 @@ def serve_forever(
         replicas: "MIN:MAX", or one number.
         address: of a Ray cluster; None: start one here.
         private_addresses: see Config.
+        database: see Config.
 
     Raises:
         UsageError: something of this cannot be.
@@ -59,6 +61,7 @@ def serve_forever(
             min_replicas=int(least),
             max_replicas=int(most or least),
             private_addresses=private_addresses,
+            database=database,
         )
     except ValueError as error:
         raise UsageError(f"--replicas wants MIN:MAX, not {replicas!r}") from error
@@ -88,7 +91,7 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> N
         if not config.monitor_workers:
             config = config.model_copy(update={"monitor_workers": cores})
         watching = (config.monitor_workers + config.monitor_standby) * config.monitor_cpus
-        answering = (config.max_replicas + 1) * config.cpus
+        answering = (config.max_replicas + config.max_runners) * config.cpus
         options |= {"include_dashboard": False, "num_cpus": math.ceil(watching + answering)}
         os.environ[proxy.VARIABLE] = proxy.CALLBACK  # on a cluster: in that of its nodes
     try:

@@ -17,15 +17,17 @@ class ByBacklog:
 
     Args:
         target: seconds of work that each replica may have before it.
+        shared: all of them report the same work, which any of them may do.
     """
 
-    def __init__(self, target: float = 4.0) -> None:
-        self._target = target
+    def __init__(self, target: float = 4.0, *, shared: bool = False) -> None:
+        self._target, self._shared = target, shared
 
     def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
         """How many replicas are wanted; Serve applies bounds and delays."""
         reported = (context.aggregated_metrics or {}).get(BACKLOG, {})
-        waiting = sum(reported.values())
+        every = reported.values()
+        waiting = max(every, default=0.0) if self._shared else sum(every)
         if not waiting and context.total_queued_requests:  # nobody is there to report
             return max(1, context.current_num_replicas), {}
         return math.ceil(waiting / self._target), {}

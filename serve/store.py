@@ -1,45 +1,99 @@
-"""Inspections that were accepted, in a SQLite file: nothing that was accepted is lost.
+"""Inspections that were accepted, in a database: nothing that was accepted is lost.
 
 A row is claimed for a while (a lease); whoever works on it renews that. A lease that ran out means
-that its worker is gone, and the row is claimed again, up to `ATTEMPTS` times in all.
+that its worker is gone, and the row is claimed again, up to `ATTEMPTS` times in all. Messages to
+webhooks are claimed likewise.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from pipeline.database import Database, HasDatabase, ticket, writing
 from serve.problems import ProblemError
 
+NAME = "inspections.sqlite"
 ATTEMPTS = 5  # decoders die alone: a runner that dies is hardly ever the fault of what it has
 LEASE = 20.0  # seconds
+_POSTING = 60.0  # seconds that a message is somebody's to send
 _KEYS_KEPT = 24 * 3600.0  # seconds for which an Idempotency-Key is remembered
 _DIED = {"code": "worker_died", "detail": f"its worker died {ATTEMPTS} times"}
-_TABLES = """
-CREATE TABLE IF NOT EXISTS inspections (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, owner TEXT NOT NULL,
-    state TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, lease REAL NOT NULL,
-    attempts INTEGER NOT NULL, position REAL NOT NULL, duration REAL, wanted TEXT NOT NULL,
-    problem TEXT, result TEXT
-);
-CREATE INDEX IF NOT EXISTS due ON inspections (state, lease);
-CREATE TABLE IF NOT EXISTS idempotency (
-    owner TEXT NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL, id TEXT NOT NULL,
-    created REAL NOT NULL, PRIMARY KEY (owner, key)
-);
-CREATE TABLE IF NOT EXISTS deliveries (
-    id TEXT PRIMARY KEY, url TEXT NOT NULL, body TEXT NOT NULL, attempts INTEGER NOT NULL,
-    due REAL NOT NULL
-);
-"""
+_UNFINISHED = ("queued", "running")
+
+_VERSION = 1
+_TABLES = MetaData()
+_TURN = ticket("work", _TABLES)
+_NAME = String(255)
+_INSPECTIONS = Table(
+    "inspections",
+    _TABLES,
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("id", _NAME, unique=True, nullable=False),
+    Column("owner", _NAME, nullable=False),
+    Column("state", _NAME, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("lease", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("position", Double, nullable=False),
+    Column("duration", Double),
+    Column("wanted", Text, nullable=False),
+    Column("problem", Text),
+    Column("result", Text),
+    Index("inspections_due", "state", "lease"),
+    sqlite_autoincrement=True,
+)
+_IDEMPOTENCY = Table(
+    "idempotency",
+    _TABLES,
+    Column("owner", _NAME, primary_key=True),
+    Column("key", _NAME, primary_key=True),
+    Column("hash", _NAME, nullable=False),
+    Column("id", _NAME, nullable=False),
+    Column("created", Double, nullable=False),
+)
+_MESSAGES = Table(
+    "inspection_messages",
+    _TABLES,
+    Column("id", _NAME, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Double, nullable=False),
+)
 
 
 class Wanted(BaseModel):
@@ -56,7 +110,7 @@ class Wanted(BaseModel):
     trace: dict[str, str] = Field(default_factory=dict, description="see serve.traces.carried")
 
 
-class Delivery(BaseModel):
+class Message(BaseModel):
     """A message to a webhook."""
 
     id: str
@@ -65,37 +119,52 @@ class Delivery(BaseModel):
     attempts: int
 
 
-class Store:
-    """The file.
+@dataclass(frozen=True)
+class Claimed:
+    """An inspection that is the caller's to work on.
 
-    Args:
-        path: of the file, made where it is not there.
+    Attributes:
+        name: its ID.
+        wanted: what it is to do.
+        attempt: which one this is; whoever claims it next has another.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.executescript(_TABLES)
+    name: str
+    wanted: Wanted
+    attempt: int
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
+class Store(HasDatabase):
+    """The database.
+
+    Args:
+        folder: that a SQLite file is in, made where it is not there.
+        url: of another database, see pipeline.database; None: the file.
+
+    Raises:
+        UsageError: it is none that can be used.
+        StoreError: it does not answer.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(url or folder / NAME, _TABLES, _TURN, _VERSION)
+
+    @writing
     def submit(
-        self, owner: str, wanted: Wanted, *, most: int, key: str | None, digest: str
+        self,
+        writer: Connection,
+        owner: str,
+        wanted: Wanted,
+        *,
+        most: int,
+        key: str | None,
+        digest: str,
     ) -> tuple[str, bool]:
         """Accept an inspection; returns its ID, and whether it is a new one.
 
         Args:
+            writer: given by `writing`.
             owner: name of the key that asks.
             wanted: what for.
             most: unfinished inspections of one owner.
@@ -106,98 +175,130 @@ class Store:
             ProblemError: 422 for a key that was used for something else, 429 for too many.
         """
         now = time.time()
-        with self._all_or_nothing():
-            self._database.execute("DELETE FROM idempotency WHERE created < ?", [now - _KEYS_KEPT])
-            if key is not None:
-                known = self._database.execute(
-                    "SELECT hash, id FROM idempotency WHERE owner = ? AND key = ?", [owner, key]
-                ).fetchone()
-                if known is not None and known["hash"] != digest:
-                    detail = "this Idempotency-Key was used for another request"
-                    raise ProblemError(422, "idempotency_mismatch", detail)
-                if known is not None:
-                    return known["id"], False
-            (unfinished,) = self._database.execute(
-                "SELECT count(*) FROM inspections WHERE owner = ? AND state IN ('queued', "
-                "'running')", [owner],
-            ).fetchone()  # fmt: skip
-            if unfinished >= most:
-                detail = f"{unfinished} inspections are not finished yet"
-                raise ProblemError(429, "quota", detail, retry_after=10)
-            name = uuid.uuid4().hex
-            self._database.execute(
-                "INSERT INTO inspections (id, owner, state, created, updated, lease, attempts, "
-                "position, wanted) VALUES (?, ?, 'queued', ?, ?, 0, 0, 0, ?)",
-                [name, owner, now, now, wanted.model_dump_json()],
+        known, rows = _IDEMPOTENCY.c, _INSPECTIONS.c
+        writer.execute(delete(_IDEMPOTENCY).where(known.created < now - _KEYS_KEPT))
+        if key is not None:
+            old = writer.execute(
+                select(known.hash, known.id).where(known.owner == owner, known.key == key)
+            ).first()
+            if old is not None and old.hash != digest:
+                detail = "this Idempotency-Key was used for another request"
+                raise ProblemError(422, "idempotency_mismatch", detail)
+            if old is not None:
+                return old.id, False
+        unfinished = writer.scalar(
+            select(func.count()).where(rows.owner == owner, rows.state.in_(_UNFINISHED))
+        )
+        if unfinished is not None and unfinished >= most:
+            detail = f"{unfinished} inspections are not finished yet"
+            raise ProblemError(429, "quota", detail, retry_after=10)
+        name = uuid.uuid4().hex
+        writer.execute(
+            insert(_INSPECTIONS).values(
+                id=name, owner=owner, state="queued", created=now, updated=now, lease=0.0,
+                attempts=0, position=0.0, wanted=wanted.model_dump_json(),
             )
-            if key is not None:
-                self._database.execute(
-                    "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
-                    [owner, key, digest, name, now],
-                )
+        )  # fmt: skip
+        if key is not None:
+            writer.execute(
+                insert(_IDEMPOTENCY).values(owner=owner, key=key, hash=digest, id=name, created=now)
+            )
         return name, True
 
-    def claim(self) -> tuple[str, Wanted] | None:
+    @writing
+    def claim(self, writer: Connection) -> Claimed | None:
         """The next inspection to work on, if there is one; it is this caller's for a while."""
         now = time.time()
-        with self._all_or_nothing():
-            self._database.execute(
-                "UPDATE inspections SET state = 'failed', updated = ?, problem = ? "
-                "WHERE state = 'running' AND lease < ? AND attempts >= ?",
-                [now, json.dumps(_DIED), now, ATTEMPTS],
-            )
-            row = self._database.execute(
-                "SELECT id, wanted FROM inspections WHERE state = 'queued' OR (state = 'running' "
-                "AND lease < ?) ORDER BY number LIMIT 1", [now],
-            ).fetchone()  # fmt: skip
-            if row is None:
-                return None
-            self._database.execute(
-                "UPDATE inspections SET state = 'running', attempts = attempts + 1, lease = ?, "
-                "updated = ? WHERE id = ?",
-                [now + LEASE, now, row["id"]],
-            )
-        return row["id"], Wanted.model_validate_json(row["wanted"])
-
-    def renew(self, name: str, position: float, duration: float | None) -> bool:
-        """Say how far it is; false where it was cancelled meanwhile."""
-        changed = self._database.execute(
-            "UPDATE inspections SET lease = ?, position = ?, duration = coalesce(?, duration), "
-            "updated = ? WHERE id = ? AND state = 'running'",
-            [time.time() + LEASE, position, duration, time.time(), name],
+        rows = _INSPECTIONS.c
+        left = and_(rows.state == "running", rows.lease < now)  # by whoever had it
+        writer.execute(
+            update(_INSPECTIONS)
+            .where(left, rows.attempts >= ATTEMPTS)
+            .values(state="failed", updated=now, problem=json.dumps(_DIED))
         )
+        row = writer.execute(
+            select(rows.id, rows.wanted, rows.attempts)
+            .where(or_(rows.state == "queued", left))
+            .order_by(rows.number)
+            .limit(1)
+        ).first()
+        if row is None:
+            return None
+        attempt = row.attempts + 1
+        writer.execute(
+            update(_INSPECTIONS)
+            .where(rows.id == row.id)
+            .values(state="running", attempts=attempt, lease=now + LEASE, updated=now)
+        )
+        return Claimed(row.id, Wanted.model_validate_json(row.wanted), attempt)
+
+    @writing
+    def renew(
+        self, writer: Connection, claimed: Claimed, position: float, duration: float | None
+    ) -> bool:
+        """Say how far it is; false where it was cancelled meanwhile, or is somebody else's."""
+        now = time.time()
+        values = {"lease": now + LEASE, "position": position, "updated": now}
+        if duration is not None:
+            values["duration"] = duration
+        changed = writer.execute(update(_INSPECTIONS).where(_still(claimed)).values(**values))
         return changed.rowcount == 1
 
+    @writing
     def finish(
-        self, name: str, *, result: str | None = None, problem: Mapping[str, Any] | None = None
+        self,
+        writer: Connection,
+        claimed: Claimed,
+        *,
+        result: str | None = None,
+        problem: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what came of it, unless it was cancelled, and the message that says so."""
+        """Keep what came of it, and the message that says so; not where it is nobody's any more."""
         now = time.time()
-        with self._all_or_nothing():
-            state = "failed" if result is None else "done"
-            changed = self._database.execute(
-                "UPDATE inspections SET state = ?, updated = ?, result = ?, problem = ? "
-                "WHERE id = ? AND state = 'running'",
-                [state, now, result, json.dumps(problem) if problem else None, name],
+        changed = writer.execute(
+            update(_INSPECTIONS)
+            .where(_still(claimed))
+            .values(
+                state="failed" if result is None else "done",
+                updated=now,
+                result=result,
+                problem=json.dumps(problem) if problem else None,
             )
-            row = self._row(name)
-            if changed.rowcount and row is not None:
-                self._tell(row, now)
+        )
+        webhook = claimed.wanted.webhook
+        if not changed.rowcount or webhook is None:
+            return
+        row = writer.execute(select(_INSPECTIONS).where(_INSPECTIONS.c.id == claimed.name)).one()
+        body = {"type": f"inspection.{row.state}", "timestamp": now, "data": _facts(row)}
+        writer.execute(
+            insert(_MESSAGES).values(
+                id=f"msg_{claimed.name}", url=webhook, body=json.dumps(body), attempts=0, due=now
+            )
+        )
 
-    def cancel(self, name: str) -> bool:
+    @writing
+    def release(self, writer: Connection, claimed: Claimed) -> None:
+        """Let somebody else begin it again: whoever had it ends, through no fault of it."""
+        writer.execute(
+            update(_INSPECTIONS)
+            .where(_still(claimed))
+            .values(state="queued", attempts=claimed.attempt - 1, updated=time.time())
+        )
+
+    @writing
+    def cancel(self, writer: Connection, name: str) -> bool:
         """Cancel what is not finished; whether there is such an inspection."""
-        now = time.time()
-        self._database.execute(
-            "UPDATE inspections SET state = 'cancelled', updated = ? WHERE id = ? AND state IN "
-            "('queued', 'running')", [now, name],
-        )  # fmt: skip
-        return self._row(name) is not None
+        rows = _INSPECTIONS.c
+        writer.execute(
+            update(_INSPECTIONS)
+            .where(rows.id == name, rows.state.in_(_UNFINISHED))
+            .values(state="cancelled", updated=time.time())
+        )
+        return writer.execute(select(rows.id).where(rows.id == name)).first() is not None
 
-    def _row(self, name: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._database.execute(
-            "SELECT * FROM inspections WHERE id = ?", [name]
-        ).fetchone()
-        return row
+    def _row(self, name: str) -> Row[Any] | None:
+        rows = self.database.ask(select(_INSPECTIONS).where(_INSPECTIONS.c.id == name))
+        return rows[0] if rows else None
 
     def facts(self, name: str) -> dict[str, Any] | None:
         """What may be told of an inspection, without its result."""
@@ -207,81 +308,86 @@ class Store:
     def result(self, name: str) -> tuple[str, str | None] | None:
         """State and result of an inspection."""
         row = self._row(name)
-        return None if row is None else (row["state"], row["result"])
+        return None if row is None else (row.state, row.result)
 
     def page(self, owner: str | None, before: int | None, count: int) -> list[dict[str, Any]]:
         """Inspections, the newest first; of all owners where none is given."""
-        rows = self._database.execute(
-            "SELECT * FROM inspections WHERE (?1 IS NULL OR owner = ?1) AND "
-            "(?2 IS NULL OR number < ?2) ORDER BY number DESC LIMIT ?3",
-            [owner, before, count],
-        )
-        return [_facts(row) | {"cursor": row["number"]} for row in rows]
+        question = select(_INSPECTIONS).order_by(_INSPECTIONS.c.number.desc()).limit(count)
+        if owner is not None:
+            question = question.where(_INSPECTIONS.c.owner == owner)
+        if before is not None:
+            question = question.where(_INSPECTIONS.c.number < before)
+        return [_facts(row) | {"cursor": row.number} for row in self.database.ask(question)]
 
     def uploads(self) -> set[str]:
         """Paths of uploads that are still wanted."""
-        rows = self._database.execute(
-            "SELECT wanted FROM inspections WHERE state IN ('queued', 'running')"
+        rows = self.database.ask(
+            select(_INSPECTIONS.c.wanted).where(_INSPECTIONS.c.state.in_(_UNFINISHED))
         )
-        wanted = (Wanted.model_validate_json(row["wanted"]) for row in rows)
+        wanted = (Wanted.model_validate_json(row.wanted) for row in rows)
         return {one.upload for one in wanted if one.upload is not None}
 
     def counts(self) -> dict[str, int]:
         """Inspections by state."""
-        rows = self._database.execute("SELECT state, count(*) FROM inspections GROUP BY state")
-        return {row[0]: row[1] for row in rows}
+        state = _INSPECTIONS.c.state
+        rows = self.database.ask(select(state, func.count().label("many")).group_by(state))
+        return {row.state: row.many for row in rows}
 
-    def _tell(self, row: sqlite3.Row, now: float) -> None:
-        wanted = Wanted.model_validate_json(row["wanted"])
-        if wanted.webhook is None:
-            return
-        body = {"type": f"inspection.{row['state']}", "timestamp": now, "data": _facts(row)}
-        self._database.execute(
-            "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, 0, ?)",
-            [f"msg_{row['id']}", wanted.webhook, json.dumps(body), now],
-        )
+    @writing
+    def due(self, writer: Connection) -> list[Message]:
+        """Messages to send now; they are this caller's for a while."""
+        now = time.time()
+        rows = writer.execute(
+            select(_MESSAGES.c.id, _MESSAGES.c.url, _MESSAGES.c.body, _MESSAGES.c.attempts)
+            .where(_MESSAGES.c.due <= now)
+            .order_by(_MESSAGES.c.due)
+            .limit(20)
+        ).all()
+        names = [row.id for row in rows]
+        if names:
+            writer.execute(
+                update(_MESSAGES).where(_MESSAGES.c.id.in_(names)).values(due=now + _POSTING)
+            )
+        return [Message(**row._mapping) for row in rows]
 
-    def due(self) -> list[Delivery]:
-        """Messages that are to be sent now."""
-        rows = self._database.execute(
-            "SELECT id, url, body, attempts FROM deliveries WHERE due <= ? ORDER BY due LIMIT 20",
-            [time.time()],
-        )
-        return [Delivery(**dict(row)) for row in rows]
-
-    def delivered(self, name: str) -> None:
+    @writing
+    def delivered(self, writer: Connection, name: str) -> None:
         """A message has arrived, or is given up."""
-        self._database.execute("DELETE FROM deliveries WHERE id = ?", [name])
+        writer.execute(delete(_MESSAGES).where(_MESSAGES.c.id == name))
 
-    def put_off(self, name: str, seconds: float) -> None:
+    @writing
+    def put_off(self, writer: Connection, name: str, seconds: float) -> None:
         """A message is to be sent again later, with the same ID."""
-        self._database.execute(
-            "UPDATE deliveries SET attempts = attempts + 1, due = ? WHERE id = ?",
-            [time.time() + seconds, name],
+        writer.execute(
+            update(_MESSAGES)
+            .where(_MESSAGES.c.id == name)
+            .values(attempts=_MESSAGES.c.attempts + 1, due=time.time() + seconds)
         )
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+
+def _still(claimed: Claimed) -> Any:
+    """Whether it is still the inspection that was claimed."""
+    rows = _INSPECTIONS.c
+    return and_(rows.id == claimed.name, rows.state == "running", rows.attempts == claimed.attempt)
 
 
-def _facts(row: sqlite3.Row) -> dict[str, Any]:
-    wanted = Wanted.model_validate_json(row["wanted"])
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    wanted = Wanted.model_validate_json(row.wanted)
     share = None
-    if row["state"] == "done":
+    if row.state == "done":
         share = 1.0
-    elif row["duration"]:
-        share = round(min(row["position"] / row["duration"], 1.0), 4)
+    elif row.duration:
+        share = round(min(row.position / row.duration, 1.0), 4)
     return {
-        "id": row["id"],
-        "owner": row["owner"],
-        "state": row["state"],
+        "id": row.id,
+        "owner": row.owner,
+        "state": row.state,
         "name": wanted.name,
         "labels": wanted.labels,
-        "created": row["created"],
-        "updated": row["updated"],
-        "position": row["position"],
+        "created": row.created,
+        "updated": row.updated,
+        "position": row.position,
         "progress": share,
-        "attempts": row["attempts"],
-        "problem": json.loads(row["problem"]) if row["problem"] else None,
+        "attempts": row.attempts,
+        "problem": json.loads(row.problem) if row.problem else None,
     }

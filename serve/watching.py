@@ -1,4 +1,8 @@
-"""The deployment that watches live streams: a desk in a thread, asked by the application."""
+"""The deployment that watches live streams: a desk in a thread, asked by the application.
+
+The store is asked in threads: a database that is away must not keep the replica from saying that
+it lives.
+"""
 
 import asyncio
 import logging
@@ -39,7 +43,7 @@ class Watching:
         self._folder = config.data / "watch"
         # whenever a worker connects; a name may have another address by then
         self._settings = load(limits={"public_addresses_only": not config.private_addresses})
-        self._store = Store(self._folder)
+        self._store = Store(self._folder, config.database)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
         self._thread.start()
@@ -68,6 +72,7 @@ class Watching:
             standby=config.monitor_standby,
             most=config.monitor_workers + config.monitor_standby if config.monitor_workers else 0,
             secret=config.webhook_secret,
+            database=config.database,
         )
         try:
             while not self._stop.wait(STEP):
@@ -98,7 +103,7 @@ class Watching:
             stream.chosen(self._settings)
         except UsageError as error:
             raise ProblemError(422, "invalid_settings", str(error)) from error
-        known = self._store.streams()
+        known = await asyncio.to_thread(self._store.streams)
         old = known.get(stream.name)
         if replace and old is None:
             raise ProblemError(404, "not_found", "there is no such monitor")
@@ -108,24 +113,27 @@ class Watching:
             return False
         if old is None:
             refuse_many(stream.owner, known, self._config)
-        self._store.add(stream)
+        await asyncio.to_thread(self._store.add, stream)
         return old is None
 
     async def remove(self, name: str) -> bool:
         """See Store.remove."""
-        return self._store.remove(name)
+        return await asyncio.to_thread(self._store.remove, name)
 
     async def pardon(self, name: str) -> bool:
         """See Store.pardon."""
-        return self._store.pardon(name)
+        return await asyncio.to_thread(self._store.pardon, name)
 
     async def stream(self, name: str) -> Stream | None:
         """A stream as it was asked for."""
-        known = self._store.streams().get(name)
+        known = (await asyncio.to_thread(self._store.streams)).get(name)
         return known.stream if known else None
 
     async def monitors(self) -> list[dict[str, Any]]:
         """All streams and how they are, the worst first."""
+        return await asyncio.to_thread(self._monitors)
+
+    def _monitors(self) -> list[dict[str, Any]]:
         standing: dict[str, list[Event]] = {}
         for event in self._store.standing():
             standing.setdefault(event.stream, []).append(event)
@@ -138,6 +146,9 @@ class Watching:
 
     async def monitor(self, name: str, window: float) -> dict[str, Any] | None:
         """One stream with what happened to it in the last seconds."""
+        return await asyncio.to_thread(self._monitor, name, window)
+
+    def _monitor(self, name: str, window: float) -> dict[str, Any] | None:
         known = self._store.streams().get(name)
         if known is None:
             return None
@@ -163,26 +174,26 @@ class Watching:
 
     async def picture(self, name: str, event: str) -> bytes | None:
         """A JPEG of a stream as it is, or of one of its events."""
-        glimpse = self._store.glimpse(name, event)
+        glimpse = await asyncio.to_thread(self._store.glimpse, name, event)
         return glimpse.jpeg if glimpse else None
 
     async def last(self) -> int:
         """See Store.last_number."""
-        return self._store.last_number()
+        return await asyncio.to_thread(self._store.last_number)
 
     async def since(self, number: int, seconds: float) -> list[tuple[int, str, str]]:
         """Events after a number of the log: number, stream, JSON. Waits for the first of them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
-            found = self._store.since(number)
+            found = await asyncio.to_thread(self._store.since, number)
             if found or loop.time() >= until:
                 return [(n, e.stream, e.model_dump_json(by_alias=True)) for n, e in found]
             await asyncio.sleep(_POLL)
 
     async def rollup(self, label: str, window: float) -> list[dict[str, Any]]:
         """See Store.rollup."""
-        return self._store.rollup(label, window, time.time())
+        return await asyncio.to_thread(self._store.rollup, label, window, time.time())
 
 
 def refuse_many(owner: str, known: Mapping[str, Known], config: Config) -> None:

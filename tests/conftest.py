@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import media, report_media
+from tests import databases, media, report_media
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,20 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server; skips where there is none."""
+    with databases.server() as one:
+        if one is None:
+            pytest.skip("no PostgreSQL: install the Debian package postgresql")
+        yield one
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """A database for a store: None (its file), and the URL of an empty one."""
+    if request.param == "sqlite":
+        return None
+    return request.getfixturevalue("postgres").fresh()

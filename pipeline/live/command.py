@@ -42,6 +42,7 @@ class Plan:
         secret: to sign webhooks with.
         seconds: to watch; 0: until interrupted.
         metrics_port: where Prometheus finds figures; a cluster has its own.
+        database: see Store.
     """
 
     address: str | None = None
@@ -50,6 +51,7 @@ class Plan:
     secret: str | None = None
     seconds: float = 0.0
     metrics_port: int | None = None
+    database: str | None = None
 
 
 def watch_streams(
@@ -91,6 +93,7 @@ def watch_streams(
                     standby=plan.standby,
                     most=most + plan.standby if most else 0,
                     secret=plan.secret,
+                    database=plan.database,
                 )
                 try:
                     _run(watch, config, desk, plan, table)
@@ -227,17 +230,18 @@ def streams_table(store: Store, workers: Sequence[WorkerFacts] = ()) -> Table:
     return table
 
 
-def pardon_stream(out: Path, name: str) -> None:
+def pardon_stream(out: Path, database: str | None, name: str) -> None:
     """Let a stream out of quarantine.
 
     Args:
         out: the folder that it is watched into.
+        database: see Store.
         name: of the stream.
 
     Raises:
         UsageError: it is not in quarantine.
     """
-    store = Store(out, must_exist=True)
+    store = Store(out, database, must_exist=True)
     try:
         if not store.pardon(name):
             raise UsageError(f"no stream {name!r} is in quarantine")
@@ -245,11 +249,14 @@ def pardon_stream(out: Path, name: str) -> None:
         store.close()
 
 
-def print_status(out: Path, by: str | None, window: float, as_json: bool, screen: Console) -> None:
+def print_status(
+    out: Path, database: str | None, by: str | None, window: float, as_json: bool, screen: Console
+) -> None:
     """Print how streams are, or defects by a label.
 
     Args:
         out: the folder that something is, or was, watched into.
+        database: see Store.
         by: a label; None: the streams themselves.
         window: seconds that defects by a label are counted over.
         as_json: JSON Lines in place of a table.
@@ -258,7 +265,7 @@ def print_status(out: Path, by: str | None, window: float, as_json: bool, screen
     Raises:
         UsageError: nothing was watched there.
     """
-    store = Store(out, must_exist=True)
+    store = Store(out, database, must_exist=True)
     try:
         if by is None and as_json:
             for known in store.streams().values():

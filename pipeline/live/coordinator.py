@@ -203,6 +203,7 @@ class Coordinator:
             )
 
     def _place(self, now: float) -> None:
+        placed: dict[str, str] = {}
         for name, since in list(self._waiting.items()):
             stream = self._streams[name]
             state = self._pools[stream.pool]
@@ -213,15 +214,23 @@ class Coordinator:
                 crowd = name in self._urgent or not coming or now - since > PATIENT
                 worker = state.placement.place(name, crowd=crowd)
             if worker is not None:
-                self._begin(stream, worker)
+                placed[name] = worker
+        self._begin(placed)
         for name, state in self._pools.items():
             self._hire_for(name, state, now)
 
-    def _begin(self, stream: Stream, worker: str) -> None:
-        self._waiting.pop(stream.name, None)
-        self._urgent.discard(stream.name)
-        self._store.placed(stream.name, self._hands[worker].place)
-        self._crew.watch(worker, stream, self._store.standing(stream.name))
+    def _begin(self, placed: Mapping[str, str]) -> None:
+        """Let workers watch streams, given by name: thousands may wait at once."""
+        if not placed:
+            return
+        self._store.placed({name: self._hands[worker].place for name, worker in placed.items()})
+        standing: dict[str, list[Event]] = {}
+        for event in self._store.standing():
+            standing.setdefault(event.stream, []).append(event)
+        for name, worker in placed.items():
+            self._waiting.pop(name, None)
+            self._urgent.discard(name)
+            self._crew.watch(worker, self._streams[name], standing.get(name, []))
 
     # ------------------------------------------------------------------------------------- workers
 
@@ -337,7 +346,7 @@ class Coordinator:
         while (move := placement.relief()) is not None:
             name, old, new = move
             self._crew.leave(old, name)
-            self._begin(self._streams[name], new)
+            self._begin({name: new})
         known = self._store.streams() if placement.confined else {}
         for worker, name in placement.confined.items():
             if name in known and now - known[name].died > PARDON:
@@ -355,7 +364,7 @@ class Coordinator:
                 to = placement.place(name, crowd=True, avoid=[spare])
                 if to is not None and to != spare:
                     self._crew.leave(spare, name)
-                    self._begin(self._streams[name], to)
+                    self._begin({name: to})
         for worker in placement.idle[self._standby :]:
             if now - self._hands[worker].hired > SPARE_FOR:
                 self._release(state, worker)

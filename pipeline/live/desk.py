@@ -34,6 +34,7 @@ class Desk:
         standby: see Coordinator.
         most: see Coordinator.
         secret: to sign webhooks with.
+        database: see Store.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Desk:
         standby: int = 1,
         most: int = 0,
         secret: str | None = None,
+        database: str | None = None,
     ) -> None:
-        self.store = Store(out)
+        self.store = Store(out, database)
         self._metrics = Metrics(self.store)
         self._hooks = Webhooks(self.store, secret)
         self._parquet = Parquet(self.store, out / "events")
@@ -89,6 +91,7 @@ class Desk:
 
         Raises:
             WorkersError: workers do not start.
+            StoreError: the database does not answer.
         """
         self._coordinator.step()
         now = time.monotonic()

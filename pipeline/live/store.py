@@ -1,4 +1,4 @@
-"""All that is known of watched streams, in a SQLite file: it outlives whoever writes it.
+"""All that is known of watched streams, in a database: it outlives whoever writes it.
 
 The coordinator writes; other processes may read at any time, and may add and remove streams.
 """
@@ -6,69 +6,67 @@ The coordinator writes; other processes may read at any time, and may add and re
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+
+from pipeline.database import Database, HasDatabase, writing
 from pipeline.errors import UsageError
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
+from pipeline.live.tables import (
+    COVERAGE,
+    DELIVERIES,
+    EVENTS,
+    GLIMPSES,
+    HISTORY,
+    LABELS,
+    LOG,
+    STREAMS,
+    TABLES,
+    TURN,
+    VERSION,
+    rollup,
+)
 from pipeline.live.watcher import Status
 
 NAME = "watch.sqlite"
 KEPT = 7 * 86_400.0  # seconds for which what is over is kept
-HISTORY = 6 * 3600.0  # seconds for which it is kept how a stream was
+REMEMBERED = 6 * 3600.0  # seconds for which it is kept how a stream was
 SLOT = 10.0  # seconds between points of that
 PICTURES = 100  # of events, kept of each stream
 JOIN = 0.5  # seconds between intervals of coverage that are one
-_TABLES = """
-CREATE TABLE IF NOT EXISTS streams (
-    name TEXT PRIMARY KEY, spec TEXT NOT NULL, added REAL NOT NULL, status TEXT,
-    worker TEXT, deaths INTEGER NOT NULL DEFAULT 0, died REAL NOT NULL DEFAULT 0,
-    quarantined TEXT
-);
-CREATE TABLE IF NOT EXISTS wishes (number INTEGER NOT NULL);
-INSERT INTO wishes SELECT 0 WHERE NOT EXISTS (SELECT * FROM wishes);
-CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON streams
-BEGIN UPDATE wishes SET number = number + 1; END;
-CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON streams
-BEGIN UPDATE wishes SET number = number + 1; END;
-CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF spec, quarantined ON streams
-BEGIN UPDATE wishes SET number = number + 1; END;
-CREATE TABLE IF NOT EXISTS log (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, id TEXT NOT NULL,
-    change TEXT NOT NULL, stream TEXT NOT NULL, event TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS once ON log (id, change) WHERE change != 'updated';
-CREATE INDEX IF NOT EXISTS log_time ON log (time);
-CREATE TABLE IF NOT EXISTS events (
-    id TEXT PRIMARY KEY, stream TEXT NOT NULL, kind TEXT NOT NULL, start REAL NOT NULL,
-    end REAL NOT NULL, is_open INTEGER NOT NULL, event TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_end ON events (is_open, end);
-CREATE TABLE IF NOT EXISTS coverage (
-    stream TEXT NOT NULL, start REAL NOT NULL, end REAL NOT NULL, PRIMARY KEY (stream, start)
-);
-CREATE INDEX IF NOT EXISTS coverage_end ON coverage (end);
-CREATE TABLE IF NOT EXISTS history (
-    stream TEXT NOT NULL, slot INTEGER NOT NULL, luma REAL, loudness REAL, behind REAL NOT NULL,
-    PRIMARY KEY (stream, slot)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS glimpses (
-    stream TEXT NOT NULL, event TEXT NOT NULL, time REAL NOT NULL, jpeg BLOB NOT NULL,
-    PRIMARY KEY (stream, event)
-);
-CREATE TABLE IF NOT EXISTS deliveries (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, url TEXT NOT NULL,
-    body TEXT NOT NULL, attempts INTEGER NOT NULL, due REAL NOT NULL
-);
-"""
+_AT_ONCE = 1000  # names in a question
+_PLACED = update(STREAMS).where(STREAMS.c.name == bindparam("of")).values(worker=bindparam("place"))
+_STATUS = update(STREAMS).where(STREAMS.c.name == bindparam("of")).values(status=bindparam("said"))
+_NO_POINT = delete(HISTORY).where(
+    HISTORY.c.stream == bindparam("of"), HISTORY.c.slot == bindparam("at")
+)
+_NO_GLIMPSE = delete(GLIMPSES).where(
+    GLIMPSES.c.stream == bindparam("of"), GLIMPSES.c.event == bindparam("at")
+)
+_LONGER = (
+    update(COVERAGE)
+    .where(COVERAGE.c.stream == bindparam("of"), COVERAGE.c.start == bindparam("at"))
+    .values(end=bindparam("until"))
+)
 
 
 @dataclass(frozen=True)
@@ -93,242 +91,266 @@ class Delivery:
     attempts: int
 
 
-class Store:
-    """The file.
+class Store(HasDatabase):
+    """The database.
 
     Args:
-        folder: that it lies in, made where it is not there.
+        folder: that a SQLite file is in, made where it is not there.
+        url: of another database, see pipeline.database; None: the file.
         must_exist: somebody must have watched something there before.
 
     Raises:
-        UsageError: it must exist and does not.
+        UsageError: it must exist and does not, or is none that can be used.
+        StoreError: it does not answer.
     """
 
-    def __init__(self, folder: Path, *, must_exist: bool = False) -> None:
+    def __init__(self, folder: Path, url: str | None = None, *, must_exist: bool = False) -> None:
         path = folder / NAME
-        if must_exist and not path.is_file():
+        if url is None and must_exist and not path.is_file():
             raise UsageError(f"nothing was watched in {folder}: there is no {NAME}")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.RLock()
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA busy_timeout = 10000")
-        self._database.executescript(_TABLES)
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-
-    def _ask(self, question: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._database.execute(question, values).fetchall()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._database.close()
+        if url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(url or path, TABLES, TURN, VERSION)
 
     # ------------------------------------------------------------------------------------- streams
 
-    def add(self, stream: Stream) -> bool:
+    @writing
+    def add(self, writer: Connection, stream: Stream) -> bool:
         """Add a stream, or change one of this name; returns whether anything is new."""
         spec = stream.model_dump_json()
-        with self._all_or_nothing() as database:
-            changed = database.execute(
-                "INSERT INTO streams (name, spec, added) VALUES (?1, ?2, ?3) ON CONFLICT (name) "
-                "DO UPDATE SET spec = ?2, deaths = 0, quarantined = NULL WHERE spec != ?2",
-                [stream.name, spec, time.time()],
+        this = STREAMS.c.name == stream.name
+        old = writer.scalar(select(STREAMS.c.spec).where(this))
+        if old == spec:
+            return False
+        if old is None:
+            writer.execute(
+                insert(STREAMS).values(
+                    name=stream.name, spec=spec, added=time.time(), deaths=0, died=0.0
+                )
             )
-        return changed.rowcount > 0
+        else:
+            writer.execute(
+                update(STREAMS).where(this).values(spec=spec, deaths=0, quarantined=None)
+            )
+            writer.execute(delete(LABELS).where(LABELS.c.stream == stream.name))
+        if stream.labels:
+            writer.execute(
+                insert(LABELS),
+                [
+                    {"stream": stream.name, "label": label, "value": value}
+                    for label, value in stream.labels.items()
+                ],
+            )
+        self.database.changed(writer)
+        return True
 
-    def remove(self, name: str) -> bool:
+    @writing
+    def remove(self, writer: Connection, name: str) -> bool:
         """Watch a stream no more; returns whether there was one."""
-        with self._all_or_nothing() as database:
-            gone = database.execute("DELETE FROM streams WHERE name = ?", [name])
-            for table in ("history", "glimpses"):
-                database.execute(f"DELETE FROM {table} WHERE stream = ?", [name])  # noqa: S608
+        gone = writer.execute(delete(STREAMS).where(STREAMS.c.name == name))
+        for table in (LABELS, HISTORY, GLIMPSES):
+            writer.execute(delete(table).where(table.c.stream == name))
+        if gone.rowcount:
+            self.database.changed(writer)
         return gone.rowcount > 0
 
-    def pardon(self, name: str) -> bool:
+    @writing
+    def pardon(self, writer: Connection, name: str) -> bool:
         """Try a stream again that was put in quarantine; returns whether it was."""
-        with self._all_or_nothing() as database:
-            freed = database.execute(
-                "UPDATE streams SET quarantined = NULL, deaths = 0 "
-                "WHERE name = ? AND quarantined IS NOT NULL",
-                [name],
-            )
+        freed = writer.execute(
+            update(STREAMS)
+            .where(STREAMS.c.name == name, STREAMS.c.quarantined.is_not(None))
+            .values(quarantined=None, deaths=0)
+        )
+        if freed.rowcount:
+            self.database.changed(writer)
         return freed.rowcount > 0
 
     def streams(self) -> dict[str, Known]:
         """All streams, by name."""
-        rows = self._ask("SELECT * FROM streams ORDER BY name")
-        return {row["name"]: _known(row) for row in rows}
+        rows = self.database.ask(select(STREAMS).order_by(STREAMS.c.name))
+        return {row.name: _known(row) for row in rows}
 
     def wishes(self) -> int:
         """A number that changes when there are other streams to watch, whoever wished it."""
-        ((number,),) = self._ask("SELECT number FROM wishes")
-        return int(number)
+        return self.database.changes()
 
-    def placed(self, name: str, worker: str | None) -> None:
-        """Who watches a stream."""
-        with self._all_or_nothing() as database:
-            database.execute("UPDATE streams SET worker = ? WHERE name = ?", [worker, name])
+    @writing
+    def placed(self, writer: Connection, places: Mapping[str, str | None]) -> None:
+        """Who watches streams, by their names."""
+        rows = [{"of": name, "place": place} for name, place in places.items()]
+        if rows:
+            writer.execute(_PLACED, rows)
 
-    def died(self, names: Iterable[str], now: float, forget: float) -> dict[str, int]:
+    @writing
+    def died(
+        self, writer: Connection, names: Iterable[str], now: float, forget: float
+    ) -> dict[str, int]:
         """A worker died that watched these; returns how often that happened to each of late.
 
         Args:
+            writer: given by `writing`.
             names: of the streams.
             now: the time.
             forget: seconds after which an earlier death does not count any more.
         """
         counts = {}
-        with self._all_or_nothing() as database:
-            for name in names:
-                row = database.execute(
-                    "UPDATE streams SET deaths = 1 + iif(died > ?, deaths, 0), died = ? "
-                    "WHERE name = ? RETURNING deaths",
-                    [now - forget, now, name],
-                ).fetchone()
-                if row is not None:
-                    counts[name] = row["deaths"]
+        for name in names:
+            this = STREAMS.c.name == name
+            row = writer.execute(select(STREAMS.c.deaths, STREAMS.c.died).where(this)).first()
+            if row is not None:
+                counts[name] = 1 + (row.deaths if row.died > now - forget else 0)
+                changed = update(STREAMS).where(this).values(deaths=counts[name], died=now)
+                writer.execute(changed)
         return counts
 
-    def quarantine(self, name: str, why: str) -> None:
+    @writing
+    def quarantine(self, writer: Connection, name: str, why: str) -> None:
         """Watch a stream no more until somebody pardons it."""
-        with self._all_or_nothing() as database:
-            database.execute("UPDATE streams SET quarantined = ? WHERE name = ?", [why, name])
+        writer.execute(update(STREAMS).where(STREAMS.c.name == name).values(quarantined=why))
+        self.database.changed(writer)
 
     # -------------------------------------------------------------------------------------- events
 
+    @writing
     def take(
         self,
+        writer: Connection,
         events: Sequence[Event],
         coverage: Sequence[tuple[str, float, float]],
-        statuses: Iterable[Status],
+        statuses: Sequence[Status],
         webhooks: Sequence[str] = (),
-        glimpses: Iterable[Glimpse] = (),
+        glimpses: Sequence[Glimpse] = (),
     ) -> list[Event]:
         """Keep what a worker tells; returns the events that are new.
 
         What was taken before is not taken again, so that a worker may tell it twice.
         """
         fresh = []
-        with self._all_or_nothing() as database:
-            for event in events:
-                if _log(database, event):
-                    fresh.append(event)
-                    for url in webhooks:
-                        _deliver(database, event, url)
-            for name, start, end in coverage:
-                _cover(database, name, start, end)
-            for status in statuses:
-                database.execute(
-                    "UPDATE streams SET status = ? WHERE name = ?",
-                    [status.model_dump_json(), status.stream],
-                )
-                if status.state == "watching" and status.seen is not None:
-                    _remember(database, status, status.seen)
-            for glimpse in glimpses:
-                database.execute(
-                    "INSERT OR REPLACE INTO glimpses VALUES (?, ?, ?, ?)",
-                    [glimpse.stream, glimpse.event, glimpse.time, glimpse.jpeg],
-                )
+        for event in events:
+            if _log(writer, event):
+                fresh.append(event)
+                for url in webhooks:
+                    _deliver(writer, event, url)
+        _cover(writer, coverage)
+        _remember(writer, statuses)
+        if glimpses:
+            keys = [{"of": one.stream, "at": one.event} for one in glimpses]
+            writer.execute(_NO_GLIMPSE, keys)
+            newest = {(one.stream, one.event): one for one in glimpses}
+            writer.execute(insert(GLIMPSES), [vars(one) for one in newest.values()])
         return fresh
 
     def standing(self, stream: str | None = None) -> list[Event]:
         """Events that are open, of one stream or of all."""
-        rows = self._ask(
-            "SELECT event FROM events WHERE is_open AND (?1 IS NULL OR stream = ?1) ORDER BY start",
-            [stream],
-        )
-        return [Event.model_validate_json(row["event"]) for row in rows]
+        question = select(EVENTS.c.event).where(EVENTS.c.is_open).order_by(EVENTS.c.start)
+        if stream is not None:
+            question = question.where(EVENTS.c.stream == stream)
+        return self._events(question)
+
+    def _events(self, question: Select[Any]) -> list[Event]:
+        return [Event.model_validate_json(row.event) for row in self.database.ask(question)]
 
     def since(self, number: int, most: int = 1000) -> list[tuple[int, Event]]:
         """What was told after a number of the log, in order."""
-        rows = self._ask(
-            "SELECT number, event FROM log WHERE number > ? ORDER BY number LIMIT ?", [number, most]
+        rows = self.database.ask(
+            select(LOG.c.number, LOG.c.event)
+            .where(LOG.c.number > number)
+            .order_by(LOG.c.number)
+            .limit(most)
         )
-        return [(row["number"], Event.model_validate_json(row["event"])) for row in rows]
+        return [(row.number, Event.model_validate_json(row.event)) for row in rows]
 
     def last_number(self) -> int:
         """The newest number of the log."""
-        ((number,),) = self._ask("SELECT coalesce(max(number), 0) FROM log")
+        ((number,),) = self.database.ask(select(func.coalesce(func.max(LOG.c.number), 0)))
         return int(number)
 
     def closed(self, after: float, before: float) -> list[Event]:
         """Events that ended in an interval."""
-        rows = self._ask(
-            "SELECT event FROM events WHERE NOT is_open AND end > ? AND end <= ? "
-            "ORDER BY start, id",
-            [after, before],
+        return self._events(
+            select(EVENTS.c.event)
+            .where(~EVENTS.c.is_open, EVENTS.c.end > after, EVENTS.c.end <= before)
+            .order_by(EVENTS.c.start, EVENTS.c.id)
         )
-        return [Event.model_validate_json(row["event"]) for row in rows]
 
     def coverage(self, stream: str) -> list[tuple[float, float]]:
         """When a stream was watched, in seconds since 1970."""
-        rows = self._ask(
-            "SELECT start, end FROM coverage WHERE stream = ? ORDER BY start", [stream]
+        rows = self.database.ask(
+            select(COVERAGE.c.start, COVERAGE.c.end)
+            .where(COVERAGE.c.stream == stream)
+            .order_by(COVERAGE.c.start)
         )
-        return [(row["start"], row["end"]) for row in rows]
+        return [(row.start, row.end) for row in rows]
 
     def events_of(self, stream: str, most: int) -> list[Event]:
         """The newest events of a stream, open ones and others, the newest first."""
-        rows = self._ask(
-            "SELECT event FROM events WHERE stream = ? ORDER BY start DESC LIMIT ?", [stream, most]
+        return self._events(
+            select(EVENTS.c.event)
+            .where(EVENTS.c.stream == stream)
+            .order_by(EVENTS.c.start.desc())
+            .limit(most)
         )
-        return [Event.model_validate_json(row["event"]) for row in rows]
 
     def history(self, stream: str, after: float) -> list[dict[str, float | None]]:
         """How a stream was: `time`, `luma`, `loudness` and `behind`, a point each SLOT seconds."""
-        rows = self._ask(
-            "SELECT slot * ?1 AS time, luma, loudness, behind FROM history "
-            "WHERE stream = ?2 AND slot * ?1 > ?3 ORDER BY slot",
-            [SLOT, stream, after],
+        rows = self.database.ask(
+            select(HISTORY)
+            .where(HISTORY.c.stream == stream, HISTORY.c.slot > after / SLOT)
+            .order_by(HISTORY.c.slot)
         )
-        return [dict(row) for row in rows]
+        return [
+            {
+                "time": row.slot * SLOT,
+                "luma": row.luma,
+                "loudness": row.loudness,
+                "behind": row.behind,
+            }
+            for row in rows
+        ]
 
     def glimpse(self, stream: str, event: str = "") -> Glimpse | None:
         """The newest small picture of a stream, or that of an event."""
-        rows = self._ask("SELECT * FROM glimpses WHERE stream = ? AND event = ?", [stream, event])
-        return Glimpse(**dict(rows[0])) if rows else None
+        rows = self.database.ask(
+            select(GLIMPSES).where(GLIMPSES.c.stream == stream, GLIMPSES.c.event == event)
+        )
+        return Glimpse(**rows[0]._mapping) if rows else None
 
     def pictured(self, stream: str) -> list[str]:
         """IDs of the events of a stream that there are pictures of."""
-        rows = self._ask("SELECT event FROM glimpses WHERE stream = ? AND event != ''", [stream])
-        return [row["event"] for row in rows]
+        rows = self.database.ask(
+            select(GLIMPSES.c.event).where(GLIMPSES.c.stream == stream, GLIMPSES.c.event != "")
+        )
+        return [row.event for row in rows]
 
     def glimpsed(self) -> dict[str, float]:
         """When the newest picture of each stream was made."""
-        return {
-            r["stream"]: r["time"]
-            for r in self._ask("SELECT stream, time FROM glimpses WHERE event = ''")
-        }
+        rows = self.database.ask(
+            select(GLIMPSES.c.stream, GLIMPSES.c.time).where(GLIMPSES.c.event == "")
+        )
+        return {row.stream: row.time for row in rows}
 
-    def prune(self, now: float) -> None:
+    @writing
+    def prune(self, writer: Connection, now: float) -> None:
         """Forget what was over long ago."""
-        with self._all_or_nothing() as database:
-            database.execute("DELETE FROM history WHERE slot < ?", [(now - HISTORY) / SLOT])
-            database.execute(
-                "DELETE FROM glimpses WHERE rowid IN (SELECT rowid FROM (SELECT rowid, "
-                "row_number() OVER (PARTITION BY stream ORDER BY time DESC) AS age "
-                "FROM glimpses WHERE event != '') WHERE age > ?)",
-                [PICTURES],
+        writer.execute(delete(HISTORY).where(HISTORY.c.slot < (now - REMEMBERED) / SLOT))
+        age = (
+            func.row_number()
+            .over(partition_by=GLIMPSES.c.stream, order_by=GLIMPSES.c.time.desc())
+            .label("age")
+        )
+        aged = select(GLIMPSES.c.stream, GLIMPSES.c.event, age).where(GLIMPSES.c.event != "")
+        old = aged.subquery()
+        writer.execute(
+            delete(GLIMPSES).where(
+                tuple_(GLIMPSES.c.stream, GLIMPSES.c.event).in_(
+                    select(old.c.stream, old.c.event).where(old.c.age > PICTURES)
+                )
             )
-            for question in (
-                "DELETE FROM log WHERE time < ?",
-                "DELETE FROM events WHERE NOT is_open AND end < ?",
-                "DELETE FROM coverage WHERE end < ?",
-            ):
-                database.execute(question, [now - KEPT])
+        )
+        writer.execute(delete(LOG).where(LOG.c.time < now - KEPT))
+        writer.execute(delete(EVENTS).where(~EVENTS.c.is_open, EVENTS.c.end < now - KEPT))
+        writer.execute(delete(COVERAGE).where(COVERAGE.c.end < now - KEPT))
 
     def rollup(self, label: str, window: float, now: float) -> list[dict[str, Any]]:
         """Defects by a label over the last seconds, over all streams.
@@ -343,138 +365,160 @@ class Store:
             have the value, `watched_s`, `affected` streams, `defect_s`, and `share` of the watched
             time. A value without defects has one row, whose kind is None.
         """
-        first = now - window
-        rows = self._ask(
-            """
-            WITH labelled AS (
-                SELECT name, coalesce(json_extract(spec, '$.labels'), '{}') AS labels FROM streams
-            ), valued AS (
-                SELECT name, coalesce(
-                    (SELECT label.value FROM json_each(labels) AS label WHERE label.key = ?1), ''
-                ) AS value FROM labelled
-            ), watched AS (
-                SELECT value, count(DISTINCT name) AS streams,
-                    sum(max(0, min(coalesce(end, ?3), ?3) - max(coalesce(start, ?3), ?2)))
-                        AS seconds
-                FROM valued LEFT JOIN coverage ON stream = name AND end > ?2 GROUP BY value
-            ), defects AS (
-                SELECT value, kind, count(DISTINCT name) AS affected,
-                    sum(min(end, ?3) - max(start, ?2)) AS seconds
-                FROM valued JOIN events ON stream = name
-                WHERE end > ?2 AND start < ?3 AND coalesce(json_extract(event, '$.outcome'), '')
-                    != 'withdrawn'
-                GROUP BY value, kind
-            )
-            SELECT watched.value, kind, streams, watched.seconds AS watched_s,
-                coalesce(affected, 0) AS affected, coalesce(defects.seconds, 0) AS defect_s
-            FROM watched LEFT JOIN defects USING (value)
-            ORDER BY coalesce(defects.seconds, 0) / max(watched.seconds, 1) DESC, watched.value
-            """,
-            [label, first, now],
-        )
-        return [
-            dict(row) | {"share": round(row["defect_s"] / max(row["watched_s"], 1e-9), 4)}
-            if row["watched_s"]
-            else dict(row) | {"share": None}
-            for row in rows
-        ]
+        rows = [dict(row._mapping) for row in self.database.ask(rollup(label, now - window, now))]
+        for row in rows:
+            watched = row["watched_s"]
+            row["share"] = round(row["defect_s"] / watched, 4) if watched else None
+        return rows
 
     # ------------------------------------------------------------------------------------ webhooks
 
     def due(self, url: str, now: float, most: int = 50) -> list[Delivery]:
         """Messages that are to be sent to an address now, in order."""
-        rows = self._ask(
-            "SELECT number, id, body, attempts FROM deliveries WHERE url = ? AND due <= ? "
-            "ORDER BY number LIMIT ?", [url, now, most],
-        )  # fmt: skip
-        return [Delivery(**dict(row)) for row in rows]
+        rows = self.database.ask(
+            select(DELIVERIES.c.number, DELIVERIES.c.id, DELIVERIES.c.body, DELIVERIES.c.attempts)
+            .where(DELIVERIES.c.url == url, DELIVERIES.c.due <= now)
+            .order_by(DELIVERIES.c.number)
+            .limit(most)
+        )
+        return [Delivery(**row._mapping) for row in rows]
 
     def receivers(self) -> list[str]:
         """Addresses that messages wait for."""
-        return [row["url"] for row in self._ask("SELECT DISTINCT url FROM deliveries")]
+        return [row.url for row in self.database.ask(select(DELIVERIES.c.url).distinct())]
 
-    def delivered(self, number: int) -> None:
+    @writing
+    def delivered(self, writer: Connection, number: int) -> None:
         """A message has arrived, or is given up."""
-        with self._all_or_nothing() as database:
-            database.execute("DELETE FROM deliveries WHERE number = ?", [number])
+        writer.execute(delete(DELIVERIES).where(DELIVERIES.c.number == number))
 
-    def put_off(self, number: int, until: float) -> None:
+    @writing
+    def put_off(self, writer: Connection, number: int, until: float) -> None:
         """A message is to be sent again later, under the same ID."""
-        with self._all_or_nothing() as database:
-            database.execute(
-                "UPDATE deliveries SET attempts = attempts + 1, due = ? WHERE number = ?",
-                [until, number],
-            )
+        writer.execute(
+            update(DELIVERIES)
+            .where(DELIVERIES.c.number == number)
+            .values(attempts=DELIVERIES.c.attempts + 1, due=until)
+        )
 
 
-def _known(row: sqlite3.Row) -> Known:
+def _known(row: Row[Any]) -> Known:
     return Known(
-        stream=Stream.model_validate_json(row["spec"]),
-        status=Status.model_validate_json(row["status"]) if row["status"] else None,
-        worker=row["worker"],
-        deaths=row["deaths"],
-        died=row["died"],
-        quarantined=row["quarantined"],
+        stream=Stream.model_validate_json(row.spec),
+        status=Status.model_validate_json(row.status) if row.status else None,
+        worker=row.worker,
+        deaths=row.deaths,
+        died=row.died,
+        quarantined=row.quarantined,
     )
 
 
-def _remember(database: sqlite3.Connection, status: Status, seen: float) -> None:
-    database.execute(
-        "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)",
-        [status.stream, int(seen / SLOT), status.luma, status.loudness, status.behind],
-    )
+def _remember(writer: Connection, statuses: Sequence[Status]) -> None:
+    """How streams are, and how they were: one point each SLOT seconds, its last."""
+    if not statuses:
+        return
+    rows = [{"of": one.stream, "said": one.model_dump_json()} for one in statuses]
+    writer.execute(_STATUS, rows)
+    points = {
+        (one.stream, int(one.seen / SLOT)): one
+        for one in statuses
+        if one.state == "watching" and one.seen is not None
+    }
+    if points:
+        writer.execute(_NO_POINT, [{"of": name, "at": slot} for name, slot in points])
+        writer.execute(
+            insert(HISTORY),
+            [
+                {
+                    "stream": name,
+                    "slot": slot,
+                    "luma": one.luma,
+                    "loudness": one.loudness,
+                    "behind": one.behind,
+                }
+                for (name, slot), one in points.items()
+            ],
+        )
 
 
-def _log(database: sqlite3.Connection, event: Event) -> bool:
+def _log(writer: Connection, event: Event) -> bool:
     """Write down an event, unless it is known already or was over before."""
-    closed = event.change == "closed"
-    over = database.execute(
-        "SELECT 1 FROM events WHERE id = ? AND NOT is_open", [event.id]
-    ).fetchone()
-    if over is not None:
+    is_open = writer.scalar(select(EVENTS.c.is_open).where(EVENTS.c.id == event.id))
+    if is_open is False:
         return False
+    if event.change != "updated":
+        again = select(LOG.c.number).where(LOG.c.id == event.id, LOG.c.change == event.change)
+        if writer.execute(again).first() is not None:
+            return False
     text = event.model_dump_json(by_alias=True)
-    logged = database.execute(
-        "INSERT OR IGNORE INTO log (time, id, change, stream, event) VALUES (?, ?, ?, ?, ?)",
-        [time.time(), event.id, event.change, event.stream, text],
+    writer.execute(
+        insert(LOG).values(
+            time=time.time(), id=event.id, change=event.change, stream=event.stream, event=text
+        )
     )
-    if not logged.rowcount:
-        return False
-    database.execute(
-        "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
-        "ON CONFLICT (id) DO UPDATE SET end = ?5, is_open = ?6, event = ?7",
-        [
-            event.id, event.stream, event.kind, event.start.timestamp(), event.end.timestamp(),
-            not closed, text,
-        ],
-    )  # fmt: skip
+    lasting = {
+        "end": event.end.timestamp(),
+        "is_open": event.change != "closed",
+        "outcome": event.outcome,
+        "event": text,
+    }
+    if is_open is not None:
+        writer.execute(update(EVENTS).where(EVENTS.c.id == event.id).values(**lasting))
+    else:
+        writer.execute(
+            insert(EVENTS).values(
+                id=event.id, stream=event.stream, kind=event.kind, start=event.start.timestamp(),
+                **lasting,
+            )
+        )  # fmt: skip
     return True
 
 
-def _deliver(database: sqlite3.Connection, event: Event, url: str) -> None:
+def _deliver(writer: Connection, event: Event, url: str) -> None:
     body: Mapping[str, Any] = {
         "type": f"defect.{event.change}",
         "timestamp": event.end.isoformat(),
         "data": event.model_dump(mode="json", by_alias=True),
     }
-    cursor = database.execute(
-        "INSERT INTO deliveries (id, url, body, attempts, due) VALUES ('', ?, ?, 0, 0)",
-        [url, json.dumps(body)],
-    )
-    number = cursor.lastrowid
-    database.execute(
-        "UPDATE deliveries SET id = ? WHERE number = ?", [f"msg_{event.id}_{number}", number]
+    message = insert(DELIVERIES).values(id="", url=url, body=json.dumps(body), attempts=0, due=0.0)
+    (number,) = writer.execute(message).inserted_primary_key or (None,)
+    writer.execute(
+        update(DELIVERIES)
+        .where(DELIVERIES.c.number == number)
+        .values(id=f"msg_{event.id}_{number}")
     )
 
 
-def _cover(database: sqlite3.Connection, name: str, start: float, end: float) -> None:
-    last = database.execute(
-        "SELECT start, end FROM coverage WHERE stream = ? ORDER BY start DESC LIMIT 1", [name]
-    ).fetchone()
-    if last is not None and last["start"] <= start <= last["end"] + JOIN:
-        database.execute(
-            "UPDATE coverage SET end = max(end, ?) WHERE stream = ? AND start = ?",
-            [end, name, last["start"]],
+def _cover(writer: Connection, coverage: Sequence[tuple[str, float, float]]) -> None:
+    """Join intervals to the last ones of their streams, or begin new ones."""
+    names = sorted({name for name, _, _ in coverage})
+    last: dict[str, tuple[float, float]] = {}
+    for first in range(0, len(names), _AT_ONCE):
+        newest = (
+            select(COVERAGE.c.stream, func.max(COVERAGE.c.start).label("start"))
+            .where(COVERAGE.c.stream.in_(names[first : first + _AT_ONCE]))
+            .group_by(COVERAGE.c.stream)
+            .subquery()
         )
-    elif last is None or end > last["end"]:
-        database.execute("INSERT OR IGNORE INTO coverage VALUES (?, ?, ?)", [name, start, end])
+        join = and_(newest.c.stream == COVERAGE.c.stream, newest.c.start == COVERAGE.c.start)
+        found = writer.execute(select(COVERAGE).select_from(COVERAGE.join(newest, join)))
+        last |= {row.stream: (row.start, row.end) for row in found}
+    begun: dict[tuple[str, float], float] = {}
+    longer: dict[tuple[str, float], float] = {}
+    for name, start, end in coverage:
+        since, until = last.get(name, (float("inf"), float("-inf")))
+        if end <= until:
+            continue  # told again
+        if start <= until + JOIN:
+            start = since  # noqa: PLW2901 - the interval is that one
+        known = begun if (name, start) in begun or start != since else longer
+        known[name, start] = end
+        last[name] = start, end
+    if longer:
+        rows = [{"of": name, "at": start, "until": end} for (name, start), end in longer.items()]
+        writer.execute(_LONGER, rows)
+    if begun:
+        writer.execute(
+            insert(COVERAGE),
+            [{"stream": name, "start": start, "end": end} for (name, start), end in begun.items()],
+        )

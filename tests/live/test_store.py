@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.sinks import Parquet
-from pipeline.live.store import HISTORY, PICTURES, SLOT, Store
+from pipeline.live.store import PICTURES, REMEMBERED, SLOT, Store
 from pipeline.live.streams import Stream
 from pipeline.live.watcher import Status
 
@@ -19,8 +19,8 @@ NOW = 1_000_000.0
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path)
+def store(tmp_path, database):
+    store = Store(tmp_path, database)
     yield store
     store.close()
 
@@ -64,11 +64,11 @@ def test_coverage_is_joined_and_gaps_stay(store):
     assert store.coverage("s") == [(10.0, 13.0), (20.0, 21.0)]
 
 
-def test_streams_are_changed_by_name_and_shown_to_other_processes(store, tmp_path):
+def test_streams_are_changed_by_name_and_shown_to_other_processes(store, tmp_path, database):
     assert store.add(stream("s", cdn="a"))
     assert not store.add(stream("s", cdn="a"))
     before = store.wishes()
-    other = Store(tmp_path, must_exist=True)
+    other = Store(tmp_path, database, must_exist=True)
     assert other.add(stream("s", cdn="b"))
     assert store.wishes() != before
     assert store.streams()["s"].stream.labels == {"cdn": "b"}
@@ -172,7 +172,7 @@ def test_how_a_stream_was_is_kept_a_point_each_ten_seconds_and_for_six_hours(sto
     assert np.diff([point["time"] for point in points]).tolist() == [SLOT] * (len(points) - 1)
     assert points[-1] | {"luma": 58.0, "loudness": -23.0, "behind": 1.0} == points[-1]
     assert store.history("s", NOW + 40) == [p for p in points if p["time"] > NOW + 40]
-    store.prune(NOW + HISTORY + 40)
+    store.prune(NOW + REMEMBERED + 40)
     assert store.history("s", 0) == [p for p in points if p["time"] >= NOW + 40]
     store.remove("s")
     assert store.history("s", 0) == []

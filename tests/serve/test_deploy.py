@@ -135,6 +135,24 @@ def test_the_head_dies_and_the_next_cluster_does_what_was_accepted(cluster, clip
                 assert facts["attempts"] <= 2
 
 
+def test_runners_come_and_go_with_what_waits_and_share_a_database(cluster, clip, postgres):
+    """On two nodes that share a folder and a server: each inspection is done once."""
+    args = {
+        "database": postgres.fresh(), "max_runners": 2, "runner_backlog_seconds": 2.0,
+        "grow_after": 1.0, "shrink_after": 4.0, "min_replicas": 1, "max_replicas": 1,
+    }  # fmt: skip
+    with cluster.up(), Client(cluster.url, cluster.key) as client:
+        cluster.deploy(**args)
+        until(lambda: len(replicas("Api")) == 1, 120)
+        names = [client.submit(clip, idempotency_key=str(n)) for n in range(24)]
+        until(lambda: len(replicas("Runner")) == 2, 120)
+        for name in names:
+            facts = until(lambda name=name: _over(client, name), 200)
+            assert (facts["state"], facts["attempts"]) == ("done", 1), facts
+        until(lambda: len(replicas("Runner")) == 1, 120)
+        assert client.facts(names[0])["state"] == "done"
+
+
 def end_head() -> None:
     """Kill the head as when its machine goes: the state of the cluster, its node, its workers."""
     killed = []

@@ -244,78 +244,15 @@ def test_replicas_follow_the_backlog_down_to_none(reported, queued, running, wan
         aggregated_metrics={BACKLOG: reported}, total_queued_requests=queued,
         current_num_replicas=running,
     )  # fmt: skip
-    assert ByBacklog(target=4.0)(context)[0] == wanted
+    assert ByBacklog(target=4.0)(context) == (wanted, {})
 
 
-# ------------------------------------------------------------------------------------- store
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "s.sqlite")
-    yield made
-    made.close()
-
-
-def submit(store: Store, key: str | None = None, digest: str = "d", owner: str = "me", most=10):
-    return store.submit(owner, Wanted(name="x.mp4", uri="u"), most=most, key=key, digest=digest)
-
-
-def test_the_same_key_and_request_are_one_inspection(store):
-    name, new = submit(store, "k")
-    assert new
-    assert submit(store, "k") == (name, False)
-    assert submit(store)[0] != name
-    assert submit(store, "k", owner="you")[0] != name
-    with pytest.raises(ProblemError) as told:
-        submit(store, "k", digest="other")
-    assert (told.value.status, told.value.code) == (422, "idempotency_mismatch")
-
-
-def test_a_key_has_a_quota(store):
-    for _ in range(2):
-        submit(store, most=2)
-    with pytest.raises(ProblemError) as told:
-        submit(store, most=2)
-    assert (told.value.status, told.value.retry_after) == (429, 10)
-    submit(store, owner="you", most=2)
-    store.cancel(store.page("me", None, 1)[0]["id"])
-    submit(store, most=2)
-
-
-def test_work_of_the_dead_is_claimed_again_a_few_times(store, monkeypatch):
-    monkeypatch.setattr(store_module, "LEASE", 0.05)
-    name, _ = submit(store)
-    for attempt in range(1, store_module.ATTEMPTS + 1):
-        assert store.claim()[0] == name
-        assert store.claim() is None  # it is somebody's now
-        assert store.facts(name)["attempts"] == attempt
-        time.sleep(0.06)
-    assert store.claim() is None
-    facts = store.facts(name)
-    assert (facts["state"], facts["problem"]["code"]) == ("failed", "worker_died")
-
-
-def test_what_is_cancelled_stays_so(store):
-    name, _ = submit(store)
-    store.claim()
-    assert store.renew(name, 1.0, 4.0)
-    assert store.facts(name)["progress"] == 0.25
-    assert store.cancel(name)
-    assert not store.renew(name, 2.0, 4.0)
-    store.finish(name, result="{}")
-    assert store.result(name) == ("cancelled", None)
-    assert not store.cancel("nothing")
-
-
-def test_pages_go_back_in_time(store):
-    names = [submit(store)[0] for _ in range(5)]
-    first = store.page("me", None, 3)
-    assert [row["id"] for row in first] == names[:1:-1]
-    second = store.page("me", first[-1]["cursor"], 3)
-    assert [row["id"] for row in second] == names[1::-1]
-    assert store.page("you", None, 3) == []
-    assert store.counts() == {"queued": 5}
+def test_work_that_any_replica_may_do_is_counted_once():
+    context = SimpleNamespace(
+        aggregated_metrics={BACKLOG: {"a": 9.0, "b": 8.0}}, total_queued_requests=0,
+        current_num_replicas=2,
+    )  # fmt: skip
+    assert ByBacklog(target=4.0, shared=True)(context) == (3, {})
 
 
 # -------------------------------------------------------------------------------------- jobs
@@ -333,7 +270,7 @@ def test_what_a_dead_service_left_is_swept(tmp_path):
         (uploads / name).write_bytes(b"x")
         if name != "new":
             os.utime(uploads / name, (0, 0))
-    store = Store(tmp_path / "inspections.sqlite")
+    store = Store(tmp_path)
     store.submit(
         "me", Wanted(name="w", upload=str(uploads / "wanted")), most=1, key=None, digest=""
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from types import SimpleNamespace
 
 import pytest
 
 from serve import tail as tail_module
-from serve.scaling import BACKLOG, ByBacklog
 from serve.tail import LateError, Tail
 
 
@@ -169,23 +167,3 @@ def test_a_source_that_fails_is_asked_again(monkeypatch):
         return await task
 
     assert [m.number for m in run(listen())] == [1]
-
-
-@pytest.mark.parametrize(
-    ("backlogs", "queued", "current", "wanted"),
-    [
-        ({}, 0, 1, 0),
-        ({"a": 0.0}, 0, 1, 0),
-        ({"a": 0.5}, 0, 1, 1),
-        ({"a": 9.0, "b": 2.0}, 0, 2, 3),
-        ({}, 3, 0, 1),  # scaled to zero, and somebody waits
-        ({"a": 40.0}, 0, 1, 10),
-    ],
-)
-def test_replicas_by_the_seconds_that_wait(backlogs, queued, current, wanted):
-    context = SimpleNamespace(
-        aggregated_metrics={BACKLOG: backlogs} if backlogs else {},
-        total_queued_requests=queued,
-        current_num_replicas=current,
-    )
-    assert ByBacklog(4.0)(context) == (wanted, {})
