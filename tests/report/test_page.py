@@ -1,4 +1,4 @@
-"""The report without a browser: evidence taken from real files, words, escaping, limits."""
+"""The page of a report without a browser: evidence, states, escaping, limits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import base64
 import html
 import io
 import json
-import math
 import re
-import struct
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -18,9 +15,8 @@ import pytest
 from pipeline import words
 from pipeline.detectors import DETECTORS
 from pipeline.inspect import inspect
-from pipeline.report import EvidenceOptions, pictures, render, sounds, write_report
+from pipeline.report import EvidenceOptions, render, write_report
 from pipeline.report import evidence as evidence_of
-from pipeline.report.pictures import Deadline, EvidenceError, frames_at
 from pipeline.source import Limits
 from pipeline.types import (
     Asset,
@@ -38,7 +34,6 @@ from pipeline.types import (
 )
 from tests import media, report_media
 
-BOX = (640, 480)
 VIDEO = VideoTrack(stream=0, codec="h264", width=64, height=48)
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -48,16 +43,6 @@ def clip(tmp_path_factory):
     """The damaged clip and what is true about it."""
     path = report_media.damaged(tmp_path_factory.mktemp("report") / "damaged.mp4")
     return path, report_media.truth(path)
-
-
-def numbered(path, count=100, rate=25, **options):
-    """A clip whose frame n is grey n + 60, so that a frame tells its number."""
-    frames = [np.full((48, 64, 3), 60 + n, np.uint8) for n in range(count)]
-    options.setdefault(
-        "video_options",
-        {"preset": "ultrafast", "crf": "1", "g": "60", "bf": "2", "b_strategy": "0"},
-    )
-    return media.write(path, frames, rate=rate, **options)
 
 
 def picture_of(uri):
@@ -78,7 +63,7 @@ def embedded(page):
     return re.search(r'id="inspection">(.*?)</script>', page, re.DOTALL).group(1)
 
 
-# ------------------------------------------------------------------------------- the whole report
+# --------------------------------------------------------------------------------- the whole report
 
 
 def test_every_defect_of_a_real_clip_has_its_evidence(clip):
@@ -159,7 +144,7 @@ def test_file_names_that_are_no_text_are_written_as_escapes(tmp_path):
     assert "caf\\udce9.mp4" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------------- states
+# ------------------------------------------------------------------------------------------- states
 
 
 def test_empty_state_still_shows_what_was_examined():
@@ -263,155 +248,7 @@ def test_detectors_without_input_are_not_called_blind():
     assert f"for want of such a stream: {deaf.replace('_', ' ')}" in render(video_only)
 
 
-# ------------------------------------------------------------------------------------ pictures
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "mov", "avi"])
-def test_pictures_are_those_on_screen_at_the_time(tmp_path, suffix):
-    options = {"bf": "0"} if suffix == "avi" else {"bf": "2", "b_strategy": "0"}
-    path = numbered(
-        tmp_path / f"n.{suffix}",
-        video_options={"preset": "ultrafast", "crf": "1", "g": "60"} | options,
-    )
-    with av.open(str(path)) as container:
-        origin = (container.start_time or 0) / av.time_base
-        times = [0.0, 0.9999, 1.02, 2.41, 3.96]
-        for wanted in ([times[3]], times, [times[0]], [times[4]]):
-            found = frames_at(container, 0, wanted, origin, BOX, Deadline.after(20))
-            numbers = [round(float(picture.rgb.mean())) - 60 for picture in found]
-            assert numbers == pytest.approx([int(t * 25 + 0.05) for t in wanted], abs=1)
-            assert [p.time for p in found] == pytest.approx(
-                [int(t * 25 + 0.05) / 25 for t in wanted]
-            )
-
-
-def test_pictures_of_a_raw_stream_that_cannot_be_sought(tmp_path):
-    path = numbered(tmp_path / "n.h264", count=40, container_options={})
-    with av.open(str(path)) as container:
-        origin = (container.start_time or 0) / av.time_base
-        try:
-            found = frames_at(container, 0, [0.5], origin, BOX, Deadline.after(20))
-        except EvidenceError:
-            return
-        assert found == [None] or found[0].rgb.shape == (48, 64, 3)
-
-
-def test_pictures_after_damage_are_still_found(tmp_path):
-    path = numbered(tmp_path / "n.ts", count=100)
-    data = bytearray(path.read_bytes())
-    for packet in range(40, 44):
-        data[packet * 188 : (packet + 1) * 188] = b"\x47\x1f\xff\x10" + bytes(184)
-    path.write_bytes(data)
-    with av.open(str(path)) as container:
-        origin = container.start_time / av.time_base
-        (found,) = frames_at(container, 0, [3.5], origin, BOX, Deadline.after(20))
-    assert round(float(found.rgb.mean())) - 60 == pytest.approx(87, abs=1)
-
-
-def test_pictures_are_upright_and_have_square_pixels(tmp_path):
-    picture = np.zeros((48, 96, 3), np.uint8)
-    picture[:24, :48] = 255  # top left
-    path = media.write(tmp_path / "r.mp4", [picture] * 10)
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
-    assert data[matrix : matrix + 36] == identity
-    # as telephones write it: turn clockwise to show
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30)
-    path.write_bytes(data)
-    with av.open(str(path)) as container:
-        (shown,) = frames_at(container, 0, [0.2], 0.0, BOX, Deadline.after(20))
-    assert shown.rgb.shape == (96, 48, 3)
-    assert shown.rgb[:40, 30:].mean() > 230  # clockwise: what was top left is top right
-    assert shown.rgb[:40, :20].mean() < 25
-    region = shown.region(Region(left=0, top=0, right=0.5, bottom=0.5))
-    assert (region.left, region.top, region.right, region.bottom) == (0.5, 0, 1, 0.5)
-
-
-def test_anamorphic_pictures_are_widened(tmp_path):
-    path = tmp_path / "a.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 72, 58, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = Fraction(64, 45)
-        for n in range(5):
-            frame = av.VideoFrame.from_ndarray(np.zeros((58, 72, 3), np.uint8), format="rgb24")
-            frame.pts, frame.time_base = n, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    with av.open(str(path)) as container:
-        (shown,) = frames_at(container, 0, [0.1], 0.0, BOX, Deadline.after(20))
-        (small,) = frames_at(container, 0, [0.1], 0.0, (51, 480), Deadline.after(20))
-    assert shown.rgb.shape == (58, 102, 3)
-    assert small.rgb.shape == (29, 51, 3)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 2), (480, 640)])
-def test_pictures_of_any_size_can_be_encoded(size):
-    rgb = np.random.default_rng(1).integers(0, 255, (*size, 3)).astype(np.uint8)
-    assert picture_of(pictures.png(rgb)).tolist() == rgb.tolist()
-    assert picture_of(pictures.jpeg(rgb)).shape == rgb.shape
-
-
-# --------------------------------------------------------------------------------------- sound
-
-
-@pytest.mark.parametrize(
-    ("suffix", "codec"), [("wav", "pcm_s16le"), ("m4a", "aac"), ("mkv", "libopus"), ("ts", "aac")]
-)
-def test_sound_is_where_it_was(tmp_path, suffix, codec):
-    rate = 48_000
-    sound = np.zeros((2, 8 * rate), np.float32)
-    sound[:, 5 * rate : 5 * rate + rate // 10] = 0.5 * np.sin(np.arange(rate // 10) * 0.3)
-    path = media.write(tmp_path / f"s.{suffix}", sound=sound, audio_codec=codec)
-    with av.open(str(path)) as container:
-        origin = (container.start_time or 0) / av.time_base
-        heard = sounds.sound_at(container, 0, 4.8, 5.3, origin, Deadline.after(20))
-    assert heard.names == (("1", "2") if suffix == "wav" else ("FL", "FR"))
-    assert abs(heard.time - 4.8) < 1e-3
-    assert abs(heard.end - 5.3) < 1e-3
-    loud = np.flatnonzero(np.abs(heard.samples[0]) > 0.2)
-    delay = 0.05 if codec == "aac" else 0.02  # encoder delay, where the container does not tell
-    assert abs(heard.time + loud[0] / rate - 5.0) < delay
-    assert abs(heard.time + loud[-1] / rate - 5.1) < delay
-
-
-def test_envelope_keeps_every_peak():
-    samples = np.zeros(100_003, np.float32)
-    samples[77_777], samples[12] = 0.9, -0.8
-    low, high = sounds.envelope(samples, 640)
-    assert len(low) == len(high) == 640
-    assert (low.min(), high.max()) == (np.float32(-0.8), np.float32(0.9))
-    assert [len(part) for part in sounds.envelope(samples[:3], 640)] == [3, 3]
-
-
-@pytest.mark.parametrize("count", [1, 2, 100, 5000])
-def test_waveforms_are_drawn_from_any_number_of_samples(count):
-    samples = np.full(count, np.nan, np.float32)
-    samples[:: max(count // 2, 1)] = 2.0
-    path = sounds.svg_path(samples, 640, 640, 64)
-    numbers = [float(number) for number in re.findall(r"-?[\d.]+", path)]
-    assert path.startswith("M")
-    assert all(math.isfinite(number) and -1 <= number <= 640 for number in numbers)
-
-
-def test_spectrogram_shows_a_tone_at_its_height():
-    rate = 48_000
-    t = np.arange(2 * rate) / rate
-    tone = (0.1 * np.sin(2 * np.pi * 6000 * t)).astype(np.float32)[None]
-    picture = sounds.spectrogram(sounds.Sound(0.0, rate, tone, ("FC",)), 24_000, (200, 96))
-    assert picture.shape == (96, 200, 3)
-    brightest = picture[:, 100].astype(int).sum(axis=1).argmax()
-    assert 96 - brightest == pytest.approx(24, abs=1.5)  # a quarter of the way up
-
-
-@pytest.mark.parametrize("count", [1, 30, 500])
-def test_spectrogram_of_next_to_nothing(count):
-    silence = sounds.Sound(0.0, 8000, np.zeros((1, count), np.float32), ("FC",))
-    assert sounds.spectrogram(silence, 4000, (20, 10)).shape == (10, 20, 3)
-
-
-# -------------------------------------------------------------------------------------- limits
+# ------------------------------------------------------------------------------------------- limits
 
 
 def test_asset_that_cannot_be_opened_again_costs_the_pictures_only(clip, tmp_path):
@@ -511,63 +348,3 @@ def test_credentials_stay_out_of_the_report():
     assert "secret" not in page
     assert "token" not in re.sub(r"<style.*?</style>|<script>.*?</script>", "", page, flags=re.S)
     assert "https://films.example/a.mp4" in page
-
-
-# --------------------------------------------------------------------------------------- words
-
-
-def test_every_kind_has_words():
-    for kind in Kind:
-        term = words.KINDS[kind]
-        assert term.name
-        assert term.notice.endswith(".")
-        assert set(term.senses) <= {"v", "a"}
-    assert len({term.name for term in words.KINDS.values()}) == len(Kind)
-    assert words.term("made_up").name == "Made up"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0:00:00.000"),
-        (59.9996, "0:01:00.000"),
-        (3723.0456, "1:02:03.046"),
-        (-0.04, "−0:00:00.040"),
-        (100_000, "27:46:40.000"),
-    ],
-)
-def test_timecode(seconds, text):
-    assert words.timecode(seconds) == text
-
-
-def test_severity_words():
-    steps = [words.severity_word(value) for value in (0, 0.25, 0.37, 0.38, 0.75, 0.9, 1)]
-    assert steps == [
-        "very subtle",
-        "very subtle",
-        "very subtle",
-        "subtle",
-        "noticeable",
-        "very noticeable",
-        "very noticeable",
-    ]
-
-
-def test_figures_have_units():
-    assert words.measured("level_dbfs", -26.04) == ("Level", "−26.04 dBFS")
-    assert words.measured("share_of_picture", 0.175) == ("Share of picture", "17.5 %")
-    assert words.measured("flashes_per_s", 5) == ("Flashes", "5 per second")
-    assert words.measured("share_moving", 0.5) == ("Share moving", "50.0 %")
-    assert words.measured("duration_s", 2) == ("Duration", "2 s")
-    assert words.measured("frames", math.inf) == ("Frames", "∞")
-    assert [words.size(n) for n in (999, 15_926_685, 12_345_678_901)] == [
-        "999 bytes",
-        "15.9 MB",
-        "12.3 GB",
-    ]
-    assert [words.seconds_words(s) for s in (0.08, 2.483, 62, 4800)] == [
-        "80 ms",
-        "2.48 s",
-        "1 min 2 s",
-        "1 h 20 min",
-    ]
