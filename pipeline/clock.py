@@ -178,6 +178,7 @@ class Cadence:
 
     WINDOW = 48  # intervals remembered
     LEARN = 12  # intervals before anything is said
+    RATE = 24  # exact intervals that are a frame rate: a cut may come a second after the start
     CONFIRM = 3  # intervals after a gap, most of which must be as before
     STEADY = 0.9  # share of intervals that agree with the median
     ROUNDING = 0.0011  # seconds; Matroska and FLV round to milliseconds
@@ -255,7 +256,7 @@ class Cadence:
         loose = max(self._exact, self.JITTER * middle)
         steady = self._is_exact or sum(abs(s - middle) <= loose for s in steps) >= needed
         self.interval = middle if steady else None
-        if not self._is_exact or len(steps) < self.WINDOW or middle <= 0:
+        if not self._is_exact or len(steps) < self.RATE or middle <= 0:
             return []
         # the mean is finer than the rounded steps
         like = [abs(s - middle) <= self._exact for s in steps]

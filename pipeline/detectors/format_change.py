@@ -16,6 +16,7 @@ class FormatChangeDetector(StreamDetector):
     """Reports the changes that the decoder noted."""
 
     name = "format_change"
+    version = "2"
     kinds = (Kind.FORMAT_CHANGE,)
     summary = (
         "Resolution, frame rate, pixel aspect, sample rate or channel layout that changes while "

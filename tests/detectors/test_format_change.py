@@ -44,6 +44,13 @@ def test_change(tmp_path, other, said):
     assert result.asset.duration == pytest.approx(8.0, abs=0.3)
 
 
+def test_another_frame_rate_a_second_after_the_start(tmp_path):
+    first = part(tmp_path, "a", seconds=1.2)
+    path = join([first, part(tmp_path, "b", rate=50)], tmp_path / "joined.ts")
+    change = only_one(examine(path, NAME), "format_change")
+    assert_interval(change, 1.2, 1.2, within=0.15)
+
+
 def test_pixel_aspect(tmp_path):
     wide = {"preset": "ultrafast", "x264-params": "sar=16/11"}
     path = join(
