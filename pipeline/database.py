@@ -18,12 +18,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import (
     URL,
     Connection,
+    Double,
     Engine,
     Executable,
     Integer,
     MetaData,
     Row,
     Table,
+    Text,
     create_engine,
     event,
     insert,
@@ -63,7 +65,8 @@ def ticket(name: str, tables: MetaData) -> Table:
         tables: that it joins.
 
     Returns:
-        Columns `id`, `version` of the tables, and `changes`, for the store's own use.
+        Columns `id`, `version` of the tables, `changes` for the store's own use, and who holds
+        the store until when, see `Database.hold`.
     """
     return Table(
         name,
@@ -71,6 +74,8 @@ def ticket(name: str, tables: MetaData) -> Table:
         Column("id", Integer, primary_key=True),
         Column("version", Integer, nullable=False),
         Column("changes", Integer, nullable=False),
+        Column("holder", Text),
+        Column("until", Double, nullable=False),
     )
 
 
@@ -114,7 +119,7 @@ class Database:
                     tables.create_all(connection)
                     if connection.execute(select(turn)).first() is None:
                         connection.execute(
-                            insert(turn).values(id=1, version=self._version, changes=0)
+                            insert(turn).values(id=1, version=self._version, changes=0, until=0.0)
                         )
                     connection.commit()
                 break
@@ -169,6 +174,27 @@ class Database:
         """How many there were."""
         ((number,),) = self.ask(select(self._turn.c.changes))
         return int(number)
+
+    def hold(self, holder: str, seconds: float) -> str:
+        """Be the one who works with this store for some seconds; to be said again before they end.
+
+        Args:
+            holder: a name; who comes back under the same name goes on.
+            seconds: by the wall clocks of all who want to.
+
+        Returns:
+            Who holds it: this one, or another.
+        """
+
+        def work(writer: Connection) -> str:
+            turn, now = self._turn, time.time()
+            row = writer.execute(select(turn.c.holder, turn.c.until)).one()
+            if row.holder not in (None, holder) and row.until > now:
+                return str(row.holder)
+            writer.execute(update(turn).values(holder=holder, until=now + seconds))
+            return holder
+
+        return self.write(work)
 
     def close(self) -> None:
         """Let go of all connections."""

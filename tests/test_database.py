@@ -99,6 +99,18 @@ def test_a_password_is_not_told_and_may_come_from_the_environment(monkeypatch):
     assert "swordfish" not in str(told.value)
 
 
+def test_one_holds_it_until_its_time_is_over(tmp_path, database):
+    own, other = opened(tmp_path, database), opened(tmp_path, database)
+    assert own.hold("a", 60.0) == "a"
+    assert other.hold("b", 60.0) == "a"
+    assert other.hold("a", 0.05) == "a"  # who comes back goes on
+    time.sleep(0.06)
+    assert other.hold("b", 60.0) == "b"
+    assert own.hold("a", 60.0) == "b"
+    own.close()
+    other.close()
+
+
 @pytest.mark.parametrize("url", ["nonsense", "what://is/this"])
 def test_what_is_no_url_of_a_database(url):
     with pytest.raises(UsageError, match="no URL of a database"):

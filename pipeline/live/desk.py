@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pipeline.settings import Settings
 STEP = 0.2  # seconds between steps
 _REFRESH = 1.0  # seconds between looks at messages and figures
 _EXPORT = 600.0  # seconds between Parquet files
+_HELD = 20.0  # seconds after which another machine may take over from one that says nothing
 
 
 class Desk:
@@ -35,6 +37,10 @@ class Desk:
         most: see Coordinator.
         secret: to sign webhooks with.
         database: see Store.
+
+    Raises:
+        UsageError: another machine watches into that database.
+        StoreError: it cannot be used.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class Desk:
         database: str | None = None,
     ) -> None:
         self.store = Store(out, database)
+        self._holder = f"{socket.gethostname()}:{out.resolve()}" if database else None
+        self._hold()
         self._metrics = Metrics(self.store)
         self._hooks = Webhooks(self.store, secret)
         self._parquet = Parquet(self.store, out / "events")
@@ -63,7 +71,8 @@ class Desk:
             standby=standby,
             most=most,
         )
-        self._refreshed, self._exported = 0.0, time.monotonic()
+        self._refreshed = 0.0
+        self._held = self._exported = time.monotonic()
 
     @staticmethod
     @contextmanager
@@ -81,6 +90,15 @@ class Desk:
                 raise UsageError(f"{out} is being watched into by another process") from error
             yield
 
+    def _hold(self) -> None:
+        """In a database of several machines: be the only one, as the lock is in a folder."""
+        if self._holder is None:
+            return
+        holder = self.store.database.hold(self._holder, _HELD)
+        if holder != self._holder:
+            self.store.close()
+            raise UsageError(f"{self.store.database.name} is being watched into by {holder}")
+
     @property
     def workers(self) -> list[WorkerFacts]:
         """All that were hired."""
@@ -92,7 +110,11 @@ class Desk:
         Raises:
             WorkersError: workers do not start.
             StoreError: the database does not answer.
+            UsageError: another machine took over while this one did not come to it.
         """
+        if time.monotonic() - self._held >= _HELD / 4:
+            self._held = time.monotonic()
+            self._hold()
         self._coordinator.step()
         now = time.monotonic()
         if now - self._refreshed >= _REFRESH:
@@ -108,4 +130,6 @@ class Desk:
         self._coordinator.close()
         self._hooks.close()
         self._parquet.export()
+        if self._holder is not None:
+            self.store.database.hold(self._holder, 0.0)
         self.store.close()

@@ -61,8 +61,10 @@ def programme(tmp_path_factory):
 class Watch:
     """A running `vidette watch`."""
 
-    def __init__(self, out: Path, *arguments: str) -> None:
-        self.out = out
+    def __init__(self, out: Path, *arguments: str, database: str | None = None) -> None:
+        self.out, self.database = out, database
+        if database is not None:
+            arguments = (*arguments, "--database", database)
         environment = os.environ | {"VIDETTE_WEBHOOK_SECRET": SECRET}
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "vidette.py", "watch", "--out", out, *arguments],
@@ -74,8 +76,8 @@ class Watch:
         """Wait for something that the store tells; returns it."""
         deadline = time.monotonic() + seconds
         while True:
-            if (self.out / "watch.sqlite").is_file():
-                store = Store(self.out)
+            if self.database is not None or (self.out / "watch.sqlite").is_file():
+                store = Store(self.out, self.database)
                 try:
                     found = condition(store)
                 finally:
@@ -103,8 +105,8 @@ class Watch:
 def watch(tmp_path):
     begun = []
 
-    def start(*arguments: str, out: str = "out") -> Watch:
-        begun.append(Watch(tmp_path / out, *arguments))
+    def start(*arguments: str, out: str = "out", database: str | None = None) -> Watch:
+        begun.append(Watch(tmp_path / out, *arguments, database=database))
         return begun[-1]
 
     yield start
@@ -227,6 +229,33 @@ def test_a_stream_that_kills_its_workers_is_left_alone_and_the_others_go_on(
         config.write_text(json.dumps({"streams": []}))
         one.until(lambda store: not store.streams(), 10)
         one.interrupt()
+
+
+@pytest.mark.slow
+def test_a_database_lets_another_machine_go_on(watch, programme, postgres):
+    """Machines are folders here: who watches is alone, and 20 s after its death another may."""
+    folder, lengths = programme
+    url = postgres.fresh()
+    with origin.live_hls(folder, lengths) as live:
+        arguments = (live.url, "--label", "cdn=a", "--only", "black,freeze")
+        one = watch(*arguments, database=url)
+        (event,) = one.until(lambda store: black(store, "opened"))
+        refused = watch(*arguments, out="other", database=url)
+        said, _ = refused.process.communicate(timeout=60)
+        assert refused.process.returncode == 64
+        assert "is being watched into by" in said
+        assert not (one.out / "watch.sqlite").exists()
+        os.killpg(one.process.pid, signal.SIGKILL)
+        killed = time.time()
+        time.sleep(20.0)
+        two = watch(*arguments, out="other", database=url)
+        two.until(lambda store: seen(store) > killed + 20.0)
+        two.until(lambda store: len(black(store, "closed")) >= 1)
+        two.interrupt()
+    store = Store(two.out, url)
+    assert event.id in {one.id for one in black(store, "closed")}
+    assert store.rollup("cdn", 600.0, time.time())[0]["value"] == "a"
+    store.close()
 
 
 @pytest.mark.slow
