@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import events
-from pipeline.detectors.motion import AROUND, NEAR, Motion, unsteadiness
+from pipeline.detectors.motion import AROUND, CUT, NEAR, SPIKE, Motion, unsteadiness
 from pipeline.types import Float64, Kind, Observation
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ MANY = 20
 # What lies at either end of a defect belongs to it up to FAR of the usual distance between LIKELY
 # repeats, and as much farther as it counts for. Calibrated on 28 damaged development clips.
 FAR, LIKELY = 2.0, 0.9
-CUT, SPIKE = 10.0, 5.0  # change at a cut: code values, and in units of the frames next to it
 PLAIN = 2.0  # code values: spread of the tiles of a picture that cannot show motion: black, white
 
 
