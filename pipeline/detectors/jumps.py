@@ -39,7 +39,7 @@ EVERYWHERE = 0.3
 # the highest step around, share as above.
 STEADY, STEADY_RATIO, STEADY_SHARE, STEADY_DEVIATIONS = 0.1, 0.8, 0.15, 10.0
 # There, and where it is of more than MANY steps, it must not go against the motion around it, by
-# this correlation: what moves to and fro, as a speaker does, never gets that far away; two takes do.
+# this correlation: what moves to and fro, as a speaker does, never gets that far; two takes do.
 MANY, ALONG = 12.0, -0.15
 MAX_SHIFT = 10  # tiles, 160 pixels: 16 frames of a pan at 10 pixels a frame
 

@@ -50,7 +50,7 @@ FLOOR = 0.1  # code values of motion that are nothing
 JOINED = 0.5  # seconds between torn frames that are one defect to a viewer
 # Several frames that may be torn, each at a row of its own, tell together: how far the row must
 # stand out in each and in the mean (share of the step), the step, and how many frames
-SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.38, 0.45, 1.2
+SERIES_SHARE, SERIES_MEAN, SERIES_STEP = 0.38, 0.5, 1.2
 SERIES_LEAST, SERIES_MOST = 4, 20
 LONGEST = 250  # frames that may be torn, of one defect; then the next begins
 
@@ -102,7 +102,7 @@ class TearingDetector(PictureDetector):
     """
 
     name = "tearing"
-    version = "3"
+    version = "4"
     kinds = (Kind.TEARING,)
     summary = "Parts of two frames in one, split at a row, while the picture moves"
     Settings = TearingSettings
