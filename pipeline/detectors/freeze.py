@@ -302,7 +302,7 @@ class FreezeDetector(PictureDetector):
             return None
         if still.quiet < QUIET_SHARE * (still.frames - 1):
             return None
-        # black, a colour, a card; but a clear sky was there before it stood still
+        # a card; but a clear sky was there before it stood still
         if _plain(still.anchor) and not (still.past and _plain(still.past[0])):
             return None
         tolerance = settings.tolerance + settings.noise_tolerance * still.noise
@@ -351,9 +351,7 @@ class FreezeDetector(PictureDetector):
         if before.cut or before.fade or before.none:  # a card, a photograph
             return None if partial or duration < settings.min_still_duration else 0.3
         least = float(np.interp(duration, SHORT, [SHORT_MOVES, settings.motion_share]))
-        if before.moving < max(least, settings.motion_share):
-            return None
-        if still.step > STOPS * before.step:
+        if before.moving < least or still.step > STOPS * before.step:
             return None
         if still.repeats > OFTEN and duration < REST:
             return None
