@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.detectors.arrival import sampled, shown
+from pipeline.detectors.arrival import STRAIGHT, sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
 from pipeline.types import (
@@ -29,7 +29,7 @@ BLACK_LEVEL = 36.0  # below it a grey is black, which has its own detector
 GREY = 12.0  # chroma within which a colour is a grey
 FADE_STEP = 0.6  # share of the difference to the card that the last frame before it still has
 # The same at a cut: so many times as far from the card as the last frame is the one before that
-# where it comes by a fade. One that moves is about as far.
+# where it comes by a fade, and the last one lies on the way. One that moves is about as far.
 FADES = 1.4
 # Seconds that an encoder takes to settle on a still picture after a cut to it.
 SETTLING = 0.2
@@ -180,8 +180,9 @@ class CardDetector(PictureDetector):
             entries = [self._entry(picture, n) for n in _beginnings(holds)]
             track = self._tracks[kind]
             for run, entry in track.feed(times, durations, holds, entries):
-                cut = self._cut_at(run.end) is not None
-                found += self._observe(kind, run, entry, cut=cut, to_end=False)
+                # its last frames may be those of a key frame that draws the letters anew
+                cut = self._cut_at(run.end + GAP, GAP)
+                found += self._observe(kind, run, entry, leaves=cut, to_end=False)
         self._first = False
         self._recent.extend(float(value) for value in picture.frames["luma"])
         self._last.extend(zip(picture.luma[-2:], picture.cb[-2:], picture.cr[-2:], strict=True))
@@ -194,7 +195,8 @@ class CardDetector(PictureDetector):
         for kind, track in self._tracks.items():
             for run, entry in track.finish():
                 to_end = track.until > self._now - GAP
-                found += self._observe(kind, run, entry, cut=True, to_end=to_end)
+                leaves = _Cut(run.end, faded=False)
+                found += self._observe(kind, run, entry, leaves=leaves, to_end=to_end)
         return found
 
     def _solid(self, picture: PictureStatistics) -> np.ndarray:
@@ -301,7 +303,7 @@ class CardDetector(PictureDetector):
                 continue
             luma, cb, cr = (_apart(a, b) for a, b in zip(maps[at], maps[at - 1], strict=True))
             if luma + (cb + cr) / 2 >= CUT:
-                faded = at > 1 and _apart(maps[at][0], maps[at - 2][0]) > FADES * luma
+                faded = at > 1 and _fades(maps[at - 2][0], maps[at - 1][0], maps[at][0])
                 found.append(_Cut(float(picture.frames["time"][n]), faded))
         return found
 
@@ -312,9 +314,10 @@ class CardDetector(PictureDetector):
         return cuts[-1] if cuts else None
 
     def _observe(
-        self, kind: Kind, run: Run, entry: _Entry, *, cut: bool, to_end: bool
+        self, kind: Kind, run: Run, entry: _Entry, *, leaves: _Cut | None, to_end: bool
     ) -> list[Observation]:
-        start, duration = run.start, run.end - run.start
+        start, end = run.start, run.end
+        duration = end - start
         level, blue, red = self._color
         evidence = {"duration_s": duration}
         if kind is Kind.SOLID_COLOR:
@@ -326,10 +329,10 @@ class CardDetector(PictureDetector):
             what = "colour bars"
             confidence = 0.97
         else:
-            if entry.first or entry.faded or entry.cut is None or not cut:
+            if entry.first or entry.faded or entry.cut is None or leaves is None:
                 return []
-            start = entry.cut.time
-            duration = run.end - start
+            start, end = entry.cut.time, leaves.time
+            duration = end - start
             evidence = {"duration_s": duration}
             what = "a still card, hard in and out, mostly one plain colour"
             confidence = float(np.interp(duration, [3.0, 10.0], [0.4, 0.7]))
@@ -341,14 +344,20 @@ class CardDetector(PictureDetector):
             Observation(
                 kind,
                 start,
-                run.end,
+                end,
                 severity,
                 confidence,
                 f"{what} for {duration:.2f} s{where}",
                 evidence,
-                peak=(start + run.end) / 2,
+                peak=(start + end) / 2,
             )
         ]
+
+
+def _fades(first: Float32, second: Float32, third: Float32) -> bool:
+    """Whether the second of three maps lies on the way from the first to the third."""
+    whole, rest = _apart(first, third), _apart(second, third)
+    return whole > FADES * rest and whole > STRAIGHT * (_apart(first, second) + rest)
 
 
 def _apart(one: Float32, other: Float32) -> float:
