@@ -13,6 +13,9 @@ from pipeline.types import Float32, Float64
 # 0.95 and 0.90; pans of 0.5 to 4 pixels a frame up to 0.87 and 0.48.
 STRAIGHT = 0.85
 SAME_DIRECTION = 0.85
+# So does a slow pan or zoom over something soft; but what changes then is like neither picture,
+# while in a dissolve it is one less the other. Correlation of the change with either of them.
+MOVES = 0.35
 
 
 def shown(frames: np.ndarray) -> Float64:
@@ -51,4 +54,14 @@ def fades(luma: Sequence[Float32], least: float = 4.0) -> bool:
     early, late = (middle - first).ravel(), (last - middle).ravel()
     lengths = float(np.linalg.norm(early) * np.linalg.norm(late))
     cosine = float(early @ late) / lengths if lengths > 0 else 0.0
-    return whole > STRAIGHT * path and cosine > SAME_DIRECTION
+    straight = whole > STRAIGHT * path and cosine > SAME_DIRECTION
+    return straight and max(_alike(last - first, one) for one in (first, last)) > MOVES
+
+
+def _alike(change: Float32, luma: Float32) -> float:
+    """Correlation of a change of luma with a picture, without its sign."""
+    a, b = (change - change.mean()).ravel(), (luma - luma.mean()).ravel()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    if norm <= 1e-6:
+        return 1.0  # all of it becomes brighter or darker
+    return abs(float(a @ b)) / norm

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.detectors.arrival import sampled, shown
+from pipeline.detectors.arrival import STRAIGHT, sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
 from pipeline.types import (
@@ -28,6 +28,11 @@ PLAIN_SPREAD = 1.2  # code values; clear sky spreads by 3 and more from horizon 
 BLACK_LEVEL = 36.0  # below it a grey is black, which has its own detector
 GREY = 12.0  # chroma within which a colour is a grey
 FADE_STEP = 0.6  # share of the difference to the card that the last frame before it still has
+# The same at a cut: so many times as far from the card as the last frame is the one before that
+# where it comes by a fade, and the last one lies on the way. One that moves is about as far.
+FADES = 1.4
+# Seconds that an encoder takes to settle on a still picture after a cut to it.
+SETTLING = 0.2
 SLATE_SHARE = 0.6  # of the tiles of a slate are its plain background
 SLATE_MOTION = 0.3  # mean frame difference of a slate, code values
 # A tile of a slate that moves: a speaker beside a slide is 6 % of the tiles (7 clips), key
@@ -80,12 +85,20 @@ class CardSettings(DetectorSettings):
 
 
 @dataclass
+class _Cut:
+    """A frame that differs from the one before as after a cut."""
+
+    time: float
+    faded: bool  # the frame before it was on the way to it
+
+
+@dataclass
 class _Entry:
     """How a run began."""
 
     start: float
     first: bool
-    cut: bool
+    cut: _Cut | None
     faded: bool
 
 
@@ -116,7 +129,7 @@ class _Track:
         for run in runs:
             while len(self._entries) > 1 and self._entries[1].start <= run.start + 1e-6:
                 self._entries.pop(0)
-            unknown = _Entry(run.start, first=False, cut=False, faded=False)
+            unknown = _Entry(run.start, first=False, cut=None, faded=False)
             matched.append((run, self._entries[0] if self._entries else unknown))
         return matched
 
@@ -129,6 +142,7 @@ class CardDetector(PictureDetector):
     """
 
     name = "card"
+    version = "2"
     kinds = (Kind.SOLID_COLOR, Kind.COLOR_BARS, Kind.SLATE)
     summary = "A plain colour, colour bars or a slate in place of the programme"
     Settings = CardSettings
@@ -142,17 +156,18 @@ class CardDetector(PictureDetector):
         }
         self._first = True
         self._recent: deque[float] = deque(maxlen=12)  # mean luma of the last frames
-        self._last: tuple[Float32, Float32, Float32] | None = None
-        # times of the last frames that began as after a cut: a run is known to have ended only GAP
-        # after its end, perhaps in the next segment
-        self._cuts: deque[float] = deque(maxlen=64)
+        # luma, Cb and Cr of the last two frames
+        self._last: deque[tuple[Float32, Float32, Float32]] = deque(maxlen=2)
+        # the last cuts: a run is known to have ended only GAP after its end, perhaps in the next
+        # segment
+        self._cuts: deque[_Cut] = deque(maxlen=64)
         self._color = (0.0, 128.0, 128.0)
         self._now = 0.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         times, durations = picture.frames["time"], shown(picture.frames)
-        self._cuts.extend(float(times[n]) for n in self._cut_frames(picture))
+        self._cuts.extend(self._cuts_in(picture))
         solid = self._solid(picture)
         bars = self._bars(picture)
         slate = self._slate(picture) & ~solid & ~bars
@@ -165,11 +180,12 @@ class CardDetector(PictureDetector):
             entries = [self._entry(picture, n) for n in _beginnings(holds)]
             track = self._tracks[kind]
             for run, entry in track.feed(times, durations, holds, entries):
-                cut = self._cut_at(run.end)
-                found += self._observe(kind, run, entry, cut=cut, to_end=False)
+                # its last frames may be those of a key frame that draws the letters anew
+                cut = self._cut_at(run.end + GAP, GAP)
+                found += self._observe(kind, run, entry, leaves=cut, to_end=False)
         self._first = False
         self._recent.extend(float(value) for value in picture.frames["luma"])
-        self._last = (picture.luma[-1], picture.cb[-1], picture.cr[-1])
+        self._last.extend(zip(picture.luma[-2:], picture.cb[-2:], picture.cr[-2:], strict=True))
         self._now = float(times[-1] + durations[-1])
         return found
 
@@ -179,7 +195,8 @@ class CardDetector(PictureDetector):
         for kind, track in self._tracks.items():
             for run, entry in track.finish():
                 to_end = track.until > self._now - GAP
-                found += self._observe(kind, run, entry, cut=True, to_end=to_end)
+                leaves = _Cut(run.end, faded=False)
+                found += self._observe(kind, run, entry, leaves=leaves, to_end=to_end)
         return found
 
     def _solid(self, picture: PictureStatistics) -> np.ndarray:
@@ -265,38 +282,42 @@ class CardDetector(PictureDetector):
     def _entry(self, picture: PictureStatistics, n: int) -> _Entry:
         frames = picture.frames
         start = float(frames["time"][n])
+        cut = self._cut_at(start, SETTLING)
+        if cut is not None:
+            return _Entry(start, self._first and n == 0, cut, cut.faded)
         before = [*self._recent, *(float(value) for value in frames["luma"][:n])][-12:]
         faded = False
         if len(before) >= 4:
             level = float(frames["luma"][n])
             most = max(abs(value - level) for value in before)
             faded = most > 8 and abs(before[-1] - level) < FADE_STEP * most
-        return _Entry(start, self._first and n == 0, self._cut_at(start), faded)
+        return _Entry(start, self._first and n == 0, None, faded)
 
-    def _cut_frames(self, picture: PictureStatistics) -> list[int]:
-        """The frames that differ from the one before as after a cut."""
-        found = []
+    def _cuts_in(self, picture: PictureStatistics) -> list[_Cut]:
+        """The cuts in a segment."""
+        earlier, found = len(self._last), []
+        maps = [*self._last, *zip(picture.luma, picture.cb, picture.cr, strict=True)]
         for n in map(int, np.flatnonzero(picture.frames["motion"] >= CUT / 3)):
-            maps = picture.luma[n], picture.cb[n], picture.cr[n]
-            before = self._last
-            if n > 0:
-                before = picture.luma[n - 1], picture.cb[n - 1], picture.cr[n - 1]
-            if before is None:
+            at = earlier + n
+            if at == 0:
                 continue
-            luma, cb, cr = (float(np.abs(a - b).mean()) for a, b in zip(maps, before, strict=True))
+            luma, cb, cr = (_apart(a, b) for a, b in zip(maps[at], maps[at - 1], strict=True))
             if luma + (cb + cr) / 2 >= CUT:
-                found.append(n)
+                faded = at > 1 and _fades(maps[at - 2][0], maps[at - 1][0], maps[at][0])
+                found.append(_Cut(float(picture.frames["time"][n]), faded))
         return found
 
-    def _cut_at(self, time: float) -> bool:
-        """Whether the frame at `time` differs from the one before as after a cut."""
+    def _cut_at(self, time: float, before: float = 0.0) -> _Cut | None:
+        """The cut to the frame at `time`, or the last one in the seconds before it."""
         near = 0.4 / self.format.frame_rate
-        return any(abs(cut - time) <= near for cut in self._cuts)
+        cuts = [cut for cut in self._cuts if -near - before <= cut.time - time <= near]
+        return cuts[-1] if cuts else None
 
     def _observe(
-        self, kind: Kind, run: Run, entry: _Entry, *, cut: bool, to_end: bool
+        self, kind: Kind, run: Run, entry: _Entry, *, leaves: _Cut | None, to_end: bool
     ) -> list[Observation]:
-        duration = run.end - run.start
+        start, end = run.start, run.end
+        duration = end - start
         level, blue, red = self._color
         evidence = {"duration_s": duration}
         if kind is Kind.SOLID_COLOR:
@@ -308,8 +329,11 @@ class CardDetector(PictureDetector):
             what = "colour bars"
             confidence = 0.97
         else:
-            if entry.first or entry.faded or not entry.cut or not cut:
+            if entry.first or entry.faded or entry.cut is None or leaves is None:
                 return []
+            start, end = entry.cut.time, leaves.time
+            duration = end - start
+            evidence = {"duration_s": duration}
             what = "a still card, hard in and out, mostly one plain colour"
             confidence = float(np.interp(duration, [3.0, 10.0], [0.4, 0.7]))
         severity = ladder(duration, 0.1, 0.3, 1.0, 2.0)
@@ -319,15 +343,26 @@ class CardDetector(PictureDetector):
         return [
             Observation(
                 kind,
-                run.start,
-                run.end,
+                start,
+                end,
                 severity,
                 confidence,
                 f"{what} for {duration:.2f} s{where}",
                 evidence,
-                peak=(run.start + run.end) / 2,
+                peak=(start + end) / 2,
             )
         ]
+
+
+def _fades(first: Float32, second: Float32, third: Float32) -> bool:
+    """Whether the second of three maps lies on the way from the first to the third."""
+    whole, rest = _apart(first, third), _apart(second, third)
+    return whole > FADES * rest and whole > STRAIGHT * (_apart(first, second) + rest)
+
+
+def _apart(one: Float32, other: Float32) -> float:
+    """Mean difference of two maps of tiles."""
+    return float(np.abs(one - other).mean())
 
 
 def _ground(luma: Float32, plain: np.ndarray) -> Float32:

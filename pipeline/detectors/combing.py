@@ -32,6 +32,10 @@ LEAST = 10  # tiles, likewise: the order is that of many lines
 # Where fewer of the frames that tell show the order than HALF (of pulldown 3 in 5 do), there must
 # be twice as many of them.
 HALF = 0.5
+# The order is a mean over tiles and frames, and by chance not 0 where they are few: it must be so
+# many times 1 / sqrt(tiles of all frames). A photograph that hardly moves has 1.1, woven files 6.8
+# and more (83 of the development split).
+SURE = 3.0
 _LATER = (1, -1)  # sign of the order where even lines are later, and where odd ones are
 _LATER_FIELD = ("even", "odd")
 
@@ -62,6 +66,14 @@ class CombingSettings(DetectorSettings):
         "calibrated likewise",
         ge=1,
     )
+    min_share: float = setting(
+        0.15,
+        "",
+        "share of woven frames among those that tell anything",
+        "of 83 woven development files 0.23 and more have them, of pulldown 0.4",
+        ge=0,
+        le=1,
+    )
     max_gap: float = setting(
         0.3, "s", "longest time of clean motion in one defect", "3:2 pulldown: 3 frames in 5", ge=0
     )
@@ -71,7 +83,7 @@ class CombingDetector(PictureDetector):
     """Asks which field is the earlier one, frame by frame."""
 
     name = "combing"
-    version = "4"
+    version = "5"
     kinds = (Kind.COMBING,)
     summary = (
         "Interlace combing in a stream that says it is progressive; stripes and interlaced "
@@ -135,9 +147,12 @@ class CombingDetector(PictureDetector):
             least = self.settings.min_frames * (2 if sparse else 1)
             if spell.rows < least or comb < self.settings.min_comb:
                 continue
-            end = max(spell.end - after, spell.start + duration)
             count = round(spell.rows * woven)
             of_frames = count / (spell.rows + spell.others)
+            tiles = moving * self._where[which].size * spell.rows
+            if of_frames < self.settings.min_share or order * np.sqrt(tiles) < SURE:
+                continue
+            end = max(spell.end - after, spell.start + duration)
             found.append(
                 Observation(
                     Kind.COMBING,

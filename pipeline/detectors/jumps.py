@@ -12,35 +12,35 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import events
-from pipeline.detectors.motion import AROUND, NEAR, Motion, unsteadiness
+from pipeline.detectors.motion import AROUND, CUT, NEAR, SPIKE, Motion, unsteadiness
 from pipeline.types import Float32, Float64, Kind, Observation
 
 if TYPE_CHECKING:
     from pipeline.detectors.cadence import CadenceSettings
 
-# Largest step to smallest step around a jump, and the steps before it to those after: a jump that
-# is higher than `jump_ratio` by a factor may stand in motion that is as much less even.
-UNEVEN = 4.0
-CHANGES = 2.0
-LEAST_HEIGHT = 4.0  # in units of min_motion, of a jump in motion that is slower than that
+# All calibrated on 108 development files with missing frames and on 1000 other spikes of change in
+# clean clips, look-alikes and other damage.
 LEAST_STEPS = 1.9  # one missing frame doubles the step
+MOST_STEPS = 20.0  # 16 missing frames of the ladder, with a margin; above, an edit
 LEAST_SPREAD = 0.06  # of the logarithm of change: motion is never steadier than this
-MAX_MISSING = 25.0  # steps: 16 missing frames of the ladder, with a margin; above, an edit
-# Correlation of the tile maps on both sides, at the best shift, by itself and plus half of that of
-# SAME_PLACE: cuts stay below. Calibrated on frames deleted from nine clips and on cuts in 119.
+# A jump, the steps around it, and those in steady motion, in units of min_motion
+LEAST_HEIGHT, SLOWEST, SLOWEST_STEADY = 1.5, 0.5, 0.3
+MOST_HELD = 2  # frames that stand still among those around; none in steady motion
+# Correlation of the tile maps on both sides, at the best shift: cuts stay below.
 ALIKE = 0.78
-BOTH_ALIKE = 0.9
-# A jump of more steps than MANY must go along the motion around it, which this correlation tells:
-# what moves to and fro, as a speaker does, never gets that far away; two takes of one speaker do.
-# Calibrated on 88 development files with missing frames and 19 minutes of clean clips: pans have
-# 0.57 and more, and a jump of 15 steps is a cut.
-MANY, ALONG = 12.0, 0.3
-# So clear a jump may go anywhere, and stand in motion that is as slow as that: deviations,
-# likeness of both sides, share of min_motion. Calibrated on development clips. Where it goes on
-# STRAIGHT (as ALONG), it may be less high than LEAST_HEIGHT in slow motion.
-CLEARLY, SAME, SLOWEST, STRAIGHT = 20.0, 0.97, 0.3, 0.7
 GAIN = 0.7  # correlation of a step with the picture itself: it has become brighter or darker
-SAME_PLACE = 0.1  # correlation of where the jump and the steps around it change the picture
+SAME_PLACE = 0.2  # correlation of where the jump and the steps around it change the picture
+# Where the picture moves, a jump takes all of it farther: tiles that change by FARTHER times the
+# most that they do around, and by FAINT code values more, are this share of those that move. What
+# appears (a subtitle) or passes (confetti) changes a few of them.
+FARTHER, FAINT, MOVING = 1.5, 0.5, 0.5
+EVERYWHERE = 0.3
+# In steady motion (its spread), such as a pan, a lower jump stands out more clearly: height over
+# the highest step around, share as above.
+STEADY, STEADY_RATIO, STEADY_SHARE, STEADY_DEVIATIONS = 0.1, 0.8, 0.15, 10.0
+# There, and where it is of more than MANY steps, it must not go against the motion around it, by
+# this correlation: what moves to and fro, as a speaker does, never gets that far; two takes do.
+MANY, ALONG = 12.0, -0.15
 MAX_SHIFT = 10  # tiles, 160 pixels: 16 frames of a pan at 10 pixels a frame
 
 
@@ -63,52 +63,44 @@ def find_jump(
         still: `motion.still()` [T].
         settings: of the detector.
     """
-    change = motion.change
+    change, luma = motion.change, motion.luma
     first, stop = index - NEAR, index + NEAR + 1
     if first < 1 or stop > len(change):
         return None
-    near = np.delete(change[first:stop], NEAR)
-    level, top = float(np.median(near)), float(near.max())
+    beside = [at for at in range(first, stop) if at != index and not _is_cut(change, at)]
+    if len(beside) < 2 * NEAR - 1:
+        return None
+    level, top = float(np.median(change[beside])), float(change[beside].max())
     height = float(change[index])
-    clear = height / max(settings.jump_ratio * top, 1e-6)
-    slow = level < settings.min_motion
-    sides = float(np.median(near[:NEAR])), float(np.median(near[NEAR:]))
-    if (
-        clear < 1
-        or level < SLOWEST * settings.min_motion
-        or height < LEAST_STEPS * level
-        or height > MAX_MISSING * level
-        # held and caught up: a repeat; a step is small only in comparison next to a high jump
-        or (still[first:stop] & (np.arange(first, stop) != index)).any()
-        or top > UNEVEN * clear * float(near.min())
-        or max(sides) > CHANGES * clear * min(sides)
-    ):
-        return None
     around = np.delete(change, index)[max(index - AROUND, 1) : index + AROUND]
-    spread = max(unsteadiness(around), LEAST_SPREAD)
-    deviations = float(np.log(height / level)) / spread
-    if deviations < settings.jump_deviations:
-        return None
-    luma = motion.luma
-    alike = _alike(*_changed_part(luma[index - 1], luma[index]))
-    steps = [np.abs(luma[at] - luma[at - 1]) for at in range(first, stop) if at != index]
-    same_place = _correlation(np.abs(luma[index] - luma[index - 1]), np.mean(steps, axis=0))
-    if alike < ALIKE or alike + same_place / 2 < BOTH_ALIKE or same_place < SAME_PLACE:
-        return None
-    if abs(_correlation(luma[index] - luma[index - 1], luma[index - 1])) > GAIN:
-        return None
-    clearly = deviations >= CLEARLY and alike >= SAME
+    spread = max(unsteadiness(around[around < max(CUT, SPIKE * top)]), LEAST_SPREAD)
+    deviations = float(np.log(height / max(level, 1e-6))) / spread
+    steady = spread <= STEADY and deviations >= STEADY_DEVIATIONS
     if (
-        slow
-        and height < LEAST_HEIGHT * settings.min_motion
-        and not (clearly and _along(luma, index) >= STRAIGHT)
+        height < settings.jump_ratio * (STEADY_RATIO if steady else 1.0) * top
+        or deviations < settings.jump_deviations
+        or not LEAST_STEPS * level <= height <= MOST_STEPS * level
+        or level < (SLOWEST_STEADY if steady else SLOWEST) * settings.min_motion
+        or height < LEAST_HEIGHT * settings.min_motion
+        # held and caught up: a repeat
+        or still[index - 2 : index].any()
+        or int(still[beside].sum()) > (0 if steady else MOST_HELD)
     ):
         return None
-    if not clearly:
-        if level < settings.min_motion / 2:
-            return None
-        if height > MANY * level and _along(luma, index) < ALONG:
-            return None
+    steps = np.array([np.abs(luma[at] - luma[at - 1]) for at in beside])
+    jump = luma[index] - luma[index - 1]
+    usual = steps.mean(axis=0)
+    moving = usual >= MOVING * np.sqrt(np.mean(usual**2))
+    farther = np.abs(jump) > FARTHER * steps.max(axis=0) + FAINT
+    share = float(farther[moving].mean())
+    if share < (STEADY_SHARE if steady else EVERYWHERE):
+        return None
+    same_place = _correlation(np.abs(jump), usual)
+    alike = _alike(*_changed_part(luma[index - 1], luma[index]))
+    if same_place < SAME_PLACE or alike < ALIKE or abs(_correlation(jump, luma[index - 1])) > GAIN:
+        return None
+    if (spread <= STEADY or height > MANY * level) and _along(luma, index) < ALONG:
+        return None
     times = motion.time
     gap = float(times[index] - times[index - 1])
     usual = float(np.median(np.diff(times[max(first - NEAR, 0) : stop])))
@@ -135,9 +127,16 @@ def find_jump(
             "deviations": deviations,
             "likeness_across_jump": alike,
             "likeness_of_place": same_place,
+            "share_of_motion": share,
         },
         peak=float(times[index]),
     )
+
+
+def _is_cut(change: Float64, at: int) -> bool:
+    """Whether the step to frame `at` is so much longer than those next to it that it is a cut."""
+    after = float(change[at + 1]) if at + 1 < len(change) else 0.0
+    return bool(change[at] > CUT and change[at] > SPIKE * max(float(change[at - 1]), after))
 
 
 def _correlation(a: Float32, b: Float32) -> float:

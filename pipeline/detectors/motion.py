@@ -15,6 +15,7 @@ from pipeline.types import Float32, Float64, PictureStatistics
 
 AROUND = 12  # frames on each side that make the context of a frame: half a second at 25 fps
 NEAR = 4  # frames on each side that a repeat or a jump is compared with
+CUT, SPIKE = 10.0, 5.0  # change at a cut: code values, and in units of the frames next to it
 
 
 class Motion:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import events
-from pipeline.detectors.motion import AROUND, NEAR, Motion, unsteadiness
+from pipeline.detectors.motion import AROUND, CUT, NEAR, SPIKE, Motion, unsteadiness
 from pipeline.types import Float64, Kind, Observation
 
 if TYPE_CHECKING:
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 CODING_NOISE = 0.3  # code values: change of the tile means that coding gives a repeated frame
 UNSTEADY = 0.5  # median |log ratio| of neighbouring steps: no smooth motion that could stutter
-# A repeat that grain or coding hides: its change and that of the frame after it, in units of the
-# motion around, and how steady that motion must be. Calibrated on 24 development clips.
-DIP = 0.66
-CATCH_UP, MOST_CATCH_UP = 1.35, 3.0
-STEADY = 0.15
+# A repeat that grain or coding hides, in steady motion: its change and that of the frame after it,
+# in units of the motion around; how near the steps of the hold and the one after it come to what
+# the motion would have made in that time; how steady that motion must be, in how many frames of 17,
+# and how slow it may be, in units of min_motion. Calibrated on 76 development files.
+DIP, MOST_HELD = 0.66, 3
+CATCH_UP, CONSERVED = 1.35, 0.25
+DIPS = 0.95  # what it counts for: as much as any but for its length by itself
+STEADY, FEWEST_STEADY, SLOWEST = 0.1, 7, 0.4
 # A repeat within unsteady motion, such as a speaker's: its change, in units of the largest of two
 # frames on each side, and what such a notch counts for. Calibrated on 41 clean development clips,
 # 6 minutes: less than one notch below 0.16 in 20 s, and at most three below 0.25 in 10 s.
@@ -38,7 +41,7 @@ MANY = 20
 # What lies at either end of a defect belongs to it up to FAR of the usual distance between LIKELY
 # repeats, and as much farther as it counts for. Calibrated on 28 damaged development clips.
 FAR, LIKELY = 2.0, 0.9
-CUT, SPIKE = 10.0, 5.0  # change at a cut: code values, and in units of the frames next to it
+FAINT = 0.5  # what counts for less is no end of a defect
 PLAIN = 2.0  # code values: spread of the tiles of a picture that cannot show motion: black, white
 
 
@@ -75,8 +78,8 @@ class Repeats:
         known = len(self._group)
         if still[index - 1] and not still[index]:
             self._held(motion, index, still)
-        elif not still[index - 1]:
-            self._dips(motion, index, still)
+        if len(self._group) == known:
+            self._dips(motion, index)
         if len(self._group) == known:
             self._notch(motion, index - 1, level)
 
@@ -96,8 +99,9 @@ class Repeats:
         if not group:
             return []
         settings = self._settings
-        longest = max(group, key=lambda repeat: (repeat.end - repeat.start) * repeat.weight)
-        hold = longest.end - longest.start if longest.weight >= 1 else 0.0
+        sure = [repeat for repeat in group if repeat.weight >= 1]
+        longest = max(sure or group, key=lambda repeat: repeat.end - repeat.start)
+        hold = longest.end - longest.start if sure else 0.0
         clear = sum(repeat.weight >= LIKELY for repeat in group)
         if clear < settings.min_events and hold < settings.long_hold - 1e-6:
             return []
@@ -169,38 +173,48 @@ class Repeats:
         ):
             return
         jump = float(change[stop]) / level
-        while self._group and self._group[-1].start >= float(time[first]) - 1e-6:
-            self._group.pop()  # frames of this hold, each by itself
+        self._drop_from(float(time[first]))
         self._group.append(
             _Repeat(float(time[first]), float(time[stop]), held, quiet / level, jump)
         )
 
-    def _dips(self, motion: Motion, stop: int, still: npt.NDArray[np.bool_]) -> None:
-        """The frame before `stop` moves little and the next one as much more, in steady motion.
+    def _dips(self, motion: Motion, stop: int) -> None:
+        """Frames before `stop` move little and the next one as much more, in steady motion.
 
-        So a repeat looks under grain or a coarse encode: the picture stood, and what was coded anew
-        is the noise; then the motion catches up.
+        So a repeat looks under grain or a coarse encode, and in slow motion: the picture stood, and
+        what was coded anew is the noise; then the motion catches up, all at once.
         """
         change, time, settings = motion.change, motion.time, self._settings
-        index = stop - 1
-        first, last = index - 2 * NEAR, index + 2 * NEAR + 2
+        first, last = stop - 1 - 2 * NEAR, stop + 1 + 2 * NEAR
         if first < 1 or last > len(change):
             return
-        near = np.concatenate([change[first:index], change[stop + 1 : last]])
+        near = change[first:last]
         level = float(np.median(near))
+        steady = near[(near > DIP * level) & (near < CATCH_UP * level)]
+        begin = stop
+        while begin > stop - MOST_HELD and change[begin - 1] < DIP * level:
+            begin -= 1
+        held = stop - begin
         if (
-            level < settings.min_motion / 2
-            or change[index] > DIP * level
+            not held
+            or level < SLOWEST * settings.min_motion
             or change[stop] < CATCH_UP * level
-            or change[stop] > MOST_CATCH_UP * level
-            or still[first:last].any()
-            or unsteadiness(near[(near > DIP * level) & (near < CATCH_UP * level)]) > STEADY
-            or float(motion.luma[index].std()) < PLAIN
+            or abs(float(change[begin : stop + 1].sum()) / ((held + 1) * level) - 1) > CONSERVED
+            or len(steady) < FEWEST_STEADY
+            or unsteadiness(steady) > STEADY
+            or float(motion.luma[begin].std()) < PLAIN
         ):
             return
-        start, end = float(time[index]), float(time[stop])
-        ratio = float(change[index]) / level  # which grain and coding keep up
-        self._group.append(_Repeat(start, end, 1, ratio / 4, float(change[stop]) / level))
+        start, end = float(time[begin]), float(time[stop])
+        ratio = float(change[begin:stop].max()) / level  # which grain and coding keep up
+        self._drop_from(start)
+        jump = float(change[stop]) / level
+        self._group.append(_Repeat(start, end, held, ratio / 4, jump, DIPS))
+
+    def _drop_from(self, start: float) -> None:
+        """Forget the frames of a hold that begins at `start`, each by itself."""
+        while self._group and self._group[-1].start >= start - 1e-6:
+            self._group.pop()
 
     def _notch(self, motion: Motion, index: int, level: Float64) -> None:
         """Frame `index` stands between two that move, however unsteady the motion is."""
@@ -220,6 +234,8 @@ class Repeats:
         start, end = float(time[index]), float(time[index + 1])
         jump = float(change[index + 1] / level[index])
         last = self._group[-1] if self._group else None
+        if last and start < last.end - 1e-6:
+            return  # of a hold that is known
         if last and abs(last.end - start) < 1e-6 and last.weight < 1:
             last.end, last.frames, last.jump = end, last.frames + 1, jump
             last.weight = max(last.weight, weight)
@@ -244,6 +260,10 @@ def _trimmed(group: list[_Repeat]) -> list[_Repeat]:
     if len(likely) < 3:
         return group
     most = FAR * float(np.exp(np.mean(np.log(np.diff(likely)))))  # few long gaps count less
+    while group[0].weight < FAINT:
+        group = group[1:]
+    while group[-1].weight < FAINT:
+        group = group[:-1]
     pieces = [[group[0]]]
     for repeat in group[1:]:
         if repeat.start - pieces[-1][-1].start > most:

@@ -194,3 +194,25 @@ def test_missing_frames_of_a_slow_pan(tmp_path):
     defect = only_one(_examined(tmp_path, frames[:50] + frames[54:]), "dropped_frames")
     assert_interval(defect, 50 / 25, 51 / 25)
     assert defect.evidence["frames_missing_estimate"] == pytest.approx(4, abs=0.5)
+
+
+def test_what_appears_over_a_pan_is_no_jump(tmp_path):
+    """A subtitle: one step is much longer, but what moves around it goes on as before."""
+    frames = media.scene(3, cuts=0, speed=3, seed=5, grain=0)
+    words = np.random.default_rng(4).random((6, 24)).repeat(5, 0).repeat(6, 1) > 0.4
+    for frame in frames[40:]:
+        frame[200:230, 100:244][words] = 235
+    assert not of_kind(_examined(tmp_path, frames), "dropped_frames")
+
+
+def test_repeats_in_a_slow_pan(tmp_path):
+    """What is held is caught up, all at once: the encoder did not only save bits."""
+    y, x = np.mgrid[:180, :320]
+    frames = []
+    for n in range(130):
+        wave = 128 + 50 * np.sin((x - 0.55 * n) / 40) * np.cos(y / 50)
+        frames.append(np.repeat(wave[..., None], 3, 2).astype(np.uint8))
+    held = [frames[n - (30 <= n < 90 and n % 5 == 0)] for n in range(130)]
+    assert not of_kind(_examined(tmp_path, frames), "repeated_frames")
+    defect = only_one(_examined(tmp_path, held), "repeated_frames")
+    assert_interval(defect, 30 / 25, 86 / 25, within=0.3)

@@ -114,6 +114,26 @@ def test_slate(tmp_path, clean):
     assert len(result.defects) == 1
 
 
+@pytest.mark.parametrize("first", [24, 25, 26])  # the last frames of a segment, the first one
+def test_a_slate_that_settles_late(tmp_path, clean, first):
+    """Its second frame still differs here and there, as a coarse encode does."""
+    settling = slate_picture().copy()
+    settling[96:176:2, 176:304:2] += 6
+    frames = clean[:first] + [settling] + [slate_picture()] * 89 + clean[first + 90 :]
+    slate = only_one(look(tmp_path, frames), Kind.SLATE)
+    assert_interval(slate, first / 25, (first + 90) / 25)
+
+
+def test_a_slate_as_bright_as_what_moves_before_it(tmp_path):
+    """The mean level comes near that of the slate by chance: no fade."""
+    frames = media.scene(6.0, cuts=0, speed=2, seed=2)
+    level = float(slate_picture().mean()) / float(frames[0].mean())
+    darker = [(frame * 0.3).astype(np.uint8) for frame in frames[:26]]
+    frames = darker + [(frame * level).astype(np.uint8) for frame in frames[26:]]
+    frames[33:123] = [slate_picture()] * 90
+    assert_interval(only_one(look(tmp_path, frames), Kind.SLATE), 33 / 25, 123 / 25)
+
+
 def title_card(clean):
     gain = np.concatenate([np.linspace(0, 1, 10), np.ones(80), np.linspace(1, 0, 10)])
     card = [(slate_picture() * one).astype(np.uint8) for one in gain]

@@ -11,6 +11,8 @@ import pytest
 from faults.damage import damage, place
 from faults.media import Clean
 from faults.truth import Severity
+from pipeline.detectors.combing import CombingDetector, CombingSettings
+from pipeline.types import FRAME_ROW, PictureFormat, PictureStatistics, Segment
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -196,3 +198,26 @@ def test_strong_noise_is_no_combing(tmp_path):
     order = place("noise", Severity.VERY_NOTICEABLE, clean, 1)
     damage(clean, tmp_path / "a.mp4", [order])
     assert not of_kind(examine(tmp_path / "a.mp4", "combing"), "combing")
+
+
+def test_an_order_of_few_tiles_is_chance():
+    """A photograph that hardly moves: here and there ten tiles, of which some have an order."""
+    size = PictureFormat(0, 640, 360, 25, False, 8, interlaced=False, chroma=True)
+    shape = (25, *size.tiles)
+    for moving, found in ((10, 0), (200, 1)):
+        detector = CombingDetector(CombingSettings(), size)
+        seen = []
+        for second in range(10):
+            frames = np.zeros(25, FRAME_ROW)
+            frames["time"], frames["duration"] = second + np.arange(25) / 25, 1 / 25
+            motion, order, comb = (np.zeros(shape, np.float32) for _ in range(3))
+            motion[3].ravel()[:moving] = 3.0  # one frame a second tells anything
+            order[3], comb[3] = 0.12 * 2 * motion[3], 0.07 * motion[3]
+            still = np.zeros(shape, np.float32)
+            rows = np.zeros((25, 360), np.float32)
+            picture = PictureStatistics(
+                size, frames, still, motion, still, comb, order, still, still, rows, []
+            )
+            seen += detector.update(picture, Segment(second, second + 1, picture, [], []))
+        seen += detector.finish()
+        assert len(seen) == found

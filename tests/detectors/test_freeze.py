@@ -77,6 +77,34 @@ def test_a_freeze_soon_after_black(tmp_path, clean):
     assert_interval(only_one(found, Kind.FREEZE), 2.8, 4.8)
 
 
+def resting(seconds: float) -> media.Frames:
+    """A head moves to and fro in little of the picture, and rests."""
+    head = media.texture(70, 45, 3)
+    frames, at = [], 0.0
+    for n in range(125):
+        at += 0 if 60 <= n < 60 + 25 * seconds else 0.3
+        frame = media.texture(H, W, 7).copy()
+        x = 200 + round(12 * np.sin(at))
+        frame[90:160, x : x + 45] = head
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(0.7, 0), (2.0, 1)])
+def test_little_that_rests_for_a_moment_is_no_freeze(tmp_path, seconds, found):
+    assert len(of_kind(look(tmp_path, resting(seconds)), Kind.FREEZE)) == found
+
+
+def test_a_freeze_of_a_slow_soft_pan(tmp_path):
+    """Each tile moves along a straight line, as in a fade; but not towards another picture."""
+    y, x = np.mgrid[:H, :W]
+    frames = []
+    for n in range(100):
+        wave = 128 + 60 * np.sin((x - min(n, 40) * 0.3) / 25) * np.cos(y / 30)
+        frames.append(np.repeat(wave[..., None], 3, 2).astype(np.uint8))
+    assert_interval(only_one(look(tmp_path, frames), Kind.FREEZE), 41 / 25, 4)
+
+
 def test_short_freeze_on_request(tmp_path, clean):
     frames = frozen(clean, 40, 9)
     assert not look(tmp_path, frames).defects
