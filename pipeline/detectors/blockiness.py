@@ -51,7 +51,7 @@ class BlockinessSettings(DetectorSettings):
     )  # fmt: skip
     min_step: float = setting(
         0.12, "code values", "weakest step of a stretch that stands out of its shot; "
-        "three times that where one side only is known", CALIBRATED, gt=0,
+        "2.2 times that where one side only is known", CALIBRATED, gt=0,
     )  # fmt: skip
     min_duration: float = setting(
         0.8, "s", "shortest interval reported", "calibrated: one bad key frame is not reported"
@@ -208,7 +208,7 @@ class BlockinessDetector(PictureDetector):
         both = len(sides) == 2
         rise, step_wanted = self.settings.min_rise, self.settings.min_step
         if not both:
-            rise, step_wanted = 1.5 * rise, 3.0 * step_wanted
+            rise, step_wanted = 1.5 * rise, 2.2 * step_wanted
         if weak < step_wanted or weak < rise * beside[1] or sure < SURER[len(sides)] * beside[0]:
             return None
         peak = first + int(step[inside].argmax())
