@@ -19,7 +19,7 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.BLOCK_CORRUPTION: "once it is encoded again, only the net could tell it (AUC 0.77: too "
     "little); HEVC decoders lose data without a word",
-    Kind.BLOCKINESS: "deblocking takes away a grid's edges; at QP 32 few are left (1 of 15 found on "
+    Kind.BLOCKINESS: "deblocking takes away the edges; at QP 32 few are left (1 of 15 found on "
     "development files)",
     Kind.BLUR: "at a cut one side only is left to compare with (50 of 64 found on development "
     "files)",
