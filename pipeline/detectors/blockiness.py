@@ -50,8 +50,8 @@ class BlockinessSettings(DetectorSettings):
         CALIBRATED, gt=1,
     )  # fmt: skip
     min_step: float = setting(
-        0.12, "code values", "weakest step of a stretch that stands out of its shot",
-        CALIBRATED, gt=0,
+        0.12, "code values", "weakest step of a stretch that stands out of its shot; "
+        "2.2 times that where one side only is known", CALIBRATED, gt=0,
     )  # fmt: skip
     min_duration: float = setting(
         0.8, "s", "shortest interval reported", "calibrated: one bad key frame is not reported"
@@ -82,7 +82,7 @@ class BlockinessDetector(PictureDetector):
     """
 
     name = "blockiness"
-    version = "2"
+    version = "3"
     kinds = (Kind.BLOCKINESS,)
     summary = "A compression grid is visible: its period, phase and strength"
     Settings = BlockinessSettings
@@ -198,15 +198,17 @@ class BlockinessDetector(PictureDetector):
             (start, (times >= start - BESIDE) & (times <= start)),
             (end, (times >= end) & (times <= end + BESIDE)),
         ):
-            if near.sum() > 1 and not self._cuts.within(edge, CUT_NEAR):
-                sides.append((np.median(sureness[near]), np.percentile(step[near], STRONG)))
+            before, after = self._cuts.around(edge)
+            same = near & (times >= before) & (times < after)
+            if same.sum() > 1 and not self._cuts.within(edge, CUT_NEAR):
+                sides.append((np.median(sureness[same]), np.percentile(step[same], STRONG)))
         if not sides:
             return None
         beside = np.maximum(np.max(sides, axis=0), LEAST_BESIDE)
         both = len(sides) == 2
         rise, step_wanted = self.settings.min_rise, self.settings.min_step
         if not both:
-            rise, step_wanted = 1.5 * rise, 5 / 3 * step_wanted
+            rise, step_wanted = 1.5 * rise, 2.2 * step_wanted
         if weak < step_wanted or weak < rise * beside[1] or sure < SURER[len(sides)] * beside[0]:
             return None
         peak = first + int(step[inside].argmax())

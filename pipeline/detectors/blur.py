@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.detectors.history import DELAY, History
-from pipeline.detectors.looks import Beside, LookRun, LookRuns, end_of
+from pipeline.detectors.looks import Cuts, LookRun, LookRuns, end_of
+from pipeline.detectors.rises import AT_CUT, SETTLED, Choice, Rise, rises
 from pipeline.types import (
+    Float64,
     Kind,
     Look,
     Observation,
@@ -21,8 +24,8 @@ from pipeline.types import (
 )
 
 CALIBRATED = (
-    "calibrated on 8 clips blurred with Gaussian kernels of 3 to 13 samples and encoded at CRF 20, "
-    "against 91 clean clips"
+    "calibrated on 32 development clips blurred with Gaussians and discs of 3 to 9 samples, "
+    "encoded at CRF 20 to 26, against 41 clean clips and their look-alikes"
 )
 LEAST_CONTRAST = 2.0  # code values of mean step: a tile with less says nothing of sharpness
 DARKEST, BRIGHTEST = 20.0, 230.0
@@ -32,17 +35,30 @@ SHARPEST = 80  # percentile of their sharpness: some sharp tiles make a picture 
 # Frame difference over mean step in these tiles is about the movement in samples a frame; faster
 # movement than this blurs by itself
 FASTEST = 6.0
-SOFTEST_SHARP = 0.95  # sharpness above which nothing looks blurred; a kernel of 3 leaves 0.92
-STEP = 1.25  # sharpness just outside over inside, at an end that is no cut: lenses pull slower
 WHOLE = 0.8  # share of an asset that is soft all through
+# Within a shot a blur softens everything at once: tiles with some contrast, at these percentiles
+TEXTURE = 1.0  # code values of mean step
+ALL = (30, 50, 70, 85)
+LEAST_CURVE, LEAST_RATIO = 1.06, 1.05  # times less than beside, at each of them
+LEAST_TOP = 1.12  # the same of the sharpness of the tiles with the most contrast
+# A blur takes curvature rather than contrast; where letters vanish both go
+CONTRAST = 1.5
+POWER = 4  # finer steps between the levels that are tried
+ABRUPT = 0.7  # of the change, within two looks: a lens is pulled slower
+# A filter takes its share of every tile, noise that ends as much of flat ones: the lowest of ALL
+# must not fall by this times what the highest does
+EVEN = 1.2
+# Where a blur lasts from the start or to the end, another picture must not be taken for it: it is
+# as much softer, and means of tiles change as they do beside, times or plus (code values)
+AT_END, SAME, MORE = 3.0, 1.5, 1.5
 
 
 class BlurSettings(DetectorSettings):
     """Settings of the blur detector."""
 
-    ratio: float = setting(
-        0.78, "", "sharpness relative to the asset's own sharp state from which it is blurred",
-        CALIBRATED, gt=0, lt=1,
+    rise: float = setting(
+        1.5, "", "times that sharpness and curvature of the tiles with the most contrast are, "
+        "multiplied, lower than just before and after in the same shot", CALIBRATED, gt=1,
     )  # fmt: skip
     soft: float = setting(
         0.55, "", "sharpness (0.8 / sigma of an edge in samples) that is soft in any asset",
@@ -56,99 +72,144 @@ class BlurSettings(DetectorSettings):
     )
 
 
-class BlurDetector(PictureDetector):
-    """Follows the softness of the sharpest edges, five times a second.
+@dataclass(frozen=True)
+class _Seen:
+    """What a look shows of tiles with contrast."""
 
-    Sharpness is the ratio of second to first differences in the tiles with the most contrast. It
-    does not change with contrast (fades, fog), and one sharp subject before a soft background is
-    enough. A sudden drop against the asset's own sharp state is a blur, within a shot; a softer
-    shot is none. An asset that is soft all through (scaled up, say) gives one finding of low
-    severity and confidence: it may be meant. Judged ten seconds late. Ends are right within 0.1 s.
+    time: float
+    sharp: float  # second over first differences of those with the most contrast
+    curve: float  # code values: second differences of those with the largest
+    contrast: float  # code values: first differences of those with the largest
+    curves: tuple[float, ...]  # second differences at the percentiles ALL
+    ratios: tuple[float, ...]  # second over first differences, likewise
+    luma: np.ndarray  # means of every fourth tile
+    fast: bool  # it moves too fast to be judged by itself
+
+
+class BlurDetector(PictureDetector):
+    """Follows the softness of the picture, five times a second.
+
+    Sharpness is the ratio of second to first differences in the tiles with the most contrast; it
+    does not change with contrast (fades, fog). A blur is a stretch within a shot in which these and
+    all other textured tiles are softer at once than just before and just after; a shot that is soft
+    from cut to cut is made so, and one sharp subject before a soft background is enough. An asset
+    that is soft all through (scaled up, say) gives one finding of low severity and confidence: it
+    may be meant. Judged up to twelve seconds late. Ends are right within 0.1 s.
     """
 
     name = "blur"
+    version = "2"
     kinds = (Kind.BLUR,)
     summary = "The whole picture is soft or out of focus"
     Settings = BlurSettings
 
     def __init__(self, settings: BlurSettings, picture_format: PictureFormat) -> None:
         super().__init__(settings, picture_format)
-        frame = 1 / picture_format.frame_rate
-        self._drops = LookRuns(settings.min_duration, 1.0, frame)
-        self._softs = LookRuns(settings.min_soft_duration, 1.0, frame)
-        self._known = History(0.0, 4.0)
-        self._waiting: deque[tuple[float, float]] = deque()
-        self._beside = Beside()
+        self._frame = 1 / picture_format.frame_rate
+        self._softs = LookRuns(settings.min_soft_duration, 1.0, self._frame)
+        self._cuts = Cuts()
+        self._looks: deque[_Seen] = deque()
+        self._choice = Choice()
         self._end = 0.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
-        found: list[Observation] = []
         self._end = end_of(picture)
-        self._beside.watch(picture)
+        self._cuts.watch(picture)
         for look in picture.looks:
-            value = sharpness(look, picture.luma[look.frame], picture.motion[look.frame])
-            if value is not None:  # a picture without contrast changes nothing
-                self._known.add(value)
-                self._waiting.append((look.time, value))
-                self._beside.add(look.time, value)
-        while self._waiting and self._waiting[0][0] < self._end - DELAY:
-            found += self._judge(*self._waiting.popleft())
-        return found
+            luma = picture.luma[look.frame]
+            value = sharpness(look, luma, picture.motion[look.frame])
+            seen = _see(look, luma, value is None)
+            if seen is not None:  # a picture without contrast changes nothing
+                self._looks.append(seen)
+            if value is not None:
+                self._softs.add(look.time, value <= self.settings.soft, -value)
+        return self._judge(self._end - SETTLED) if self._choice.is_due(self._end) else []
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
-        found: list[Observation] = []
-        while self._waiting:
-            found += self._judge(*self._waiting.popleft())
-        found += self._dropped(self._drops.finish(self._end))
         softs = self._softs.finish(self._end)
         whole = [run for run in softs if run.end - run.start >= WHOLE * self._end]
-        return found + [self._observe_soft(run) for run in whole]
+        return self._judge(np.inf) + [self._observe_soft(run) for run in whole]
 
-    def _judge(self, time: float, sharp: float) -> list[Observation]:
-        usual = self._known.quantile(0.8)
-        dropped = sharp <= self.settings.ratio * usual
-        soft = not dropped and sharp <= self.settings.soft
-        evidence = {"sharpness": sharp, "usual_sharpness": usual}
-        self._softs.add(time, soft, -sharp, evidence)
-        return self._dropped(self._drops.add(time, dropped, -sharp, evidence))
+    def _judge(self, known: float) -> list[Observation]:
+        looks = list(self._looks)
+        told = [self._observe(looks, rise) for rise in self._choice.of(self._rises(looks), known)]
+        while self._looks and self._looks[0].time < self._choice.needed(self._end):
+            self._looks.popleft()
+        return sorted(told, key=lambda one: one.start)
 
-    def _dropped(self, runs: list[LookRun]) -> list[Observation]:
-        # a drop that lasts is the asset's own softness, seen after a title with sharp letters
-        return [
-            self._observe(run)
-            for run in runs
-            if run.end - run.start <= self._end / 2
-            and -run.mean_value <= SOFTEST_SHARP
-            and self._step(run) >= STEP
-        ]
+    def _rises(self, looks: list[_Seen]) -> Iterable[Rise]:
+        """Stretches in which everything is softer than beside, the clearest first."""
+        if len(looks) < 3:
+            return
+        times = np.array([seen.time for seen in looks])
+        sharp = np.array([max(seen.sharp, 0.05) for seen in looks])
+        soft = 1 / (sharp * np.array([max(seen.curve, 0.05) for seen in looks]))
+        soft = np.median([np.r_[soft[0], soft[:-1]], soft, np.r_[soft[1:], soft[-1]]], axis=0)
+        contrast = np.array([seen.contrast for seen in looks])
+        curves = np.array([seen.curves for seen in looks])
+        ratios = np.array([seen.ratios for seen in looks])
+        for rise in rises(
+            times, soft**POWER, self._cuts, least=0.0, shortest=self.settings.min_duration,
+            factor=self.settings.rise**POWER, factor_at_cut=AT_END**POWER, frame=self._frame,
+            end=self._end,
+        ):  # fmt: skip
+            softer = _less(sharp, rise)
+            if (
+                softer >= LEAST_TOP
+                and _less(contrast, rise) <= CONTRAST * softer
+                and (less := _less(curves, rise)).min() >= LEAST_CURVE
+                and less[0] <= EVEN * less[-1]
+                and _less(ratios, rise).min() >= LEAST_RATIO
+                and self._is_abrupt(np.log(soft), times, rise)
+                and (rise.sides == 2 or _goes_on(looks, rise))
+            ):
+                yield rise
 
-    def _step(self, run: LookRun) -> float:
-        """How much sharper it is just beside the run than in it, at the ends that are no cuts."""
-        return max(self._beside.of(run), default=0.0) / max(-run.mean_value, 1e-6)
+    def _is_abrupt(self, soft: Float64, times: Float64, rise: Rise) -> bool:
+        """Whether the logarithm of softness changes at once, at both ends."""
+        inside = slice(rise.first, rise.last + 1)
+        wanted = ABRUPT * (np.median(soft[inside]) - np.median(soft[rise.beside]))
+        for end, at, outward in ((rise.start, rise.first, -1), (rise.end, rise.last, 1)):
+            outside = [
+                look
+                for look in (at + outward, at + 2 * outward)
+                if 0 <= look < len(soft) and abs(times[look] - times[at]) < 0.45
+            ]
+            if not outside or self._cuts.within(end, AT_CUT):
+                continue
+            change = np.median(soft[[at, at - outward]]) - soft[outside].min()
+            if change < wanted:
+                return False
+        return True
 
-    def _observe(self, run: LookRun) -> Observation:
-        sharp, usual = -run.mean_value, max(run.evidence["usual_sharpness"], 1e-6)
-        ratio, length = sharp / usual, run.end - run.start
+    def _observe(self, looks: list[_Seen], rise: Rise) -> Observation:
+        inside = looks[rise.first : rise.last + 1]
+        sharp = float(np.median([seen.sharp for seen in inside]))
+        near = np.flatnonzero(rise.beside)
+        beside = float(np.median([looks[n].sharp for n in near]))
+        length, times = rise.end - rise.start, rise.times ** (1 / POWER)
+        clear = np.log(times / self.settings.rise) / np.log(4.0)
         return Observation(
             Kind.BLUR,
-            run.start,
-            run.end,
+            rise.start,
+            rise.end,
             # what Gaussian kernels of 3, 5, 7 and 9 leave of real clips
             severity=events.ladder(sharp, 0.92, 0.77, 0.68, 0.60),
-            confidence=float(np.clip(0.4 + 2.0 * (self.settings.ratio - ratio), 0.3, 0.9)),
+            confidence=float(np.clip(0.5 + 0.45 * clear, 0.5, 0.95)),
             summary=(
-                f"the sharpest edges are {1 / max(ratio, 1e-6):.1f} times as wide as usual in this "
-                f"asset (sharpness {sharp:.2f} against {usual:.2f}) for {length:.1f} s"
+                f"the sharpest edges are {beside / max(sharp, 1e-6):.1f} times as wide as just "
+                f"before and after (sharpness {sharp:.2f} against {beside:.2f}) for {length:.1f} s"
             ),
             evidence={
                 "sharpness": sharp,
-                "usual_sharpness": usual,
+                "usual_sharpness": beside,
                 "edge_sigma_px": 0.8 / max(sharp, 0.05),
+                "times_beside": times,
                 "duration_s": length,
             },
-            peak=run.peak,
+            peak=min(inside, key=lambda seen: seen.sharp).time,
         )
 
     def _observe_soft(self, run: LookRun) -> Observation:
@@ -169,13 +230,60 @@ class BlurDetector(PictureDetector):
         )
 
 
-def sharpness(look: Look, luma: np.ndarray, motion: np.ndarray) -> float | None:
-    """Sharpness of the sharpest tiles with contrast; None where nothing can be said."""
+def _less(values: Float64, rise: Rise) -> Float64:
+    """How many times less it is in a stretch than beside it, [N] or [N, M] to scalar or [M]."""
+    inside = np.median(values[rise.first : rise.last + 1], axis=0)
+    return np.asarray(np.median(values[rise.beside], axis=0) / np.maximum(inside, 1e-6))
+
+
+def _goes_on(looks: list[_Seen], rise: Rise) -> bool:
+    """Whether only sharpness changes where a stretch with one known end meets its shot."""
+    near = np.flatnonzero(rise.beside).tolist()
+    if any(seen.fast for seen in looks[rise.first : rise.last + 1]):
+        return False
+    inner, outer = (rise.first, near[-1]) if near[0] < rise.first else (rise.last, near[0])
+
+    def change(one: int, other: int) -> float:
+        return float(np.abs(looks[one].luma - looks[other].luma).mean())
+
+    usual = np.median([change(n, m) for n, m in pairwise(near)] or [0.0])
+    return change(inner, outer) <= SAME * float(usual) + MORE
+
+
+def _denoised(look: Look) -> tuple[Float64, Float64]:
+    """First and second differences of the tiles without what noise adds to them."""
     # independent noise adds in quadrature: 1.13 sigma to first, 1.95 sigma to second differences
     noise = look.noise[::2, ::2].ravel()
     sigma = float(np.partition(noise, noise.size // 10)[noise.size // 10])
     fine = np.sqrt(np.maximum(look.fine**2 - (1.13 * sigma) ** 2, 0))
-    curve = np.sqrt(np.maximum(look.curve**2 - (1.95 * sigma) ** 2, 0))
+    return fine, np.sqrt(np.maximum(look.curve**2 - (1.95 * sigma) ** 2, 0))
+
+
+def _see(look: Look, luma: np.ndarray, fast: bool) -> _Seen | None:
+    """What a look shows; None where nothing can be said."""
+    fine, curve = _denoised(look)
+    usable = (luma > DARKEST) & (luma < BRIGHTEST) & (fine > TEXTURE)
+    count = int(usable.sum())
+    if count < LEAST_TILES:
+        return None
+    steps, curves = fine[usable], curve[usable]
+    most = min(max(LEAST_TILES, int(MOST_TILES * fine.size)), count)
+    top = np.argpartition(steps, -most)[-most:]
+    return _Seen(
+        time=look.time,
+        sharp=float(np.sqrt((curves[top] ** 2).sum() / (steps[top] ** 2).sum())),
+        curve=float(np.partition(curves, -most)[-most:].mean()),
+        contrast=float(steps[top].mean()),
+        curves=tuple(np.percentile(curves, ALL).tolist()),
+        ratios=tuple(np.percentile(curves / steps, ALL).tolist()),
+        luma=luma[::2, ::2].copy(),
+        fast=fast,
+    )
+
+
+def sharpness(look: Look, luma: np.ndarray, motion: np.ndarray) -> float | None:
+    """Sharpness of the sharpest tiles with contrast; None where nothing can be said."""
+    fine, curve = _denoised(look)
     usable = (luma > DARKEST) & (luma < BRIGHTEST) & (fine > LEAST_CONTRAST)
     count = int(usable.sum())
     if count < LEAST_TILES:

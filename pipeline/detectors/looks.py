@@ -47,6 +47,12 @@ class Cuts:
         """Whether there is one so near to a time."""
         return any(abs(cut - time) <= reach for cut in self._times)
 
+    def around(self, time: float) -> tuple[float, float]:
+        """The last cut before a time and the first after it; infinite where there is none."""
+        before = max((cut for cut in self._times if cut <= time), default=-np.inf)
+        after = min((cut for cut in self._times if cut > time), default=np.inf)
+        return before, after
+
 
 class Beside:
     """What a statistic of the looks is just outside an interval, within the same shot.

@@ -58,6 +58,16 @@ def test_a_stretch_of_banding(tmp_path: Path) -> None:
     assert defect.region.bottom < 0.95  # the sky, not the hill
 
 
+def test_steps_of_two_values_come_and_go(tmp_path: Path) -> None:
+    """Too few contours to tell by themselves; the histogram is a comb meanwhile."""
+    frames = sky(150, grain=0.6)
+    smooth = sky(150)
+    made = grey(frames[:50]) + grey(smooth[50:100], 2) + grey(frames[100:])
+    defect = only_one(examine(write(tmp_path / "a.mp4", made), "banding"), "banding")
+    assert_interval(defect, 2.0, 4.0, within=0.2)
+    assert defect.evidence["comb"] > 0.1
+
+
 def negatives() -> dict[str, Frames]:
     cartoon = np.full((HEIGHT, WIDTH, 3), (120, 170, 220), np.uint8)
     for seed in range(12):
