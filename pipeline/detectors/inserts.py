@@ -198,7 +198,7 @@ class Inserts:
             ):
                 continue
             begins, ends = self._nearest(start.place, step), self._nearest(end.place, -step)
-            if max(begins[0], ends[0]) > WORST or ends[1] - begins[1] < SHORTEST:
+            if max(begins[0], ends[0]) > WORST or not SHORTEST <= ends[1] - begins[1] <= LONGEST:
                 continue
             clear += WEIGHT * (NONE - begins[0] - ends[0])
             if clear >= CLEAR and (self._best is None or clear > self._best.clear):
