@@ -40,6 +40,12 @@ class BandwidthSettings(DetectorSettings):
     min_cutoff: float = setting(
         2000.0, "Hz", "lowest cut that is looked for", "telephone band, ITU-T G.712: 3.4 kHz"
     )
+    max_cutoff_throughout: float = setting(
+        11_500.0,
+        "Hz",
+        "the same, of a cut that neither begins nor ends",
+        "sounds of 22.05 kHz end at 11 kHz; FFmpeg's MP2 at 160 kbit/s leaves nothing above 11.9",
+    )
     max_share: float = setting(
         0.75,
         "",
@@ -132,7 +138,7 @@ class BandwidthDetector(SoundDetector):
     """
 
     name = "bandwidth"
-    version = "2"
+    version = "3"
     kinds = (Kind.BANDWIDTH_LOSS,)
     summary = "High frequencies are cut off steeply"
     Settings = BandwidthSettings
@@ -259,6 +265,8 @@ class BandwidthDetector(SoundDetector):
             return []
         wider = self._tops[_over(round(cutoff / self._width)) :].sum()
         sudden = wider >= WINDOW
+        if not sudden and cutoff > self.settings.max_cutoff_throughout:
+            return []  # an encoder's own
         drop = spell.drop / spell.rows
         share = cutoff / (self.format.rate / 2)
         sure = np.interp(drop, [self.settings.min_drop, 50], [0.65, 0.95])

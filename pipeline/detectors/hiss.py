@@ -135,7 +135,7 @@ class HissDetector(SoundDetector):
     """
 
     name = "hiss"
-    version = "4"
+    version = "5"
     kinds = (Kind.HISS,)
     summary = "A steady broadband noise under the programme"
     Settings = HissSettings
@@ -228,7 +228,7 @@ class HissDetector(SoundDetector):
             made.sums[:5] += _cell(total, level, made.floor)
         opening = [_loud(level, made.floor) for _, _, level in recent[first : first + OPENING]]
         if (
-            any(total < DIGITAL for _, total, _ in recent[max(0, first - 2) : first])
+            any(_is_digital(level) for _, _, level in recent[max(0, first - 2) : first])
             and 2 * sum(opening) < OPENING
         ):
             return []  # the background of a take, which begins with it
@@ -422,6 +422,11 @@ def _opened(values: Float64) -> Float64:
     """What lasts: every peak that is shorter than OPEN cells is cut off [cell, band]."""
     least = minimum_filter1d(values, OPEN, axis=0)
     return np.asarray(maximum_filter1d(least, OPEN, axis=0, origin=OPEN % 2 - 1))
+
+
+def _is_digital(level: Float64) -> bool:
+    """Whether the bands have nothing; hum below them is no sound of a microphone either."""
+    return float((10 ** (level / 10)).sum()) < DIGITAL
 
 
 def _missing(level: Float64, hiss: _Hiss) -> bool:

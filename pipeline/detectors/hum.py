@@ -24,6 +24,7 @@ STEADY = 3.0  # dB from the mean: above, something covers the line; below, it is
 DIGITAL = 1e-10  # power (-100 dBFS): silence that no microphone makes
 OPENING = 0.3  # seconds on either side of where such silence ends
 ROOM = 3.0  # dB over the lines: what begins with them is the background of a take
+FAINTER = 12.0  # dB under the strongest line: such lines tell nothing of when the hum begins
 NEAR = (3, 9)  # bins on either side, from and to, that tell what a line rises from
 
 
@@ -127,6 +128,7 @@ class HumDetector(SoundDetector):
     """
 
     name = "hum"
+    version = "2"
     kinds = (Kind.HUM,)
     summary = "Mains hum: steady lines at 50 or 60 Hz and multiples"
     Settings = HumSettings
@@ -302,7 +304,10 @@ class HumDetector(SoundDetector):
             return None
         if seconds < (rules.min_duration_single if single else rules.min_duration):
             return None
-        start, end = min(line.start for line in lines), max(line.end for line in lines)
+        # a room may have faint lines of its own, before and after
+        strongest = max(line.level for line in lines)
+        clear = [line for line in lines if line.level >= strongest - FAINTER]
+        start, end = min(line.start for line in clear), max(line.end for line in clear)
         if any(abs(time - start) < WINDOW and after > level + ROOM for time, after in self._takes):
             return None  # it begins with the take
         prominence = max(line.prominence for line in lines)

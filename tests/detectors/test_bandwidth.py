@@ -80,6 +80,14 @@ def test_whole_asset_is_less_certain_and_lower_is_worse(tmp_path):
     assert middle.confidence > found[-1].confidence
 
 
+def test_what_an_encoder_cuts_throughout_is_in_order(tmp_path):
+    """FFmpeg's MP2 leaves nothing above 11.9 kHz; sound of 22.05 kHz ends lower."""
+    for cutoff, expected in ((11_700, 0), (10_700, 1)):
+        sound = low_pass(programme(8), cutoff)
+        path = write(tmp_path / f"{cutoff}.wav", sound=sound, audio_codec="pcm_s16le")
+        assert len(of_kind(examine(path, "bandwidth"), "bandwidth_loss")) == expected, cutoff
+
+
 def test_full_or_dull_sound_is_in_order(tmp_path):
     sound = programme(8)
     rng = np.random.default_rng(1)

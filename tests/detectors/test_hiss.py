@@ -92,6 +92,18 @@ def test_clean(tmp_path):
     assert not of_kind(examine(bunny(), "hiss"), "hiss")
 
 
+def test_a_take_begins_with_its_room_over_hum_too(tmp_path):
+    """What was digital silence but for a hum is no less the edge of a take."""
+    rng = np.random.default_rng(6)
+    t = np.arange(8 * SAMPLE_RATE) / SAMPLE_RATE
+    voice = with_pauses(11, seed=3)[:, : len(t)] * (t > 3.2)
+    room = rng.normal(0, 10 ** (-54 / 20), (2, len(t))) * (t > 2.0)
+    mains = 10 ** (-36 / 20) * np.sin(2 * np.pi * 50 * t)
+    sound = (0.7 * voice + room + mains).astype(np.float32)
+    path = write(tmp_path / "a.wav", sound=sound, audio_codec="pcm_s16le")
+    assert not of_kind(examine(path, "hiss"), "hiss")
+
+
 def test_under_a_programme_that_fills_the_lower_bands(tmp_path):
     """The upper two octaves tell: a bed of sound up to 3 kHz leaves no pause below."""
     sound = hissing(18)

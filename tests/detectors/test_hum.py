@@ -46,6 +46,15 @@ def test_louder_is_more_severe(tmp_path):
     assert severity[0] < severity[-1]
 
 
+def test_a_faint_line_of_the_room_does_not_stretch_it(tmp_path):
+    sound = with_hum(level=-30)
+    room = hum(9, 50.0, -56, harmonics=(0.0, 0.0, 0.0, 1.0))
+    sound[:, : len(room)] += room.astype(np.float32)
+    sound[:, 8 * SAMPLE_RATE :] += 0.5 * room[8 * SAMPLE_RATE :].astype(np.float32)
+    defect = only_one(examine(write(tmp_path / "a.mp4", sound=sound), "hum"), "hum")
+    assert_interval(defect, 3, 7, WITHIN)
+
+
 @pytest.mark.parametrize("harmonics", [(1.0,), (0.0, 1.0)])
 def test_a_single_line(tmp_path, harmonics):
     path = write(tmp_path / "a.mp4", sound=with_hum(level=-38, harmonics=harmonics))

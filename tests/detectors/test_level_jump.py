@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.detectors.level_jump import CELL, _Inserts
+from pipeline.detectors.inserts import CELL, Inserts
 from pipeline.types import Spectra
 from tests import media
 from tests.detectors.sounds import AAC, RATE, drums, save
@@ -32,7 +32,7 @@ def test_a_step(tmp_path, gain):
 
 def test_a_loud_stretch_is_one_defect(tmp_path):
     defect = only_one(examine(save(tmp_path, stepped(12, 5.0, 11.0)), "level_jump"), "level_jump")
-    assert_interval(defect, 5.0, 11.0)
+    assert_interval(defect, 5.0, 11.0, within=0.3)  # a chord sets in just after the step
 
 
 @pytest.mark.parametrize("gain", [12, -12])
@@ -44,6 +44,21 @@ def test_an_insert_with_little_around_it(tmp_path, gain):
     sound = rng.normal(0, 1, (2, len(t))) * lively * changed
     defect = only_one(examine(save(tmp_path, sound), "level_jump"), "level_jump")
     assert_interval(defect, 2.0, 6.5, within=0.5)
+
+
+def test_an_insert_over_which_the_programme_changes(tmp_path):
+    """Music that grows by as much as the gain goes down: only the instants tell."""
+    rng = np.random.default_rng(3)
+    t = np.arange(11 * RATE) / RATE
+    tilt = np.clip((t - 2.5) / 2.5, 0, 1) * 4  # dB, in the upper half alone
+    noise = np.fft.rfft(rng.normal(0, 0.03, (2, len(t))), axis=1)
+    split = int(noise.shape[1] * 1000 / (RATE / 2))
+    low, high = noise.copy(), noise
+    low[:, split:], high[:, :split] = 0, 0
+    sound = np.fft.irfft(low, len(t), 1) + np.fft.irfft(high, len(t), 1) * 10 ** (tilt / 20)
+    sound *= np.where((t >= 3.1) & (t < 7.4), 10 ** (-11 / 20), 1)
+    defect = only_one(examine(save(tmp_path, sound, AAC), "level_jump"), "level_jump")
+    assert_interval(defect, 3.1, 7.4, within=0.1)
 
 
 def test_larger_is_worse(tmp_path):
@@ -72,8 +87,36 @@ def action():
     return np.clip(sound + blast, -1, 1)
 
 
+def two_speakers():
+    """Turns of one who is 10 dB softer, in one room: its noise is the same under both."""
+    rng = np.random.default_rng(1)
+    t = np.arange(14 * RATE) / RATE
+    syllables = 10 ** (np.interp(t, np.arange(0, 14.1, 0.15), rng.normal(-26, 7, 94)) / 20)
+    level = np.where((t >= 4.0) & (t < 8.5), 10 ** (-10 / 20), 1) * syllables
+    level[(t % 1.1) < 0.25] = 0  # they breathe
+    return rng.normal(0, 1, (2, len(t))) * (level + 0.002)
+
+
+def a_choir_sets_in():
+    """High voices join low ones at once and stay: louder, but not by the same everywhere."""
+    t = np.arange(16 * RATE) / RATE
+    low = sum(np.sin(2 * np.pi * f * t + f) for f in (98, 147, 196, 294))
+    high = sum(np.sin(2 * np.pi * f * t + f) for f in (587, 880, 1175, 1760, 2637, 3520))
+    sound = 0.03 * low + 0.08 * high * (t >= 7)
+    return np.stack([sound, sound]) + np.random.default_rng(2).normal(0, 1e-3, (2, len(t)))
+
+
 @pytest.mark.parametrize(
-    "sound", [crescendo, paused, action, lambda: drums(16.0), lambda: media.programme(16.0)]
+    "sound",
+    [
+        crescendo,
+        paused,
+        action,
+        two_speakers,
+        a_choir_sets_in,
+        lambda: drums(16.0),
+        lambda: media.programme(16.0),
+    ],
 )
 def test_hard_negatives(tmp_path, sound):
     assert examine(save(tmp_path, sound()), "level_jump").defects == []
@@ -84,7 +127,7 @@ def test_clean_media():
 
 
 def test_a_stretch_shorter_than_a_cell_is_borne():
-    inserts = _Inserts()
+    inserts = Inserts()
     power = np.full((CELL - 1, 513), 1e-6, np.float32)
     pairs = np.zeros((CELL - 1, 0, 3, 3), np.float32)
     first = Spectra(0.0, 0.0215, 0.043, np.linspace(0, 24_000, 513), power, (), pairs)
