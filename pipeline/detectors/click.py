@@ -253,7 +253,7 @@ class ClickDetector(SoundDetector):
         mended = row[start - ORDER - 2 : stop + ORDER].astype(np.float64)
         mended[ORDER + 2 : ORDER + 2 + stop - start] = filled
         left = float(np.abs(np.convolve(mended, taps, "valid")).max())
-        return 20 * np.log10(max(left, 1e-9)) - height <= LEFT
+        return bool(20 * np.log10(max(left, 1e-9)) - height <= LEFT)
 
     def _rings(self, row: Float32, start: int, stop: int) -> float:
         """By how much the second difference is larger just after [start, stop) than before, dB."""
