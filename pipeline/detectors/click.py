@@ -31,6 +31,12 @@ LEVEL_STEP = 8.0  # dB; the sound is as loud after a click as before it, unlike 
 LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where that is measured
 EDGE = 0.15  # of the largest error: what lies between the first and last such sample is the impulse
 NEAR = 24  # samples before and after the largest error where those may be
+# An impulse is over in so many samples: beside those that have most of the error, within so many
+# before and after its peak, there is none that high, dB under the peak; and where the predictor
+# puts other samples in their place, nothing is left as high. What lips, consonants and the pulses
+# of voices set off goes on longer. In 227 development files with subtle and noticeable impulses
+# some of them are still found, in all; of 14 alarms in 2.3 hours of clean speech 8 remain.
+CORE, CORE_BEFORE, CORE_AFTER, APART, LEFT = 32, 60, 80, 9.5, -12.0
 # dB by which the wave may be elsewhere after an impulse than where it was going, of its height: the
 # edges of sawtooth waves and of plucked strings step and stay
 STAYS = -3.0
@@ -121,7 +127,7 @@ class ClickDetector(SoundDetector):
     """
 
     name = "click"
-    version = "4"
+    version = "5"
     kinds = (Kind.CLICK,)
     summary = "Clicks, pops and crackle: impulses of 1 to 20 samples"
     Settings = ClickSettings
@@ -212,8 +218,9 @@ class ClickDetector(SoundDetector):
         sure = (
             ratio >= self.settings.threshold - less
             and margin >= self.settings.margin
+            and _apart(error, at) >= APART
             and self._goes_on(row, centre, start, stop)
-            and self._over(row, start, stop, taps) >= OVER - less
+            and self._added(row, start, stop, taps, height, OVER - less)
         )
         time = self._time + centre / self.format.rate
         return _Click(time, channel, float(height), float(ratio), sure)
@@ -231,11 +238,22 @@ class ClickDetector(SoundDetector):
         steps = np.abs(np.diff(samples[:, max(centre - 6, 0) : centre + 6], 2, axis=1)).max(axis=1)
         return bool(steps[others].max() < steps[channel] * 10 ** (ALONE / 20))
 
-    def _over(self, row: Float32, start: int, stop: int, taps: Float64) -> float:
-        """By how much what is in [start, stop) beside the sound is higher than the sound, dB."""
+    def _added(
+        self, row: Float32, start: int, stop: int, taps: Float64, height: float, over: float
+    ) -> bool:
+        """Whether [start, stop) is of sound that goes on below and of an impulse.
+
+        That is so much higher than the sound, dB, and nothing is left where it is taken away.
+        """
+        filled = interpolated(row, start, stop, taps)
         around = row[max(start - self._reach, 0) : stop + self._reach]
-        swing = np.abs(row[start:stop] - interpolated(row, start, stop, taps)).max()
-        return float(20 * np.log10(max(float(swing), 1e-9))) - _level(around)
+        swing = max(float(np.abs(row[start:stop] - filled).max()), 1e-9)
+        if 20 * np.log10(swing) - _level(around) < over:
+            return False
+        mended = row[start - ORDER - 2 : stop + ORDER].astype(np.float64)
+        mended[ORDER + 2 : ORDER + 2 + stop - start] = filled
+        left = float(np.abs(np.convolve(mended, taps, "valid")).max())
+        return bool(20 * np.log10(max(left, 1e-9)) - height <= LEFT)
 
     def _rings(self, row: Float32, start: int, stop: int) -> float:
         """By how much the second difference is larger just after [start, stop) than before, dB."""
@@ -332,6 +350,16 @@ def _moves(old: Float32, new: Float32, length: int, apart: int) -> float:
         means = np.convolve(part, np.ones(length) / length, "valid")
         steps.append(means[apart:] - means[:-apart])
     return float(np.sqrt(np.mean(np.square(np.concatenate(steps)))))
+
+
+def _apart(error: Float64, at: int) -> float:
+    """By how much the error's peak exceeds what is beside the samples that have most of it, dB."""
+    first = max(at - CORE_BEFORE, ORDER)
+    size = error[first : at + CORE_AFTER]
+    total = np.concatenate([[0.0], np.cumsum(np.square(size))])
+    core = int((total[CORE:] - total[:-CORE]).argmax())
+    beside = max(size[:core].max(initial=1e-9), size[core + CORE :].max(initial=1e-9))
+    return float(20 * np.log10(max(float(error[at]), 1e-9) / beside))
 
 
 def _slope(values: Float32) -> float:

@@ -76,6 +76,15 @@ def test_crackle_is_one_event_and_higher_is_worse(tmp_path):
     assert crackle.severity > soft.severity
 
 
+def test_what_rings_on_for_a_millisecond_is_a_smack_of_lips(tmp_path):
+    n = np.arange(90)
+    smack = 0.2 * np.cos(2 * np.pi * 5000 * n / RATE)
+    for decay, found in ((4, 1), (24, 0)):
+        sound = media.programme(6.0)
+        sound[:, 154_000:154_090] += smack * np.exp(-n / decay)
+        assert len(of_kind(examine(save(tmp_path, sound), "click"), "click")) == found
+
+
 def plosives():
     """Bursts out of closures, followed by voice."""
     t = np.arange(6 * RATE) / RATE
