@@ -45,6 +45,15 @@ def test_a_reason_stands_where_the_aim_is_not_reached(figures):
         assert row["why not"] == ("" if row["aim"] == "met so far" else known)
 
 
+def test_a_filter_is_compared_on_the_files_that_it_was_given(figures):
+    figures["ffmpeg"]["click"]["vidette"]["f1"] = 0.86
+    (one,) = figures["ffmpeg"]["click"]["filters"].values()
+    one["tuned"]["f1"] = 0.6
+    column = "best FFmpeg filter, tuned, to ours on the same files: F1"
+    assert rows(figures)["click"][column] == "0.60 to 0.86 (astats Max_difference)"
+    assert rows(figures)["hum"][column] == ""
+
+
 @pytest.mark.parametrize(("found", "aim"), [(1, "not yet"), (2, "met so far")])
 def test_a_reason_goes_once_the_aim_is_met(figures, found, aim):
     steps = ("very_noticeable", "noticeable", "subtle", "very_subtle")
