@@ -67,6 +67,7 @@ def test_loss_in_what_ends_at_13_khz_and_with_images_at_the_top(tmp_path):
     assert defect.evidence["full_bandwidth_elsewhere"] == 1
 
 
+@pytest.mark.slow
 def test_whole_asset_is_less_certain_and_lower_is_worse(tmp_path):
     found = []
     for cutoff in (11_000, 8000, 3400):

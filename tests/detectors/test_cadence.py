@@ -20,6 +20,7 @@ def _examined(tmp_path, frames, **options):
     return examine(media.write(tmp_path / "a.mp4", frames, **options), "cadence")
 
 
+@pytest.mark.slow
 def test_one_repeat_a_second(tmp_path):
     frames = []
     for n, frame in enumerate(FRAMES[:144]):  # 24 pictures in 25 frames

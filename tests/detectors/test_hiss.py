@@ -47,6 +47,7 @@ def test_hiss_in_the_middle(tmp_path, snr, colour):
     assert defect.evidence["snr_db"] == pytest.approx(snr + (2 if colour == "white" else 4), abs=3)
 
 
+@pytest.mark.slow
 def test_severity_by_ratio(tmp_path):
     severity = []
     for snr in (25, 20, 15, 10):

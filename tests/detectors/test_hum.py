@@ -37,6 +37,7 @@ def test_hum_under_programme(tmp_path, mains, level):
     assert defect.evidence["lines"] >= 2
 
 
+@pytest.mark.slow
 def test_louder_is_more_severe(tmp_path):
     severity = []
     for level in (-50.0, -42.0, -34.0):

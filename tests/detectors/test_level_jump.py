@@ -61,6 +61,7 @@ def test_an_insert_over_which_the_programme_changes(tmp_path):
     assert_interval(defect, 3.1, 7.4, within=0.1)
 
 
+@pytest.mark.slow
 def test_larger_is_worse(tmp_path):
     small, large = (
         only_one(examine(save(tmp_path, stepped(gain, 7.0)), "level_jump"), "level_jump")

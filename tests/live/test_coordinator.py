@@ -207,6 +207,7 @@ def test_workers_that_do_not_start_end_it(desk, crew):
         one.run(60)
 
 
+@pytest.mark.slow
 def test_deaths_at_random_leave_nobody_unwatched(desk, crew):
     draw = random.Random(7)
     one = desk([f"s{n}" for n in range(40)], standby=3)
