@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## damage a real clip, inspect it and write the report to demo-output/
 	$(BIN)/python examples/demo.py
 
-test: $(READY)  ## the default tests, on the CPU alone (under 8 minutes on 2 cores)
+test: $(READY)  ## the default tests, on the CPU alone (9 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(READY)  ## the slow tests as well
