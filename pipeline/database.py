@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     URL,
+    BigInteger,
     Connection,
     Double,
     Engine,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Row,
+    String,
     Table,
     Text,
     create_engine,
@@ -52,6 +54,8 @@ _AGAIN = 0.5  # seconds between tries meanwhile
 _WRITES = "vidette_writes"
 _MAKERS = 10  # tries to make the tables, which others may be making at the same moment
 _DRIVERS = {"postgresql": "postgresql+psycopg"}  # SQLAlchemy's own choice is the older psycopg2
+NAME = String(255)
+NUMBER = BigInteger().with_variant(Integer, "sqlite")  # which counts up by itself
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound="HasDatabase")

@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import (
-    BigInteger,
     Column,
     Connection,
     Double,
@@ -25,7 +24,6 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Row,
-    String,
     Table,
     Text,
     and_,
@@ -37,10 +35,10 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.database import Database, HasDatabase, ticket, writing
+from pipeline.database import NAME, NUMBER, Database, HasDatabase, ticket, writing
 from serve.problems import ProblemError
 
-NAME = "inspections.sqlite"
+FILE = "inspections.sqlite"
 ATTEMPTS = 5  # decoders die alone: a runner that dies is hardly ever the fault of what it has
 LEASE = 20.0  # seconds
 _POSTING = 60.0  # seconds that a message is somebody's to send
@@ -51,19 +49,13 @@ _UNFINISHED = ("queued", "running")
 _VERSION = 1
 _TABLES = MetaData()
 _TURN = ticket("work", _TABLES)
-_NAME = String(255)
 _INSPECTIONS = Table(
     "inspections",
     _TABLES,
-    Column(
-        "number",
-        BigInteger().with_variant(Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
-    Column("id", _NAME, unique=True, nullable=False),
-    Column("owner", _NAME, nullable=False),
-    Column("state", _NAME, nullable=False),
+    Column("number", NUMBER, primary_key=True, autoincrement=True),
+    Column("id", NAME, unique=True, nullable=False),
+    Column("owner", NAME, nullable=False),
+    Column("state", NAME, nullable=False),
     Column("created", Double, nullable=False),
     Column("updated", Double, nullable=False),
     Column("lease", Double, nullable=False),
@@ -79,16 +71,16 @@ _INSPECTIONS = Table(
 _IDEMPOTENCY = Table(
     "idempotency",
     _TABLES,
-    Column("owner", _NAME, primary_key=True),
-    Column("key", _NAME, primary_key=True),
-    Column("hash", _NAME, nullable=False),
-    Column("id", _NAME, nullable=False),
+    Column("owner", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("hash", NAME, nullable=False),
+    Column("id", NAME, nullable=False),
     Column("created", Double, nullable=False),
 )
 _MESSAGES = Table(
     "inspection_messages",
     _TABLES,
-    Column("id", _NAME, primary_key=True),
+    Column("id", NAME, primary_key=True),
     Column("url", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -148,7 +140,7 @@ class Store(HasDatabase):
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.database = Database(url or folder / NAME, _TABLES, _TURN, _VERSION)
+        self.database = Database(url or folder / FILE, _TABLES, _TURN, _VERSION)
 
     @writing
     def submit(

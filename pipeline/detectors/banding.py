@@ -106,8 +106,8 @@ class BandingDetector(PictureDetector):
     def __init__(self, settings: BandingSettings, picture_format: PictureFormat) -> None:
         super().__init__(settings, picture_format)
         self._runs = LookRuns(settings.min_duration, 0.7, 1 / picture_format.frame_rate)
-        self._beside = Beside()
         self._cuts = Cuts()
+        self._beside = Beside(self._cuts)
         self._looks: deque[_Seen] = deque()
         self._waiting: list[LookRun] = []  # of contours
         self._choice = Choice()
@@ -117,7 +117,6 @@ class BandingDetector(PictureDetector):
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         self._end = end_of(picture)
-        self._beside.watch(picture)
         self._cuts.watch(picture)
         for look in picture.looks:
             seen, smooth_area = _see(look)

@@ -13,6 +13,7 @@ from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.comb import FAMILIES, Comb, comb
 from pipeline.detectors.grid import NATIVE, SURE_SHARE, find_grid
 from pipeline.detectors.looks import CUT_NEAR, Cuts, LookRun, LookRuns, end_of
+from pipeline.detectors.rises import BESIDE, GAP, STRONG, WEAK, stretches
 from pipeline.measure.frame import LOOK_EVERY
 from pipeline.types import Float64, Kind, Observation, PictureFormat, PictureStatistics, Segment
 
@@ -21,9 +22,6 @@ CALIBRATED = (
     "grid nobody minds"
 )
 LEVELS = tuple(0.12 * 1.35**n for n in range(12))  # code values, at which runs are looked for
-GAP = 0.5  # seconds that a run may be interrupted for
-BESIDE = 1.0  # seconds on each side with which a run is compared
-WEAK, STRONG = 20, 70  # percentiles: of a run its weak looks, beside it the strong ones
 UNSURE = 5.0  # deviations: a grid less sure than that counts as ...
 NOTHING = 0.05  # ... code values
 LEAST_BESIDE = (3.0, 0.06)  # sureness and step that count as nothing, when compared with
@@ -168,7 +166,7 @@ class BlockinessDetector(PictureDetector):
             level = np.where(sureness >= UNSURE, step, np.minimum(step, NOTHING))
             periods = [one.period[family] for _, one in self._looks]
             for least in LEVELS:
-                for first, last in _stretches(level >= least, times, self.settings.min_duration):
+                for first, last in stretches(level >= least, times, self.settings.min_duration):
                     rise = self._rise(times, sharp, step, sureness, first, last, periods)
                     if rise is not None:
                         found.append(rise)
@@ -274,17 +272,3 @@ class BlockinessDetector(PictureDetector):
 def _smooth(values: Float64) -> Float64:
     """Means of three looks: frames that are coded alone have other grids than those between."""
     return np.convolve(np.pad(values, 1, mode="edge"), np.ones(3) / 3, "valid")
-
-
-def _stretches(holds: np.ndarray, times: Float64, least: float) -> list[tuple[int, int]]:
-    """Runs of looks, with short gaps bridged: first and last look of each."""
-    at = np.flatnonzero(holds)
-    if not len(at):
-        return []
-    breaks = np.flatnonzero(np.diff(times[at]) > GAP + LOOK_EVERY + 0.05)
-    firsts, lasts = at[np.r_[0, breaks + 1]], at[np.r_[breaks, len(at) - 1]]
-    return [
-        (int(a), int(b))
-        for a, b in zip(firsts, lasts, strict=True)
-        if times[b] - times[a] + LOOK_EVERY >= least - 1e-6
-    ]

@@ -58,15 +58,14 @@ class Beside:
     """What a statistic of the looks is just outside an interval, within the same shot.
 
     A shot that is soft, or has contours, is made so; what comes or goes within a shot is a defect.
+
+    Args:
+        cuts: of the picture, which their owner watches.
     """
 
-    def __init__(self) -> None:
-        self._cuts = Cuts()
+    def __init__(self, cuts: Cuts) -> None:
+        self._cuts = cuts
         self._values: deque[tuple[float, float]] = deque(maxlen=KEPT)
-
-    def watch(self, picture: PictureStatistics) -> None:
-        """Look for cuts in the next frames."""
-        self._cuts.watch(picture)
 
     def add(self, time: float, value: float) -> None:
         """Take the value of the look at `time`."""

@@ -16,6 +16,7 @@ from pipeline.detectors.looks import Cuts
 from pipeline.measure.frame import LOOK_EVERY
 from pipeline.types import Float64
 
+# Chosen on development files with bands, blur and blocks, and on the clean clips among them.
 BESIDE = 1.0  # seconds on each side with which a stretch is compared
 GAP = 0.5  # seconds that a stretch may be interrupted for
 WEAK, STRONG = 20, 70  # percentiles: of a stretch its weak looks, beside it the strong ones

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Double,
@@ -14,7 +13,6 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Select,
-    String,
     Table,
     Text,
     and_,
@@ -27,18 +25,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from pipeline.database import ticket
+from pipeline.database import NAME, NUMBER, ticket
 
 VERSION = 1
 TABLES = MetaData()
 TURN = ticket("watch", TABLES)
-_NAME = String(255)
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 STREAMS = Table(
     "watch_streams",
     TABLES,
-    Column("name", _NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("spec", Text, nullable=False),
     Column("added", Double, nullable=False),
     Column("status", Text),
@@ -50,18 +46,18 @@ STREAMS = Table(
 LABELS = Table(
     "watch_labels",
     TABLES,
-    Column("stream", _NAME, primary_key=True),
-    Column("label", _NAME, primary_key=True),
+    Column("stream", NAME, primary_key=True),
+    Column("label", NAME, primary_key=True),
     Column("value", Text, nullable=False),
 )
 LOG = Table(
     "watch_log",
     TABLES,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("number", NUMBER, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False, index=True),
-    Column("id", _NAME, nullable=False),
-    Column("change", _NAME, nullable=False),
-    Column("stream", _NAME, nullable=False),
+    Column("id", NAME, nullable=False),
+    Column("change", NAME, nullable=False),
+    Column("stream", NAME, nullable=False),
     Column("event", Text, nullable=False),
     Index("watch_log_id", "id", "change"),
     sqlite_autoincrement=True,  # a number is never used again
@@ -69,27 +65,27 @@ LOG = Table(
 EVENTS = Table(
     "watch_events",
     TABLES,
-    Column("id", _NAME, primary_key=True),
-    Column("stream", _NAME, nullable=False),
-    Column("kind", _NAME, nullable=False),
+    Column("id", NAME, primary_key=True),
+    Column("stream", NAME, nullable=False),
+    Column("kind", NAME, nullable=False),
     Column("start", Double, nullable=False),
     Column("end", Double, nullable=False),
     Column("is_open", Boolean, nullable=False),
-    Column("outcome", _NAME),
+    Column("outcome", NAME),
     Column("event", Text, nullable=False),
     Index("watch_events_end", "is_open", "end"),
 )
 COVERAGE = Table(
     "watch_coverage",
     TABLES,
-    Column("stream", _NAME, primary_key=True),
+    Column("stream", NAME, primary_key=True),
     Column("start", Double, primary_key=True),
     Column("end", Double, nullable=False, index=True),
 )
 HISTORY = Table(
     "watch_history",
     TABLES,
-    Column("stream", _NAME, primary_key=True),
+    Column("stream", NAME, primary_key=True),
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("luma", Double),
     Column("loudness", Double),
@@ -99,16 +95,16 @@ HISTORY = Table(
 GLIMPSES = Table(
     "watch_glimpses",
     TABLES,
-    Column("stream", _NAME, primary_key=True),
-    Column("event", _NAME, primary_key=True),
+    Column("stream", NAME, primary_key=True),
+    Column("event", NAME, primary_key=True),
     Column("time", Double, nullable=False),
     Column("jpeg", LargeBinary(2**24 - 1), nullable=False),
 )
 DELIVERIES = Table(
     "watch_deliveries",
     TABLES,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
-    Column("id", _NAME, nullable=False),
+    Column("number", NUMBER, primary_key=True, autoincrement=True),
+    Column("id", NAME, nullable=False),
     Column("url", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
