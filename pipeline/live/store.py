@@ -5,7 +5,6 @@ The coordinator writes; other processes may read at any time, and may add and re
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    and_,
     bindparam,
     delete,
     func,
@@ -28,6 +26,7 @@ from sqlalchemy import (
 
 from pipeline.database import Database, HasDatabase, writing
 from pipeline.errors import UsageError
+from pipeline.live import telling
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
@@ -45,28 +44,14 @@ from pipeline.live.tables import (
     VERSION,
     rollup,
 )
+from pipeline.live.telling import SLOT
 from pipeline.live.watcher import Status
 
 NAME = "watch.sqlite"
 KEPT = 7 * 86_400.0  # seconds for which what is over is kept
 REMEMBERED = 6 * 3600.0  # seconds for which it is kept how a stream was
-SLOT = 10.0  # seconds between points of that
 PICTURES = 100  # of events, kept of each stream
-JOIN = 0.5  # seconds between intervals of coverage that are one
-_AT_ONCE = 1000  # names in a question
 _PLACED = update(STREAMS).where(STREAMS.c.name == bindparam("of")).values(worker=bindparam("place"))
-_STATUS = update(STREAMS).where(STREAMS.c.name == bindparam("of")).values(status=bindparam("said"))
-_NO_POINT = delete(HISTORY).where(
-    HISTORY.c.stream == bindparam("of"), HISTORY.c.slot == bindparam("at")
-)
-_NO_GLIMPSE = delete(GLIMPSES).where(
-    GLIMPSES.c.stream == bindparam("of"), GLIMPSES.c.event == bindparam("at")
-)
-_LONGER = (
-    update(COVERAGE)
-    .where(COVERAGE.c.stream == bindparam("of"), COVERAGE.c.start == bindparam("at"))
-    .values(end=bindparam("until"))
-)
 
 
 @dataclass(frozen=True)
@@ -228,17 +213,13 @@ class Store(HasDatabase):
         """
         fresh = []
         for event in events:
-            if _log(writer, event):
+            if telling.log_event(writer, event):
                 fresh.append(event)
                 for url in webhooks:
-                    _deliver(writer, event, url)
-        _cover(writer, coverage)
-        _remember(writer, statuses)
-        if glimpses:
-            keys = [{"of": one.stream, "at": one.event} for one in glimpses]
-            writer.execute(_NO_GLIMPSE, keys)
-            newest = {(one.stream, one.event): one for one in glimpses}
-            writer.execute(insert(GLIMPSES), [vars(one) for one in newest.values()])
+                    telling.deliver(writer, event, url)
+        telling.cover(writer, coverage)
+        telling.remember(writer, statuses)
+        telling.picture(writer, glimpses)
         return fresh
 
     def standing(self, stream: str | None = None) -> list[Event]:
@@ -411,114 +392,3 @@ def _known(row: Row[Any]) -> Known:
         died=row.died,
         quarantined=row.quarantined,
     )
-
-
-def _remember(writer: Connection, statuses: Sequence[Status]) -> None:
-    """How streams are, and how they were: one point each SLOT seconds, its last."""
-    if not statuses:
-        return
-    rows = [{"of": one.stream, "said": one.model_dump_json()} for one in statuses]
-    writer.execute(_STATUS, rows)
-    points = {
-        (one.stream, int(one.seen / SLOT)): one
-        for one in statuses
-        if one.state == "watching" and one.seen is not None
-    }
-    if points:
-        writer.execute(_NO_POINT, [{"of": name, "at": slot} for name, slot in points])
-        writer.execute(
-            insert(HISTORY),
-            [
-                {
-                    "stream": name,
-                    "slot": slot,
-                    "luma": one.luma,
-                    "loudness": one.loudness,
-                    "behind": one.behind,
-                }
-                for (name, slot), one in points.items()
-            ],
-        )
-
-
-def _log(writer: Connection, event: Event) -> bool:
-    """Write down an event, unless it is known already or was over before."""
-    is_open = writer.scalar(select(EVENTS.c.is_open).where(EVENTS.c.id == event.id))
-    if is_open is False:
-        return False
-    if event.change != "updated":
-        again = select(LOG.c.number).where(LOG.c.id == event.id, LOG.c.change == event.change)
-        if writer.execute(again).first() is not None:
-            return False
-    text = event.model_dump_json(by_alias=True)
-    writer.execute(
-        insert(LOG).values(
-            time=time.time(), id=event.id, change=event.change, stream=event.stream, event=text
-        )
-    )
-    lasting = {
-        "end": event.end.timestamp(),
-        "is_open": event.change != "closed",
-        "outcome": event.outcome,
-        "event": text,
-    }
-    if is_open is not None:
-        writer.execute(update(EVENTS).where(EVENTS.c.id == event.id).values(**lasting))
-    else:
-        writer.execute(
-            insert(EVENTS).values(
-                id=event.id, stream=event.stream, kind=event.kind, start=event.start.timestamp(),
-                **lasting,
-            )
-        )  # fmt: skip
-    return True
-
-
-def _deliver(writer: Connection, event: Event, url: str) -> None:
-    body: Mapping[str, Any] = {
-        "type": f"defect.{event.change}",
-        "timestamp": event.end.isoformat(),
-        "data": event.model_dump(mode="json", by_alias=True),
-    }
-    message = insert(DELIVERIES).values(id="", url=url, body=json.dumps(body), attempts=0, due=0.0)
-    (number,) = writer.execute(message).inserted_primary_key or (None,)
-    writer.execute(
-        update(DELIVERIES)
-        .where(DELIVERIES.c.number == number)
-        .values(id=f"msg_{event.id}_{number}")
-    )
-
-
-def _cover(writer: Connection, coverage: Sequence[tuple[str, float, float]]) -> None:
-    """Join intervals to the last ones of their streams, or begin new ones."""
-    names = sorted({name for name, _, _ in coverage})
-    last: dict[str, tuple[float, float]] = {}
-    for first in range(0, len(names), _AT_ONCE):
-        newest = (
-            select(COVERAGE.c.stream, func.max(COVERAGE.c.start).label("start"))
-            .where(COVERAGE.c.stream.in_(names[first : first + _AT_ONCE]))
-            .group_by(COVERAGE.c.stream)
-            .subquery()
-        )
-        join = and_(newest.c.stream == COVERAGE.c.stream, newest.c.start == COVERAGE.c.start)
-        found = writer.execute(select(COVERAGE).select_from(COVERAGE.join(newest, join)))
-        last |= {row.stream: (row.start, row.end) for row in found}
-    begun: dict[tuple[str, float], float] = {}
-    longer: dict[tuple[str, float], float] = {}
-    for name, start, end in coverage:
-        since, until = last.get(name, (float("inf"), float("-inf")))
-        if end <= until:
-            continue  # told again
-        if start <= until + JOIN:
-            start = since  # noqa: PLW2901 - the interval is that one
-        known = begun if (name, start) in begun or start != since else longer
-        known[name, start] = end
-        last[name] = start, end
-    if longer:
-        rows = [{"of": name, "at": start, "until": end} for (name, start), end in longer.items()]
-        writer.execute(_LONGER, rows)
-    if begun:
-        writer.execute(
-            insert(COVERAGE),
-            [{"stream": name, "start": start, "end": end} for (name, start), end in begun.items()],
-        )

@@ -34,6 +34,7 @@ from pipeline.types import Kind, Published, Segment
 log = logging.getLogger("vidette")
 
 State = Literal["connecting", "watching", "outage", "ended", "stopped"]
+JOIN = 0.5  # seconds between intervals of coverage that are one
 STALL = 4.0  # seconds without anything new: players have run dry by then
 BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us

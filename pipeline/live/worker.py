@@ -17,14 +17,13 @@ import psutil
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
-from pipeline.live.watcher import Status, Watcher
+from pipeline.live.watcher import JOIN, Status, Watcher
 from pipeline.settings import Settings
 from pipeline.warm import warm
 
 TICK = 0.5  # seconds
 REPORT = 2.0  # seconds between reports of all streams; what changes is told at once
 _MOST_GLIMPSES = 1000  # that wait to be collected; more are not missed
-_JOIN = 0.5  # seconds between intervals of coverage that are one
 
 
 @dataclass
@@ -151,7 +150,7 @@ class Worker:
     def _cover(self, name: str, start: float, end: float) -> None:
         with self._lock:
             parts = self._coverage.setdefault(name, [])
-            if parts and parts[-1][0] <= start <= parts[-1][1] + _JOIN:
+            if parts and parts[-1][0] <= start <= parts[-1][1] + JOIN:
                 parts[-1] = (parts[-1][0], max(parts[-1][1], end))
             else:
                 parts.append((start, end))

@@ -11,8 +11,9 @@ from pipeline.errors import UsageError
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.sinks import Parquet
-from pipeline.live.store import PICTURES, REMEMBERED, SLOT, Store
+from pipeline.live.store import PICTURES, REMEMBERED, Store
 from pipeline.live.streams import Stream
+from pipeline.live.telling import SLOT
 from pipeline.live.watcher import Status
 
 NOW = 1_000_000.0
