@@ -1,15 +1,16 @@
 """Encoded picture that is damaged as transports damage it, and decoded as players decode it.
 
-A `Bitstream` is one encode. `draw` draws damage to it, `damaged` gives its bytes with the damage,
-`decoded` what a decoder with concealment makes of them. FFmpeg decodes with one thread here: with
-more, H.264 reads rows of damaged references before they are concealed or after, as it happens.
+A `Bitstream` is one encode. `faults/mechanisms.py` draws damage to it, `damaged` gives its bytes
+with the damage, `decoded` what a decoder with concealment makes of them. FFmpeg decodes with one
+thread here: with more, H.264 reads rows of damaged references before they are concealed or after,
+as it happens.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -47,29 +48,6 @@ class Codec(StrEnum):
     HEVC = "hevc"
     MPEG2 = "mpeg2"
     VP9 = "vp9"
-
-
-class Mechanism(StrEnum):
-    """What happens to the bits."""
-
-    PACKET_LOSS = "packet_loss"  # single transport packets are lost, each with the same chance
-    BURST_LOSS = "burst_loss"  # transport packets are lost in bursts (Gilbert's model)
-    BIT_FLIPS = "bit_flips"  # bits inside slices are inverted
-    BYTES_REMOVED = "bytes_removed"  # as BSCV (NeurIPS 2023) does: (P, L, S)
-    SLICE_TRUNCATED = "slice_truncated"  # slices end early
-    REFERENCE_LOST = "reference_lost"  # frames to which others refer never arrive
-    MID_GOP_JOIN = "mid_gop_join"  # decoding begins anew between two key frames
-
-
-_TRANSPORT_ALONE = (Mechanism.PACKET_LOSS, Mechanism.BURST_LOSS, Mechanism.MID_GOP_JOIN)
-
-
-def mechanisms(codec: Codec) -> list[Mechanism]:
-    """Those that a codec can have; VP9 is not carried by MPEG-TS."""
-    return [m for m in Mechanism if codec is not Codec.VP9 or m not in _TRANSPORT_ALONE]
-
-
-_Part = Callable[[int, int], tuple[int, int]]  # of a slice from start to stop, what is taken out
 
 
 @dataclass(frozen=True)
@@ -148,6 +126,11 @@ class Bitstream:
         rate: nominal frames per second.
         coding: codec and its settings.
         sound: a track to be muxed beside it.
+
+    Attributes:
+        units: coded frames, in order of decoding.
+        shown_from: of each unit, s: the earliest that is shown of it or of what comes later.
+        anchors: units that others refer to.
     """
 
     def __init__(
@@ -167,9 +150,9 @@ class Bitstream:
         self.data = encoded if sound is None and not self._shift else self._mux(self.units)
         stamps = np.array([unit.time for unit in self.units])
         # a frame that is decoded later may be shown earlier, and shows the damage too
-        self._shown_from = np.minimum.accumulate(stamps[::-1])[::-1]
+        self.shown_from = np.minimum.accumulate(stamps[::-1])[::-1]
         running = np.maximum.accumulate(stamps)
-        self._anchors = {int(n) for n in np.flatnonzero(stamps >= running)}
+        self.anchors = {int(n) for n in np.flatnonzero(stamps >= running)}
         self._keys = [n for n, unit in enumerate(self.units) if unit.key]
 
     @property
@@ -182,172 +165,6 @@ class Bitstream:
         return decoded([self.data])
 
     # ------------------------------------------------------------------------------------ damage
-
-    def draw(
-        self,
-        mechanism: Mechanism,
-        intensity: float,
-        span: tuple[float, float],
-        rng: np.random.Generator,
-        *,
-        fresh: bool = True,
-    ) -> Damage:
-        """Draw damage to what is shown from `span[0]` to `span[1]` seconds.
-
-        Args:
-            mechanism: what happens.
-            intensity: 0 to 1; what it means is the mechanism's, more of it damages more.
-            span: seconds. Something is always hit, the frame nearest to its start at least.
-            rng: draws.
-            fresh: MID_GOP_JOIN has a decoder of its own for what follows; else the same decoder
-                goes on after the hole, as with a stream that was joined on its way.
-        """
-        where = [
-            n
-            for n, unit in enumerate(self.units)
-            if n > 0 and self._shown_from[n] >= span[0] - 1e-6 and unit.time < span[1] - 1e-6
-        ]
-        if not where:
-            where = [int(np.argmin(np.abs(self._shown_from[1:] - span[0]))) + 1]
-        draw = {
-            Mechanism.PACKET_LOSS: self._packet_loss,
-            Mechanism.BURST_LOSS: self._burst_loss,
-            Mechanism.BIT_FLIPS: self._bit_flips,
-            Mechanism.BYTES_REMOVED: self._bytes_removed,
-            Mechanism.SLICE_TRUNCATED: self._slice_truncated,
-            Mechanism.REFERENCE_LOST: self._reference_lost,
-        }
-        if mechanism is Mechanism.MID_GOP_JOIN:
-            return self._mid_gop_join(where, intensity, rng, fresh)
-        return draw[mechanism](where, intensity, rng)
-
-    def _packet_loss(self, where: list[int], intensity: float, rng: np.random.Generator) -> Damage:
-        chance = 10 ** (-3.3 + 3 * intensity)
-        packets = self._packets_of(where)
-        lost = packets[rng.random(len(packets)) < chance]
-        if not len(lost):
-            lost = rng.choice(packets, 1)
-        return self._losing(lost, loss_rate=chance)
-
-    def _burst_loss(self, where: list[int], intensity: float, rng: np.random.Generator) -> Damage:
-        """Gilbert-Elliott with no loss in the good state and nothing but loss in the bad one."""
-        into = 10 ** (-3.5 + 2.5 * intensity)
-        out_of = 1 / rng.uniform(3, 30)
-        packets = self._packets_of(where)
-        chances = rng.random(len(packets))
-        bad, lost = False, []
-        for packet, chance in zip(packets, chances, strict=True):
-            bad = chance < into if not bad else chance >= out_of
-            if bad:
-                lost.append(packet)
-        if not lost:
-            at = int(rng.integers(len(packets)))
-            lost = list(packets[at : at + max(1, round(1 / out_of))])
-        return self._losing(np.array(lost), good_to_bad=into, bad_to_good=out_of)
-
-    def _losing(self, lost: npt.NDArray[np.int64], **parameters: float) -> Damage:
-        owners = self._owner[lost]
-        return Damage(
-            lost=frozenset(int(n) for n in lost),
-            hit=(int(owners.min()), int(owners.max())),
-            parameters={**parameters, "lost_packets": len(lost)},
-        )
-
-    def _bit_flips(self, where: list[int], intensity: float, rng: np.random.Generator) -> Damage:
-        chance = 10 ** (-6 + 3 * intensity)
-        changed: dict[int, bytes | None] = {}
-        count = 0
-        sizes = [sum(stop - start for start, stop in self._slices(n)) for n in where]
-        sure = where[int(rng.choice(len(where), p=_shares(sizes)))]
-        for n in where:
-            data = np.frombuffer(self.units[n].data, np.uint8).copy()
-            hits = 0
-            for start, stop in self._slices(n):
-                number = int(rng.binomial(8 * (stop - start), chance))
-                number += n == sure and not hits and not number
-                places = rng.integers(start, stop, number)
-                np.bitwise_xor.at(data, places, (1 << rng.integers(0, 8, number)).astype(np.uint8))
-                hits += number
-            if hits:
-                changed[n] = data.tobytes()
-                count += hits
-        return self._changing(changed, bit_error_rate=chance, flipped_bits=count)
-
-    def _bytes_removed(
-        self, where: list[int], intensity: float, rng: np.random.Generator
-    ) -> Damage:
-        chance = 10 ** (-2 + 2 * intensity)
-        place = float(rng.uniform(max(0.0, 0.8 - 1.2 * intensity), 0.95))
-        size = round(16 * 2 ** (8 * intensity))  # BSCV: up to 4096
-
-        def remove(start: int, stop: int) -> tuple[int, int]:
-            at = start + int(place * (stop - start))
-            return at, min(at + size, stop)
-
-        changed = self._cut(where, chance, rng, remove)
-        return self._changing(changed, probability=chance, location=place, removed_bytes=size)
-
-    def _slice_truncated(
-        self, where: list[int], intensity: float, rng: np.random.Generator
-    ) -> Damage:
-        chance = 10 ** (-2 + 2 * intensity)
-        place = float(rng.uniform(max(0.0, 0.8 - 1.2 * intensity), 0.95))
-
-        def truncate(start: int, stop: int) -> tuple[int, int]:
-            return start + int(place * (stop - start)), stop
-
-        changed = self._cut(where, chance, rng, truncate)
-        return self._changing(changed, probability=chance, kept_share=place)
-
-    def _cut(
-        self, where: list[int], chance: float, rng: np.random.Generator, what: _Part
-    ) -> dict[int, bytes | None]:
-        """Take a part out of slices, each with the same chance."""
-        changed: dict[int, bytes | None] = {}
-        sure = int(rng.choice(where))
-        for n in where:
-            slices = self._slices(n)
-            hit = rng.random(len(slices)) < chance
-            if n == sure and not hit.any():
-                hit[int(rng.integers(len(slices)))] = True
-            data = self.units[n].data
-            for (start, stop), is_hit in reversed(list(zip(slices, hit, strict=True))):
-                if is_hit:
-                    first, last = what(start, stop)
-                    data = data[:first] + data[last:]
-            if hit.any():
-                changed[n] = data
-        return changed
-
-    def _reference_lost(
-        self, where: list[int], intensity: float, rng: np.random.Generator
-    ) -> Damage:
-        anchors = [n for n in where if n in self._anchors] or where
-        count = 1 + int(intensity * 0.5 * (len(anchors) - 1))
-        lost = sorted(int(n) for n in rng.choice(anchors, count, replace=False))
-        return self._changing(dict.fromkeys(lost), lost_frames=len(lost))
-
-    def _mid_gop_join(
-        self, where: list[int], intensity: float, rng: np.random.Generator, fresh: bool
-    ) -> Damage:
-        length = 1 + int(intensity * 0.6 * (len(where) - 1))
-        first = int(rng.integers(0, max(1, len(where) - length)))
-        lost = where[first : first + length]
-        following = lost[-1] + 1
-        if not fresh or following >= len(self.units) or self.units[following].key:
-            return self._changing(dict.fromkeys(lost), lost_frames=len(lost))
-        return Damage(
-            join=(lost[0], following),
-            hit=(lost[0], following),
-            parameters={"lost_frames": len(lost)},
-        )
-
-    def _changing(self, changed: dict[int, bytes | None], **parameters: float) -> Damage:
-        return Damage(
-            changed=changed,
-            hit=(min(changed), max(changed)),
-            parameters={**parameters, "hit_frames": len(changed)},
-        )
 
     def damaged(self, damage: Damage) -> list[bytes]:
         """The stream with the damage; in several parts where a decoder begins anew."""
@@ -376,24 +193,24 @@ class Bitstream:
         keep = np.ones(len(packets), bool)
         keep[list(damage.lost)] = False
         if first > 0 or stop < len(self.units):
-            inside = (self._owner >= first) & (self._owner < stop)
+            inside = (self.owner >= first) & (self.owner < stop)
             keep &= inside | (np.arange(len(packets)) < _TABLES)
         return [packets[keep].tobytes()]
 
-    def _packets_of(self, where: list[int]) -> npt.NDArray[np.int64]:
+    def packets_of(self, where: list[int]) -> npt.NDArray[np.int64]:
         """Transport packets that carry those units."""
         wanted = np.zeros(len(self.units) + 1, bool)
         wanted[where] = True
-        return np.flatnonzero(wanted[self._owner])
+        return np.flatnonzero(wanted[self.owner])
 
     @cached_property
-    def _owner(self) -> npt.NDArray[np.int64]:
+    def owner(self) -> npt.NDArray[np.int64]:
         """Unit that each transport packet carries; -1 for other packets."""
         packets = transport(self.data)
         mine = pids(packets) == _VIDEO_PID
         return np.where(mine, np.cumsum(mine & starts_unit(packets)) - 1, -1)
 
-    def _slices(self, n: int) -> list[tuple[int, int]]:
+    def slices_of(self, n: int) -> list[tuple[int, int]]:
         """Where the coded content of the slices of a unit lies, without their headers."""
         return slices(self.units[n].data, self.coding.codec)
 
@@ -479,12 +296,6 @@ def _is_slice(byte: int, codec: Codec) -> bool:
     if codec is Codec.HEVC:
         return (byte >> 1) & 0x3F < 32
     return 1 <= byte <= 0xAF
-
-
-def _shares(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
-    whole = np.maximum(np.asarray(sizes, np.float64), 1)
-    shares: npt.NDArray[np.float64] = whole / whole.sum()
-    return shares
 
 
 def decoded(parts: Sequence[bytes | Path], *, after: float = START) -> Iterator[Picture]:

@@ -23,11 +23,10 @@ from faults.bitstream import (
     Codec,
     Coding,
     Damage,
-    Mechanism,
     decoded,
-    mechanisms,
 )
 from faults.comparison import Compared, Hit, area_of, compared, hits, stretches
+from faults.mechanisms import Mechanism, draw, mechanisms
 from faults.media import Picture
 from faults.packets import TRANSPORT, pictures_of, tracks, with_pictures, write
 from faults.rates import mpeg2_has
@@ -143,7 +142,7 @@ def corrupt_stream(
     clean: Sequence[Picture] | None = None,
 ) -> Corrupted:
     """As `corrupt`, for an encode that is there; `clean` is its decode, if that is there too."""
-    damage = stream.draw(spec.mechanism, spec.intensity, spec.span, rng, fresh=spec.fresh)
+    damage = draw(stream, spec.mechanism, spec.intensity, spec.span, rng, fresh=spec.fresh)
     before = list(stream.clean()) if clean is None else list(clean)
     found = list(compared(before, decoded(stream.damaged(damage)), stream.rate))
     return Corrupted(
@@ -274,7 +273,7 @@ class BlockCorruptionFault(FileFault):
             if attempt and attempt % _SAME == 0:  # this one does not lead there
                 mechanism = self._mechanism(stream.coding.codec)
                 intensity = self._begin_with[self.order.severity]
-            damage = stream.draw(mechanism, intensity, span, self.rng, fresh=not suffix)
+            damage = draw(stream, mechanism, intensity, span, self.rng, fresh=not suffix)
             before, after = stream.around(damage)
             if suffix in _FORMS:  # what another container cannot hold is lost as well
                 after = [_packed(after[0], suffix)]

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, where the programs of one are installed."""
+"""Databases of the tests: a PostgreSQL server of their own, where its programs are installed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ class Server:
         at = f"-h127.0.0.1 -p{self._port}".split()
         self._run("createdb", *at, "-U", "vidette", name)
         return f"postgresql://vidette@127.0.0.1:{self._port}/{name}"
+
+
+def at_once(work: Callable[[], None], count: int = 4) -> None:
+    """Let threads do the same at the same time; returns when all are done."""
+    started = [threading.Thread(target=work) for _ in range(count)]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from pipeline import database as module
 from pipeline.database import Database, ticket
 from pipeline.errors import StoreError, UsageError
+from tests.databases import at_once
 
 TABLES = MetaData()
 TURN = ticket("turn", TABLES)
@@ -40,11 +41,7 @@ def test_one_writes_at_a_time(tmp_path, database):
             count_one(own)
         own.close()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(work)
     own = opened(tmp_path, database)
     assert [n for (n,) in own.ask(select(NUMBERS.c.n))] == list(range(1, 41))
     own.close()

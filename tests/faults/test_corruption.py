@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from faults.base import FaultError
-from faults.bitstream import Bitstream, Codec, Coding, Mechanism, mechanisms, slices
+from faults.bitstream import Bitstream, Codec, Coding, slices
 from faults.comparison import DIFFERS, compared, hits, stretches, tiles_that_differ
 from faults.corruption import BlockCorruptionFault, Spec, corrupt, corrupt_stream
 from faults.damage import damage, place
+from faults.mechanisms import Mechanism, mechanisms
 from faults.media import Clean, encode
 from faults.packets import pictures_of
 from faults.truth import TILE, Severity, read_masks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from serve import store as store_module
 from serve.problems import ProblemError
 from serve.store import Store, Wanted
+from tests.databases import at_once
 
 
 @pytest.fixture
@@ -114,11 +114,7 @@ def test_many_who_claim_at_once_get_each_inspection_once(store, tmp_path, databa
             own.finish(claimed, result="{}")
         own.close()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(work)
     assert sorted(got) == sorted(names)
     assert store.counts() == {"done": 24}
 

@@ -20,11 +20,12 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from corpus.clips import CleanClip
-from faults.bitstream import Bitstream, Codec, decoded, mechanisms
+from faults.bitstream import Bitstream, Codec, decoded
 from faults.comparison import TILE_SHARE, Compared, compared, share_that_differs
 from faults.corruption import draw_coding
 from faults.lookalikes import LOOKALIKES
 from faults.lookalikes.base import PictureLookalike
+from faults.mechanisms import draw, mechanisms
 from faults.media import Clean, Picture, picture_of
 from faults.recode import recode
 from faults.truth import TILE
@@ -126,7 +127,7 @@ def sequences(
         start = float(rng.uniform(0, max(clean.duration - 1.0, 0.1)))
         span = (start, start + float(rng.uniform(0.05, 1.0)))
         # few samples of many are damaged where the intensity is low: those are the hard ones
-        damage = stream.draw(mechanism, float(rng.beta(1.2, 1.4)), span, rng)
+        damage = draw(stream, mechanism, float(rng.beta(1.2, 1.4)), span, rng)
         before, after = stream.around(damage)
         found = list(compared(decoded(before), decoded(after), clean.rate))
         if not found:
