@@ -23,10 +23,10 @@ demo: $(READY)  ## damage a real clip, inspect it and write the report to demo-o
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## the default tests, on the CPU alone (9 minutes on 2 cores)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(READY)  ## the slow tests as well
-	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

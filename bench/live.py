@@ -7,8 +7,9 @@
   them, get one more at a time, in turn (the first ones together): CPUs, memory and how far they are
   behind, with what was skipped to catch up. The largest number that is held in real time is the
   last one at which no stream is more than a second behind what it was at first.
-- Over UDP, black, freezes and silence begin at known moments: the time from the moment at which a
-  defect is one (its onset and the least duration that its detector asks for) until it is told.
+- Over UDP and over HLS, black, freezes and silence begin at known moments: the time from the moment
+  at which a defect is one (its onset and the least duration that its detector asks for), over HLS
+  from that at which the segment with it is whole, until it is told.
 
 Figures depend on what the origin and everything else on the machine take of the same cores, which
 is stated. A number of streams that is not held while other work takes more than 0.3 CPUs is tried
@@ -26,9 +27,10 @@ import socket
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,7 @@ _TRIES, _QUIET = 3, 0.3  # of a number of streams; CPUs of other work
 _PERIOD = 12.0  # seconds from one set of defects to the next
 _ONSETS = {"black": 1.0, "freeze": 4.2, "silence": 8.3}  # within a period
 _LASTS = 2.9  # seconds
+_SEGMENT = 2.0  # seconds, of HLS
 
 
 def main() -> None:
@@ -293,42 +296,78 @@ def _all_cpus() -> float:
 # ------------------------------------------------------------------------------ how soon
 
 
-def _delays(folder: Path, periods: int) -> dict[str, list[float]]:
-    """Seconds from the moment a defect is one until it is told, by kind."""
+@dataclass(frozen=True)
+class _Delays:
+    """Seconds until defects are told, by kind."""
+
+    over: str
+    since: str
+    kinds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in _ONSETS})
+    asked: Counter[str] = field(default_factory=Counter)  # that could be told
+
+
+def _delays(folder: Path, periods: int) -> list[_Delays]:
+    """Over UDP and over HLS at the same time."""
     source = _defective(folder, periods)
+    lengths = origin.segmented(source, folder, _SEGMENT)
     settings = load(only=tuple(_ONSETS))
     least = {kind: float(settings.of(kind).model_dump()["min_duration"]) for kind in _ONSETS}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told: list[tuple[float, Event]] = []
-    watcher = Watcher(
-        Stream(name="s", uri=f"udp://127.0.0.1:{port}"),
-        settings,
-        lambda event: told.append((time.time(), event)),
-        lambda *_: None,
-        lambda _: None,
-    )
-    watcher.start()
-    time.sleep(1.0)
-    sender = origin.Sender(source, port)
-    begun = time.time()
-    for _ in track(range(round(periods * _PERIOD) + 4), "defects over UDP"):
+    with origin.live_hls(folder, lengths) as live:
+        udp, hls = _Listener(f"udp://127.0.0.1:{port}", settings), _Listener(live.url, settings)
         time.sleep(1.0)
-    sender.close()
-    watcher.stop()
-    found: dict[str, list[float]] = {}
+        sender = origin.Sender(source, port)
+        begun, made = time.time(), live.position
+        for _ in track(range(round(periods * _PERIOD) + 4), "defects over UDP and HLS"):
+            time.sleep(1.0)
+        sender.close()
+        udp.watcher.stop()
+        hls.watcher.stop()
+    over_udp = _Delays("UDP", "the moment at which a defect is one (onset and least duration)")
+    over_hls = _Delays("HLS", f"the moment at which its segment of {_SEGMENT:g} s is whole")
+    whole = np.cumsum(lengths)
     for kind, inside in _ONSETS.items():
-        found[kind] = []
         for n in range(periods):
-            ripe = begun + n * _PERIOD + inside + least[kind]
-            own = [
-                when - ripe
-                for when, event in told
-                if event.kind == kind and event.change == "opened" and abs(when - ripe) < 4.0
-            ]
-            found[kind] += own[:1]
-    return found
+            onset = n * _PERIOD + inside
+            ripe = onset + least[kind]
+            over_udp.asked[kind] += 1
+            over_udp.kinds[kind] += udp.first(kind, begun + onset, begun + ripe)
+            # over HLS the programme is `made` seconds ahead; what was there before is no news
+            there = float(whole[np.searchsorted(whole, ripe).clip(0, len(whole) - 1)])
+            if there > made:
+                over_hls.asked[kind] += 1
+                over_hls.kinds[kind] += hls.first(kind, begun - made + onset, begun - made + there)
+    return [over_udp, over_hls]
+
+
+class _Listener:
+    """Watches one stream and keeps when it told what."""
+
+    def __init__(self, uri: str, settings: Settings) -> None:
+        self._told: list[tuple[float, Event]] = []
+        self.watcher = Watcher(
+            Stream(name="s", uri=uri),
+            settings,
+            lambda event: self._told.append((time.time(), event)),
+            lambda *_: None,
+            lambda _: None,
+        )
+        self.watcher.start()
+
+    def first(self, kind: str, onset: float, since: float) -> list[float]:
+        """Seconds after a moment at which the defect of an onset was told; nothing if it was not.
+
+        When it began is told by the wall clock, for which a stream may seem late.
+        """
+        own = [
+            when - since
+            for when, event in self._told
+            if (event.kind, event.change) == (kind, "opened")
+            and abs(event.start.timestamp() - onset) < _PERIOD / 3
+        ]
+        return own[:1]
 
 
 def _defective(folder: Path, periods: int) -> Path:
@@ -341,7 +380,7 @@ def _defective(folder: Path, periods: int) -> Path:
     sound = 0.5 * media.programme(_PERIOD)
     start = round(_ONSETS["silence"] * media.SAMPLE_RATE)
     sound[:, start : start + round(_LASTS * media.SAMPLE_RATE)] = 0.0
-    one = media.write(folder / "defects.ts", once, sound)
+    one = media.write(folder / "defects.ts", once, sound, video_options={"g": "25"})
     return origin.repeated(one, folder / "all-defects.ts", periods)
 
 
@@ -350,7 +389,7 @@ def _defective(folder: Path, periods: int) -> Path:
 
 def _written(
     tables: list[tuple[str, list[_Load]]],
-    delays: dict[str, list[float]],
+    delays: list[_Delays],
     chosen: argparse.Namespace,
 ) -> str:
     parts = [
@@ -381,19 +420,20 @@ def _written(
             for load in loads
         )
         parts[-1] += "\n"
-    parts.append(
-        "## How soon\n\nFrom the moment at which a defect is one (onset and least duration) "
-        "until it is told, over UDP, 640x360:\n\n"
-        "| kind | told | median, s | 95 %, s | worst, s |\n| --- | --- | --- | --- | --- |"
-    )
-    for kind, seconds in delays.items():
-        figures = (
-            f"{np.median(seconds):.2f} | {np.percentile(seconds, 95):.2f} | {max(seconds):.2f}"
-            if seconds
-            else "| |"
+    for told in delays:
+        parts.append(
+            f"## How soon, over {told.over}\n\nFrom {told.since} until it is told, 640x360:\n\n"
+            "| kind | told | median, s | 95 %, s | worst, s |\n| --- | --- | --- | --- | --- |"
         )
-        parts[-1] += f"\n| {kind} | {len(seconds)} of {chosen.periods} | {figures} |"
-    return "\n".join(parts) + "\n"
+        for kind, seconds in told.kinds.items():
+            figures = (
+                f"{np.median(seconds):.2f} | {np.percentile(seconds, 95):.2f} | {max(seconds):.2f}"
+                if seconds
+                else "| |"
+            )
+            parts[-1] += f"\n| {kind} | {len(seconds)} of {told.asked[kind]} | {figures} |"
+        parts[-1] += "\n"
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ and vectors of what belongs together are close. A gate lets silence and closed m
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram
 
+from models.batcher import Batcher
 from models.mouths import SIDE
 from models.threads import single_threaded
 
@@ -38,6 +41,9 @@ _MEAN, _SPREAD = -5.0, 4.0  # of the logarithms, roughly
 # the first position of the sound is this many after the first of the pictures: the middle of the
 # first stack is picture 4, that of the first context spectrum 12, which is picture 3
 LEAD = STACK // 2 - CONTEXT // 2 // PER_PICTURE
+# Takes that are scored at once, and seconds that one waits for others: ten seconds of a mouth are
+# 242 positions, and take 60 MiB while they are scored.
+_AT_ONCE, _PATIENCE = 4, 0.2
 
 
 def _conv(inside: int, outside: int, size: int | tuple[int, int], stride: int | tuple[int, int],
@@ -156,26 +162,77 @@ def seen_part(mouths: Tensor) -> Tensor:
     return functional.interpolate(inside, (SEEN, SEEN), mode="bilinear", antialias=True)
 
 
-def lag_scores(
-    net: SyncNet, mouth: npt.NDArray[np.uint8], sound: npt.NDArray[np.float32], most: int
-) -> npt.NDArray[np.float32]:
-    """How well each moment of a mouth goes with its sound, shifted by up to `most` pictures.
+@dataclass(frozen=True)
+class Take:
+    """A mouth and the sound around it.
+
+    Attributes:
+        mouth: [T, 80, 80] pictures, 25 a second.
+        sound: [(T + 2 * most) * 640 + 512] from -1 to 1 at 16 kHz: it begins `most` pictures and
+            256 samples before the first picture, for lags of up to `most` pictures.
+    """
+
+    mouth: npt.NDArray[np.uint8]
+    sound: npt.NDArray[np.float32]
+
+
+def lag_scores(net: SyncNet, takes: Sequence[Take], most: int) -> list[npt.NDArray[np.float32]]:
+    """How well each moment of each mouth goes with its sound, shifted by up to `most` pictures.
+
+    They are laid end to end, so that none costs more for another's length; what sees two of them
+    is left out.
 
     Args:
         net: the net.
-        mouth: [T, 80, 80] pictures, 25 a second.
-        sound: [(T + 2 * most) * 640 + 512] from -1 to 1 at 16 kHz: it begins `most` pictures and
-            256 samples before the first picture.
+        takes: any number of them.
         most: pictures by which sound may be late or early.
 
     Returns:
-        [T - 8, 2 * most + 1], see `by_lag`.
+        [T - 8, 2 * most + 1] of each, see `by_lag`.
     """
+    step = PER_PICTURE * HOP
+    sounds = [np.pad(take.sound, (0, -len(take.sound) % step)) for take in takes]
+    made = []
     with torch.inference_mode(), single_threaded():
-        seen = net.see(seen_part(torch.from_numpy(mouth)[None]))[0]
-        heard = net.hear(net.spectrum(torch.from_numpy(sound)[None]))[0]
-        made: npt.NDArray[np.float32] = by_lag(net, seen, heard, most).numpy()
+        mouths = torch.from_numpy(np.concatenate([take.mouth for take in takes]))
+        seen = net.see(seen_part(mouths[None]))[0]
+        heard = net.hear(net.spectrum(torch.from_numpy(np.concatenate(sounds))[None]))[0]
+        picture = position = 0
+        for take, sound in zip(takes, sounds, strict=True):
+            count = len(take.mouth) - STACK + 1
+            own_seen = seen[picture : picture + count]
+            own_heard = heard[position : position + count + 2 * most + 3]
+            made.append(by_lag(net, own_seen, own_heard, most).numpy())
+            picture += len(take.mouth)
+            position += len(sound) // step
     return made
+
+
+class Scorer:
+    """The trained net, for many threads: takes of several streams are scored in one batch.
+
+    Args:
+        most: pictures by which sound may be late or early.
+
+    Attributes:
+        calibration: what its scores mean.
+    """
+
+    def __init__(self, most: int) -> None:
+        net, self.calibration = load()
+        self._batches: Batcher[Take, npt.NDArray[np.float32]] = Batcher(
+            lambda takes: lag_scores(net, takes, most), _AT_ONCE, _PATIENCE
+        )
+
+    def scores(self, take: Take) -> npt.NDArray[np.float32]:
+        """As `lag_scores`, of one take; waits for its batch."""
+        return self._batches.ask(take)
+
+
+@cache
+def shared(most: int) -> Scorer:
+    """The scorer of this process."""
+    return Scorer(most)
 
 
 def by_lag(net: SyncNet, seen: Tensor, heard: Tensor, most: int) -> Tensor:

@@ -160,15 +160,17 @@ def _shape(item: DecodedFrame) -> tuple[object, ...]:
 class Segmenter:
     """Measures decoded items as they come and cuts the flow into segments.
 
-    A segment ends after about a second, and where a format changes or sound has a gap, so that all
+    A segment ends after `length`, and where a format changes or sound has a gap, so that all
     picture in it has one format and each stretch of sound is contiguous.
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
+        length: seconds of presentation in a segment.
     """
 
-    def __init__(self, lips: float | None = None) -> None:
+    def __init__(self, lips: float | None = None, length: float = LENGTH) -> None:
         self._picture = PictureLine(lips)
+        self._length = length
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []
         self._notes: list[Note] = []
@@ -185,7 +187,7 @@ class Segmenter:
                 yield from self._add_frame(item)
             else:
                 self._add_sound(item)
-            if self._start is not None and self._end - self._start >= LENGTH:
+            if self._start is not None and self._end - self._start >= self._length:
                 yield self._cut()
         for meter in self._sound.values():
             self._collect(meter, everything=True)

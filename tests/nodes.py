@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from ray.cluster_utils import Cluster
+
+from tests.serve.real import free_port
 
 
 @contextmanager
@@ -32,6 +39,90 @@ def several_nodes(count: int, cpus: int = 1, dashboard: int | None = None) -> It
         yield cluster.address
     finally:
         cluster.shutdown()
+
+
+@contextmanager
+def growing(most: int, folder: Path) -> Iterator[str]:
+    """The address of a head without CPUs, to which Ray's autoscaler adds nodes of one CPU.
+
+    The autoscaler is the real one; what it starts in place of machines are processes here (Ray's
+    provider `fake_multinode`). A node that is idle for six seconds is taken away.
+
+    Args:
+        most: nodes.
+        folder: for its configuration.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    kinds = {
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "one": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": most},
+    }
+    provider = {
+        "type": "fake_multinode",
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+        "gcs_address": address,
+    }
+    lists = ["initialization_commands", "setup_commands", "head_setup_commands",
+             "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
+             "cluster_synced_files", "rsync_exclude", "rsync_filter"]  # fmt: skip
+    config = {
+        "cluster_name": "growing",
+        "max_workers": most,
+        "provider": provider,
+        "available_node_types": kinds,
+        "head_node_type": "ray.head.default",
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 0.1,
+        **{name: [] for name in lists},
+    }
+    file = folder / "autoscaler.json"
+    file.write_text(json.dumps(config))
+    # a head that `ray start` starts asks for a token otherwise
+    environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+                   "RAY_AUTH_MODE": "disabled"}  # fmt: skip
+    log = (folder / "head.log").open("w")
+    head = subprocess.Popen(
+        [
+            Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=0",
+            f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1",
+            "--include-dashboard=false", f"--autoscaling-config={file}",
+        ],
+        env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60.0
+        while "--block" not in (folder / "head.log").read_text():
+            assert head.poll() is None, (folder / "head.log").read_text()
+            assert time.monotonic() < deadline, "the head did not start"
+            time.sleep(0.1)
+        yield address
+    finally:
+        for one in psutil.Process(head.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        head.kill()
+        head.wait()
+        log.close()
+
+
+def nodes_of(address: str) -> int:
+    """Nodes that have CPUs, as Ray lists them."""
+    listed = subprocess.run(
+        [
+            sys.executable, "-c",
+            "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False);"
+            "print(sum(n['Alive'] and n['Resources'].get('CPU', 0) > 0 for n in ray.nodes()))",
+            address,
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(listed.stdout.split()[-1])
 
 
 def end_node_of(pid: int) -> int:

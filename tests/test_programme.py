@@ -137,7 +137,8 @@ def test_an_inspection_says_when_its_presentation_was_made(tmp_path):
     ):
         lines += [*tags, f"#EXTINF:{lengths[n % 2]:.6f},", f"{n % 2}.ts"]
     playlist = tmp_path / "vod.m3u8"
-    playlist.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    lines += ["#EXT-X-ENDLIST", ""]
+    playlist.write_text("\n".join(lines))
     settings = load(only=("black",))
     with web.serving(tmp_path) as server:
         for uri in (str(playlist), f"{server.url}/vod.m3u8"):
@@ -148,7 +149,7 @@ def test_an_inspection_says_when_its_presentation_was_made(tmp_path):
             assert first.date == NOON + timedelta(seconds=0.25)
             assert second.time == pytest.approx(2.0, abs=0.1)
             assert second.date == NOON + timedelta(hours=6)
-    playlist.write_text("\n".join(line for line in lines if "PROGRAM" not in line) + "\n")
+    playlist.write_text("\n".join(line for line in lines if "PROGRAM" not in line))
     assert inspect(str(playlist), settings).asset.program_times == []
 
 

@@ -35,7 +35,7 @@ from pipeline.types import (
 )
 
 if TYPE_CHECKING:
-    from models.sync import Calibration, SyncNet
+    from models.sync import Calibration
 
 _MOMENT = 10  # curves of a moment of the track
 _REACH = MOST * STEP  # seconds of sound either side of a mouth
@@ -136,7 +136,7 @@ class SyncDetector(StreamDetector):
         self._sound = _Sound()
         self._waiting: list[Mouth] = []
         self._curves: dict[int, _Curve] = {}  # by half second
-        self._net: tuple[SyncNet, Calibration] | None = None
+        self._calibration: Calibration | None = None
         self._mouths = self._quiet = 0
         self._end = 0.0
         self._answers: list[_Answer] = []
@@ -217,13 +217,12 @@ class SyncDetector(StreamDetector):
             SAMPLE_RATE,
             STACK,
             WINDOW,
-            lag_scores,
-            load,
+            Take,
+            shared,
         )
 
-        if self._net is None:
-            self._net = load()
-        net, calibration = self._net
+        scorer = shared(MOST)
+        self._calibration = scorer.calibration
         self._mouths += 1
         count = (len(mouth.pictures) + 2 * MOST) * HOP * PER_PICTURE + WINDOW
         start = mouth.time - _REACH - WINDOW / 2 / SAMPLE_RATE
@@ -231,10 +230,10 @@ class SyncDetector(StreamDetector):
         if known < _FEW or float(np.square(sound).mean()) < _QUIET:
             self._quiet += 1
             return
-        scores = lag_scores(net, mouth.pictures, sound, MOST).astype(np.float64)
+        scores = scorer.scores(Take(mouth.pictures, sound)).astype(np.float64)
         times = mouth.time + (np.arange(len(scores)) + STACK // 2) * STEP
         bins = np.floor(times / BIN).astype(int)
-        clearness = reading(scores.sum(axis=0), calibration).clearness
+        clearness = reading(scores.sum(axis=0), scorer.calibration).clearness
         for number in np.unique(bins):
             other = self._curves.get(int(number))
             if other is None or other.clearness < clearness:
@@ -243,9 +242,9 @@ class SyncDetector(StreamDetector):
 
     def _read(self) -> Iterator[Observation]:
         """What the curves gathered so far say; they are gone then."""
-        if self._net is None or not self._curves:
+        calibration = self._calibration
+        if calibration is None or not self._curves:
             return
-        calibration = self._net[1]
         numbers = sorted(self._curves)
         kept = [self._curves[number] for number in numbers]
         times = (np.array(numbers) + 0.5) * BIN

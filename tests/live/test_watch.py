@@ -21,7 +21,8 @@ from standardwebhooks import Webhook
 
 from pipeline.live.store import Store
 from tests.live import origin
-from tests.nodes import end_node_of, several_nodes
+from tests.nodes import end_node_of, growing, nodes_of, several_nodes
+from tests.serve.real import until
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdA=="
@@ -54,7 +55,7 @@ def receiver():
 def programme(tmp_path_factory):
     """Ninety seconds with two stretches of black, in segments of a second."""
     folder = tmp_path_factory.mktemp("programme")
-    source = origin.programme(folder, 90.0, black=[(9.0, 12.0), (18.0, 34.0)])
+    source = origin.programme(folder, 90.0, black=[(7.0, 9.0), (13.0, 24.0)])
     return folder, origin.segmented(source, folder)
 
 
@@ -287,3 +288,22 @@ def test_a_node_that_dies_hands_its_streams_to_the_others(watch, programme):
             own = [e.change for _, e in store.since(0) if e.id == event.id]
             assert own.count("opened") == 1
         store.close()
+
+
+@pytest.mark.slow
+def test_ray_adds_nodes_for_streams_and_takes_them_away_again(watch, programme, tmp_path):
+    """Workers ask for a CPU each; a cluster that has none gets a node for each from Ray."""
+    folder, lengths = programme
+    with growing(2, tmp_path) as address, origin.live_hls(folder, lengths) as live:
+        assert nodes_of(address) == 0
+        config = tmp_path / "streams.yaml"
+        config.write_text(json.dumps({"streams": [{"name": "a", "uri": live.url}]}))
+        one = watch("--config", str(config), "--address", address, "--only", "black,freeze")
+        one.until(lambda store: seen(store) > 0.0, 90)
+        # one that watches, and one that stands by
+        until(lambda: nodes_of(address) == 2, 60)
+        config.write_text(json.dumps({"streams": []}))
+        one.until(lambda store: not store.streams(), 20)
+        until(lambda: nodes_of(address) == 1, 90)
+        one.interrupt()
+        until(lambda: nodes_of(address) == 0, 60)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -19,11 +21,13 @@ from models.sync import (
     WINDOW,
     Calibration,
     SyncNet,
+    Take,
     centred,
     lag_scores,
     load,
     over_lags,
     save,
+    shared,
 )
 
 
@@ -72,14 +76,40 @@ def test_scores_over_lags_are_those_of_sound_at_that_lag(net):
     most, pictures = 10, 20
     mouth = rng.integers(0, 255, (pictures, SIDE, SIDE), dtype=np.uint8)
     sound = rng.normal(0, 0.1, (pictures + 2 * most) * SAMPLE_RATE // 25 + WINDOW)
-    before = lag_scores(net, mouth, sound.astype(np.float32), most)
+    (before,) = lag_scores(net, [Take(mouth, sound.astype(np.float32))], most)
     assert before.shape == (pictures - STACK + 1, 2 * most + 1)
     at = (most + 12 + 5) * SAMPLE_RATE // 25 + WINDOW // 2  # of picture 12, 5 pictures later
     sound[at - 80 : at + 80] += rng.normal(0, 3, 160)
-    after = lag_scores(net, mouth, sound.astype(np.float32), most)
+    (after,) = lag_scores(net, [Take(mouth, sound.astype(np.float32))], most)
     # means are taken out of rows and columns, so all may change a little; that column changes most
     changed_most = np.abs(after - before)[12 - STACK // 2].argmax()
     assert abs(int(changed_most) - (most + 5)) <= CONTEXT // PER_PICTURE // 2
+
+
+def a_take(seed: int, pictures: int, most: int) -> Take:
+    rng = np.random.default_rng(seed)
+    samples = (pictures + 2 * most) * SAMPLE_RATE // 25 + WINDOW
+    return Take(
+        rng.integers(0, 255, (pictures, SIDE, SIDE), dtype=np.uint8),
+        rng.normal(0, 0.1, samples).astype(np.float32),
+    )
+
+
+def test_takes_of_several_lengths_are_scored_at_once_as_each_by_itself(net):
+    takes = [a_take(seed, pictures, 6) for seed, pictures in enumerate([31, 20, 44])]
+    for take, scores in zip(takes, lag_scores(net, takes, 6), strict=True):
+        (alone,) = lag_scores(net, [take], 6)
+        assert scores.shape == (len(take.mouth) - STACK + 1, 13)
+        np.testing.assert_allclose(scores, alone, atol=1e-4)
+
+
+def test_streams_share_one_net():
+    takes = [a_take(seed, 25, 6) for seed in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(shared(6).scores, takes))
+    assert shared(6) is shared(6)
+    for take, scores in zip(takes, together, strict=True):
+        np.testing.assert_allclose(scores, shared(6).scores(take), atol=1e-4)
 
 
 def test_weights_are_read_as_they_were_written(net, tmp_path):

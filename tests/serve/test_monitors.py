@@ -29,7 +29,7 @@ from tests.serve.real import MARKS, free_port, until
 
 pytestmark = [*MARKS, pytest.mark.timeout(300)]
 SKIP = ["sync"]  # imports torch, for which nothing here has a use
-BLACK = [(14.0, 17.0), (40.0, 44.0)]
+BLACK = [(10.0, 13.0), (40.0, 44.0)]
 
 
 @pytest.fixture(scope="module")
