@@ -15,9 +15,12 @@ TOUCHING = 0.5  # seconds between intervals that are of one defect
 REMEMBERED = 120.0  # seconds for which a closed event is known again
 UPDATE_EVERY = 10.0  # seconds between updates that say nothing but that it lasts
 WORSE = 0.1  # of severity, that is worth an update of its own
-PATIENCE = 3  # rounds that an open event may be missing before it is withdrawn
+PATIENCE = 6  # rounds, of half a second, that an open event may be missing: then it is withdrawn
 RESUMED = 10.0  # seconds after a move in which an open event must be seen again
 AT_ONCE = 2.0  # seconds of the new watch in which what went on unseen must have begun
+# Seconds by which two watchers may differ on when the same thing began: each dates a stream by when
+# its segments come.
+CLOCKS = 5.0
 _WATCHER = "live/1"  # what the watcher says itself
 
 
@@ -150,8 +153,9 @@ class Tracker:
         if one.event.detector == _WATCHER:
             return True
         if one.resumed:
-            # nobody saw what was between: it went on if it was there at once
-            return saw.start <= AT_ONCE
+            # nobody saw what was between: it went on if it was there at once, and it is the same if
+            # a playlist still had its beginning
+            return saw.start <= AT_ONCE or abs(start - one.event.start.timestamp()) <= CLOCKS
         reach = one.event.end.timestamp() + TOUCHING
         return start <= reach and end >= one.event.start.timestamp() - TOUCHING
 

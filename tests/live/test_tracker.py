@@ -118,6 +118,15 @@ def test_a_like_defect_later_after_a_move_is_another_one(moved):
     assert told[0].id != event.id
 
 
+def test_a_playlist_that_still_has_the_beginning_shows_the_same_defect(moved):
+    """The second watch begins before the defect does, and dates it almost two seconds later."""
+    event, second = moved
+    second.resume(ANCHOR + 14)
+    anchor = event.start.timestamp() + 1.7 - 4.0
+    (still,) = second.update([], [saw(4.0, 9.0)], anchor, ANCHOR + 14)
+    assert (still.id, still.change, still.start) == (event.id, "updated", event.start)
+
+
 def test_outages_are_opened_prolonged_and_settled():
     tracker = Tracker("news", {})
     (opened,) = tracker.note(Kind.OUTAGE, ANCHOR, ANCHOR + 5, 0.5, "nothing comes in")
