@@ -4,7 +4,8 @@
 
 One clip (by default one that is made: 20 s of 640x360 with sound), as an archive of copies:
 
-- `inspect` in one process, asset by asset: the floor;
+- `inspect` in one process, asset by asset: the floor; and in two that know nothing of each other:
+  what the machine itself gives for a second process;
 - `vidette batch` with one worker and with two: overhead and scaling;
 - the same by Ray Data with a pool of two actors, which keeps nothing when it is interrupted;
 - one long asset (240 s of 1280x720 over and over), in one piece and in ranges of a minute;
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
+import multiprocessing.synchronize
 import os
 import shutil
 import tempfile
@@ -67,7 +70,7 @@ def main() -> None:
         folder = Path(name)
         clips = _archive(chosen.clip, folder / "archive", copies)
         inspect(str(clips[0]), settings)  # compiles
-        rows = [_plainly(clips, settings)]
+        rows = [_plainly(clips, settings), _by_two(clips, settings)]
         for workers in (1, 2):
             way = f"vidette batch, {workers} worker(s)"
             rows.append(_batch(way, folder / f"out-{workers}", clips, settings, Plan(workers)))
@@ -126,6 +129,42 @@ def _plainly(clips: list[Path], settings: Settings) -> _Row:
     )
 
 
+def _by_two(clips: list[Path], settings: Settings) -> _Row:
+    """Wall clock from when both have compiled until the later one is done."""
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(3)
+    done: multiprocessing.Queue[tuple[float, float]] = context.Queue()
+    halves = [clips[::2], clips[1::2]]
+    children = [
+        context.Process(target=_inspector, args=(half, settings, gate, done)) for half in halves
+    ]
+    for child in children:
+        child.start()
+    gate.wait()
+    started = time.perf_counter()
+    told = [done.get() for _ in children]
+    wall = time.perf_counter() - started
+    for child in children:
+        child.join()
+    return _Row(
+        "inspect, two processes", sum(s for s, _ in told), wall, sum(used for _, used in told)
+    )
+
+
+def _inspector(
+    clips: list[Path],
+    settings: Settings,
+    gate: multiprocessing.synchronize.Barrier,
+    done: multiprocessing.Queue[tuple[float, float]],
+) -> None:
+    """Seconds of stream, and CPU seconds."""
+    inspect(str(clips[0]), settings)  # compiles
+    gate.wait()
+    cpu = time.process_time()
+    stream = sum(inspect(str(clip), settings).asset.duration for clip in clips)
+    done.put((stream, time.process_time() - cpu))
+
+
 class _DataInspector:
     """What Ray Data calls with a row."""
 
@@ -177,16 +216,19 @@ def _long(folder: Path, settings: Settings, seconds: float) -> list[_Row]:
 
 
 def _batch(name: str, out: Path, clips: list[Path], settings: Settings, plan: Plan) -> _Row:
-    """Wall clock from the first asset on; CPU time as the results state it."""
+    """Wall clock from the first asset to the last; CPU time as the results state it."""
     begun: list[float] = []
+    ended: list[float] = []
 
     def told(state: State) -> None:
         if state.running and not begun:
             begun.append(time.perf_counter())
+        if not state.left and not ended:
+            ended.append(time.perf_counter())
 
     ledger = Ledger(str(out))
     ids, state = run(gather([str(clip) for clip in clips]), ledger, settings, plan, told)
-    wall = time.perf_counter() - begun[0]
+    wall = ended[0] - begun[0]
     cpu = 0.0
     for one in ids:
         record = ledger.record(one)
@@ -318,6 +360,14 @@ def _table(parts: list[list[_Row]], copies: int, clip: Path | None) -> str:
             f"| {row.per_hour / rows[0].per_hour:.2f} |"
             for row in rows
         ]
+        if name == _TITLES[0]:
+            one, two, first, second = (row.stream / row.wall for row in rows[:4])
+            lines += [
+                "",
+                f"Two processes without Ray do {two / one:.2f} times what one does; two workers do "
+                f"{second / first:.2f} times what one does, {second / two:.2f} times what two such "
+                "processes do.",
+            ]
     return "\n".join(lines) + "\n"
 
 
