@@ -94,7 +94,7 @@ def test_picture_same_seed_same_damage(clean_clip, clean_pictures, name):
         for x, y in zip(frames, same, strict=True)
         for a, b in zip(x, y, strict=True)
     )
-    assert run(8)[0] != truths
+    assert run(9)[0] != truths
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
