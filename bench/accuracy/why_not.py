@@ -29,8 +29,8 @@ WHY_NOT: dict[Kind, str] = {
     Kind.CLICK: "a pick, a stick or a lip is an impulse of a few samples itself, and lossy coding "
     "hides faint clicks",
     Kind.CLIPPING: "lossy codecs flatten peaks themselves: after them more are asked for",
-    Kind.DECODER_SMEAR: "where motion draws over the fill, its end comes too early (9 of 12 found on "
-    "development files)",
+    Kind.DECODER_SMEAR: "where motion draws over the fill, its end comes too early (9 of 12 found "
+    "on development files)",
     Kind.DISTORTION: "starved codecs press no peaks, and limited programme has none to lose (5 of "
     "40 found on development files)",
     Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (80 of 132 found on "
