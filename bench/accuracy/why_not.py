@@ -42,6 +42,8 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.HUM: "dense music covers the lines: of 18 missed on development files, 10 stay hidden "
     "from 2.4 s of their phase as well",
+    Kind.LETTERBOX_CHANGE: "a shot with one dark edge tells of no bars on the others (9 of 10 "
+    "found on development files)",
     Kind.LEVEL_JUMP: "silent pauses show no step, and applause steps by 6.8 dB: less is not "
     "reported (44 of 78 found on development files)",
     Kind.NOISE: "what is subtle is no more than the grain of cameras (1 of 8 found on development "
