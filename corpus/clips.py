@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -48,7 +49,7 @@ _NEAR_LOSSLESS = Encoding(
 _MOVES, _STANDS = 0.8, 0.25  # code values a frame; share of the change before and after
 _MISSING = 1.75  # times the usual step from frame to frame; more is a frame that is missing
 _REPEATED = 0.01  # share of frames; more is a rate that was converted
-FORM = 8  # raise it when clips are made in another way: those that are kept are then made anew
+FORM = 9  # raise it when clips are made in another way: those that are kept are then made anew
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class CleanClip:
         source: whose the picture is (of the sound where there is no picture).
         sound_source: whose the sound is; "" without sound.
         files: names of the files that it was made of.
+        joins: seconds at which one take goes over into the next: true cuts, where the motion jumps.
     """
 
     id: str
@@ -72,6 +74,7 @@ class CleanClip:
     frame_rate: float
     sample_rate: int
     files: tuple[str, ...]
+    joins: tuple[float, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -109,7 +112,8 @@ def prepare(
         if "rejected" in noted:
             rejected[recipe.id] = noted["rejected"]
             continue
-        noted["files"] = tuple(noted["files"])
+        for name in ("files", "joins"):
+            noted[name] = tuple(noted[name])
         split = split_of(recipe.source, override)
         clips.append(CleanClip(**noted, file=str(folder / f"{recipe.id}.mkv"), split=split))
     return clips, rejected
@@ -118,14 +122,14 @@ def prepare(
 def _make_noted(recipe: Recipe, folder: Path) -> None:
     target, note = folder / f"{recipe.id}.mkv", folder / f"{recipe.id}.json"
     try:
-        make(recipe, target)
+        joins = make(recipe, target)
         clean = Clean(target)
         steps = np.diff(clean.times)
         if steps.size and (gaps := int((steps > _MISSING * np.median(steps)).sum())):
             raise RejectedError(f"frames are missing in {gaps} places")
         if (share := repeated(clean)) > _REPEATED:
             raise RejectedError(f"{share:.0%} of its frames repeat the one before")
-        noted = asdict(_clip(recipe, target, clean))
+        noted = asdict(_clip(recipe, target, clean, joins))
         for name in ("file", "split"):
             del noted[name]
     except (RejectedError, SourceError, av.FFmpegError, ValueError) as error:
@@ -153,7 +157,7 @@ def repeated(clean: Clean) -> float:
     return float(((around > _MOVES) & (change[1:-1] < _STANDS * around)).mean())
 
 
-def _clip(recipe: Recipe, target: Path, clean: Clean) -> CleanClip:
+def _clip(recipe: Recipe, target: Path, clean: Clean, joins: tuple[float, ...]) -> CleanClip:
     names = tuple(Path(path).name for path in (*recipe.pictures, *recipe.sounds))
     return CleanClip(
         id=recipe.id,
@@ -167,11 +171,15 @@ def _clip(recipe: Recipe, target: Path, clean: Clean) -> CleanClip:
         frame_rate=round(float(clean.rate), 4),
         sample_rate=clean.sample_rate,
         files=names,
+        joins=joins,
     )
 
 
-def make(recipe: Recipe, target: Path) -> None:
+def make(recipe: Recipe, target: Path) -> tuple[float, ...]:
     """Write one clean clip.
+
+    Returns:
+        The joins of its takes, seconds; none where it is of one, or of photographs or sound.
 
     Raises:
         RejectedError, SourceError: its files give none.
@@ -181,14 +189,14 @@ def make(recipe: Recipe, target: Path) -> None:
     if recipe.kind == "sound":
         sound, rate = from_sounds(recipe, rng)
         _write(target, None, Fraction(25), sound, rate)
-        return
+        return ()
     if recipe.kind == "photo":
         frame_rate = Fraction(recipe.rate)
         sound, rate = from_sounds(recipe, rng) if recipe.sounds else (None, RATE)
         length = recipe.seconds if sound is None else sound.shape[1] / rate
         pictures = moving(recipe, frame_rate, round(length * frame_rate), rng)
         _write(target, pictures, frame_rate, sound, rate)
-        return
+        return ()
     parts = [Clean(path) for path in recipe.pictures]
     if any(not part.has_picture for part in parts):
         raise RejectedError("a part has no picture")
@@ -214,6 +222,8 @@ def make(recipe: Recipe, target: Path) -> None:
     if sound is not None:
         sound = sound[:, : round(length * rate)]
     _write(target, pictures, parts[0].rate, sound, rate)
+    ends = itertools.accumulate(stretch.length for stretch in stretches[:-1])
+    return tuple(round(end, 3) for end in ends if end < length)
 
 
 @dataclass(frozen=True)

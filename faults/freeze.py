@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
+from faults.base import FaultError
+from faults.cadence import LEAST_STEP
 from faults.chroma_grid import even
 from faults.drawing import inset
 from faults.media import Picture
-from faults.span import SpanFault
+from faults.span import SpanFault, difference, step_by_tile
 from faults.truth import TILE, MaskedFrames, Severity
 from pipeline.types import Kind, Region
+
+# A part lives, to a viewer, where this share of its tiles is off by LEAST_STEP from a moment
+# (seconds) before, in that share of the frames: else nothing tells it from a whole freeze, or
+# only for a moment.
+MOMENT, LIVING_TILES, LIVING_FRAMES = 0.5, 0.1, 0.75
 
 
 class FreezeFault(SpanFault):
@@ -45,7 +53,7 @@ class PartialFreezeFault(SpanFault):
 
     As when the source freezes in front of a graphics machine: ticker, clock and inserted speaker
     still move. The part that lives is that of the programme itself, so that nothing appears or
-    disappears at the ends.
+    disappears at the ends; where it hardly moves, there is no place for the fault.
     """
 
     name = "partial_freeze"
@@ -64,13 +72,23 @@ class PartialFreezeFault(SpanFault):
         """As in SpanFault."""
         still = self.before
         self._times: list[float] = []
+        earlier: deque[Picture] = deque(maxlen=max(round(MOMENT * self.clean.rate), 1))
+        moves: list[bool] = []
         for picture in pictures:
             if still is None:
                 still = picture
             if not self._times:
                 self._draw(picture.luma.shape)
             self._times.append(picture.time)
-            yield inset(picture.showing(still), self._live(picture), self._top, self._left)
+            live = self._live(picture)
+            if len(earlier) == earlier.maxlen:
+                moves.append(_moves(earlier[0], live))
+            earlier.append(live)
+            yield inset(picture.showing(still), live, self._top, self._left)
+        if not moves or np.mean(moves) < LIVING_FRAMES:
+            raise FaultError(
+                "partial_freeze: the part that lives hardly moves there: it would be a whole freeze"
+            )
 
     def _draw(self, size: tuple[int, ...]) -> None:
         height, width = size
@@ -119,3 +137,10 @@ class PartialFreezeFault(SpanFault):
             -(-self._left // TILE) : (self._left + self._wide) // TILE,
         ] = False
         return MaskedFrames(self._times, np.broadcast_to(frozen, (len(self._times), rows, columns)))
+
+
+def _moves(one: Picture, other: Picture) -> bool:
+    """Whether a viewer sees that a part has moved; one smaller than a tile is looked at whole."""
+    if min(one.luma.shape) < TILE:
+        return difference(one, other) >= LEAST_STEP
+    return bool((step_by_tile(one, other) >= LEAST_STEP).mean() >= LIVING_TILES)

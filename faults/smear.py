@@ -6,11 +6,15 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
+from faults.base import FaultError
+from faults.cadence import CUT, CUT_STEP
 from faults.drawing import inset
 from faults.media import Picture, plain
 from faults.recode import recode
-from faults.span import SpanFault
-from faults.truth import Severity
+from faults.span import SpanFault, difference, step_by_tile
+from faults.truth import TILE, Severity
 from pipeline.types import Kind, Region
 
 # What decoders fill a missing reference with: Y, Cb, Cr. FFmpeg takes grey for H.264 and HEVC;
@@ -29,6 +33,10 @@ CODERS = {
     },
     "mpeg2video": {"g": "600", "qmin": "4", "qmax": "6", "sc_threshold": "1000000000", "bf": "0"},
 }
+# A tile shows the smear where luma and chroma are off by so many code values together: encoding
+# alone leaves less. Below that share of the tiles the smear is over, and what would be left of it
+# after so small a share of its seconds is a flash and not that severity: no place for the fault.
+OFF, SHOWS, LEAST = 16.0, 0.02, 0.5
 
 
 class DecoderSmearFault(SpanFault):
@@ -77,8 +85,20 @@ class DecoderSmearFault(SpanFault):
         lost = plain(0, 0, (height, width), *FILLS[fill])
         smeared = recode(watched(), codec, CODERS[codec], first=lost)
         next(smeared)
+        begun, over = clean.time, False
+        before, steps = self.before or clean, [CUT_STEP / CUT]
         for picture in smeared:
-            yield inset(waiting.pop(0), self._part(picture), self._top, 0)
+            intact = waiting.pop(0)
+            steps.append(difference(before, intact))
+            cut = steps[-1] > CUT_STEP and steps[-1] > CUT * float(np.median(steps))
+            before = intact
+            over = over or cut or _share(self._part(intact), self._part(picture)) < SHOWS
+            if over:
+                if intact.time - begun < LEAST * float(self.parameters["seconds"]):
+                    raise FaultError("decoder_smear: a new scene or motion ends it at once there")
+                yield intact
+                continue
+            yield inset(intact, self._part(picture), self._top, 0)
 
     def _part(self, picture: Picture) -> Picture:
         rows, half = slice(self._top, self._bottom), slice(self._top // 2, self._bottom // 2)
@@ -91,3 +111,14 @@ class DecoderSmearFault(SpanFault):
         return Region(
             left=0, top=self._top / self._height, right=1, bottom=self._bottom / self._height
         )
+
+
+def _share(intact: Picture, smeared: Picture) -> float:
+    """Share of the tiles that show the smear."""
+    off = step_by_tile(intact, smeared)
+    rows, columns = off.shape
+    half = TILE // 2
+    for one, other in ((intact.cb, smeared.cb), (intact.cr, smeared.cr)):
+        apart = np.abs(one.astype(np.int16) - other)[: rows * half, : columns * half]
+        off = off + apart.reshape(rows, half, columns, half).mean(axis=(1, 3))
+    return float((off >= OFF).mean())

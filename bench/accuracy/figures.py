@@ -143,6 +143,7 @@ def compute(
             for kind in kinds
             if (rows := _against_ffmpeg(kind, usable, tuned.get(kind, {})))
         },
+        "at_joins": sum(len(result.at_joins) for result in usable),
         "confusion": _confusion(usable),
         "frames": _frame_auc(usable),
         "sync": _sync(usable),

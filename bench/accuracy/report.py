@@ -24,7 +24,10 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "*Any name*: the same damage reported as this or another right kind. False alarms are per "
         "hour, with the exact 95 % Poisson upper bound. `av_drift` and `av_step` are put into "
         "clips of half a minute, joined with cuts from short ones of one speaker (or of one corpus "
-        "whose speakers are not named); only the detector of sound against lips looks at these.",
+        "whose speakers are not named); only the detector of sound against lips looks at these. "
+        "Other clips of short takes are joined with cuts as well: frames are missing there indeed, "
+        "so that `dropped_frames` reported within 0.1 s of a join is no false alarm and is counted "
+        f"apart ({figures.get('at_joins', 0)} reports).",
         _kinds(figures["kinds"]),
     ]
     if figures["ffmpeg"]:

@@ -23,6 +23,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from bench.accuracy import peers
+from bench.accuracy.joins import at_join
 from bench.accuracy.peers import Measured
 from bench.accuracy.plan import ENCODINGS, NEEDS_LIPS, Item
 from corpus.clips import CleanClip
@@ -67,6 +68,9 @@ class Result(BaseModel):
         damaged: those of them that are damaged.
         skipped: options that did not work, and why.
         judges: the detectors that look at it; empty: all.
+        joins: seconds at which the takes of the clean clip are joined.
+        at_joins: missing frames reported there. They are missing: a join of two takes is a jump
+            cut. So they are no false alarms, and not in `found`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -92,6 +96,8 @@ class Result(BaseModel):
     error: str | None = None
     skipped: list[str] = []
     judges: tuple[str, ...] = ()
+    joins: tuple[float, ...] = ()
+    at_joins: list[Found] = []
     seconds: dict[str, float] = {}
 
 
@@ -253,6 +259,7 @@ def _fill(
     result.seconds["make"] = round(time.perf_counter() - started, 2)
     result.file = path.relative_to(folder).as_posix()
     result.clip, result.encoding, result.truths = clip.id, encoding, truths
+    result.joins = clip.joins
     if clip.kind == "talk":
         result.judges = _JUDGES_OF_TALKS
     by_sound = item.what == "fault" and FAULTS[item.name].reads == "sound"
@@ -294,7 +301,7 @@ def _judge(result: Result, path: Path, only: tuple[str, ...]) -> None:
     seen = inspect(str(path), settings)
     result.seconds["vidette"] = round(time.perf_counter() - started, 2)
     result.coverage = seen.coverage.state
-    result.found = [
+    every = [
         Found(
             kind=defect.kind,
             start=round(defect.start, 4),
@@ -306,6 +313,8 @@ def _judge(result: Result, path: Path, only: tuple[str, ...]) -> None:
         )
         for defect in seen.defects
     ]
+    result.at_joins = [f for f in every if at_join(f.kind, f.start, result.joins, result.truths)]
+    result.found = [one for one in every if one not in result.at_joins]
 
 
 def _frames(

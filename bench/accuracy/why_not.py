@@ -29,8 +29,8 @@ WHY_NOT: dict[Kind, str] = {
     Kind.CLICK: "a pick, a stick or a lip is an impulse of a few samples itself, and lossy coding "
     "hides faint clicks",
     Kind.CLIPPING: "lossy codecs flatten peaks themselves: after them more are asked for",
-    Kind.DECODER_SMEAR: "a smear that is drawn over within its first frames leaves little of the "
-    "fill (14 of 16 found on development files)",
+    Kind.DECODER_SMEAR: "where motion draws over the fill, its end comes too early (9 of 12 found "
+    "on development files)",
     Kind.DISTORTION: "starved codecs press no peaks, and limited programme has none to lose (5 of "
     "40 found on development files)",
     Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (80 of 132 found on "
@@ -42,12 +42,12 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.HUM: "dense music covers the lines: of 18 missed on development files, 10 stay hidden "
     "from 2.4 s of their phase as well",
+    Kind.LETTERBOX_CHANGE: "a shot with one dark edge tells of no bars on the others (9 of 10 "
+    "found on development files)",
     Kind.LEVEL_JUMP: "silent pauses show no step, and applause steps by 6.8 dB: less is not "
     "reported (44 of 78 found on development files)",
     Kind.NOISE: "what is subtle is no more than the grain of cameras (1 of 8 found on development "
     "files)",
-    Kind.PARTIAL_FREEZE: "where the part that lives hardly moves it is called a freeze (65 of 76 "
-    "found on development files)",
     Kind.REPEATED_FRAMES: "where a stretch of them ends is not known: natural motion halts too "
     "(51 of 68 found on development files)",
     Kind.TEARING: "a tear through what hardly moves leaves no row that stands out (37 of 50 found "

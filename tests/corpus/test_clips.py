@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,12 @@ def test_takes_are_joined_without_gaps(takes, tmp_path):
     for time in white:  # each beep still starts with its white frame
         assert np.abs(loud - time).min() < 0.003
         assert loud[(loud > time - 0.5) & (loud < time + 0.5)].min() > time - 0.003
+    shots = [p.luma.astype(int) for p in clean.pictures()]
+    steps = [float(np.abs(b - a).mean()) for a, b in itertools.pairwise(shots)]
+    for join in clips[0].joins:  # a white frame comes and goes, a cut stays
+        at = int(np.argmin(np.abs(clean.times - join)))
+        assert steps[at - 1] > 3 * np.median(steps)
+    assert clips[0].joins == pytest.approx((2.88, 5.76))
     # where a take's sound ends before its picture, the rest is left out: no hole at the join
     blocks = (
         np.abs(clean.sound[0, : clean.sound.shape[1] // 480 * 480]).reshape(-1, 480).max(axis=1)
