@@ -32,6 +32,7 @@ class FreezeFault(SpanFault):
     kind = Kind.FREEZE
     summary = "One frame shown again and again, then on with the programme"
     also = (Kind.REPEATED_FRAMES,)
+    least_difference = 1.0  # proposed
     # Proposed. One freeze of 0.36 s is acceptable (van Kester 2011), file alarms are at 2 s.
     ladder = {
         Severity.VERY_SUBTLE: {"seconds": 0.6},
@@ -60,6 +61,7 @@ class PartialFreezeFault(SpanFault):
     kind = Kind.PARTIAL_FREEZE
     summary = "The picture frozen except a moving strip (ticker) or box (clock, speaker)"
     also = (Kind.FREEZE,)
+    least_difference = 1.0  # proposed
     # Proposed: file alarms for freezes are at 2 s.
     ladder = {
         Severity.VERY_SUBTLE: {"seconds": 2.2},
