@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.accuracy.stated import above, stated
 from bench.accuracy.why_not import WHY_NOT
 from pipeline.types import Kind
 
@@ -56,7 +57,11 @@ def markdown(figures: Mapping[str, Any]) -> str:
         )
         parts += ["## Offset of sound and picture", said[0].upper() + said[1:] + "."]
     if figures["lookalikes"]:
-        parts += ["## Look-alikes", _lookalikes(figures["lookalikes"])]
+        parts += [
+            "## Look-alikes",
+            "*Stated*: alarms a file of kinds that it resembles, from the development split.",
+            _lookalikes(figures["lookalikes"]),
+        ]
     parts += ["## Reported in files with each fault", _confusion(figures["confusion"])]
     parts += _left_out(figures)
     return "\n\n".join(parts) + "\n"
@@ -202,18 +207,21 @@ def _ffmpeg(kinds: Mapping[str, Any]) -> str:
 
 def _lookalikes(rows: Mapping[str, Any]) -> str:
     return _table(
-        ["look-alike", "files", "resembles", "false alarms", "other kinds reported"],
+        ["look-alike", "files", "resembles", "false alarms", "stated, a file", "above that",
+         "other kinds reported"],
         [
             [
                 name,
                 one["files"],
                 ", ".join(one["resembles"]),
                 _counts(one["false_alarms"]),
+                ", ".join(f"{kind} {rate:g}" for kind, rate in stated(name).items()) or "none",
+                ", ".join(above(name, one["false_alarms"], one["files"])),
                 _counts(one["other_kinds"]),
             ]
             for name, one in rows.items()
         ],
-    )
+    )  # fmt: skip
 
 
 def _confusion(table: Mapping[str, Mapping[str, int]]) -> str:

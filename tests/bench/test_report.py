@@ -8,7 +8,9 @@ import pytest
 
 from bench.accuracy import report
 from bench.accuracy.run import ROOT
+from bench.accuracy.stated import STATED, above
 from bench.accuracy.why_not import WHY_NOT
+from faults.lookalikes import LOOKALIKES
 from pipeline.types import Kind
 
 RESULTS = ROOT / "bench/results/accuracy-test.json"
@@ -61,3 +63,17 @@ def test_a_reason_goes_once_the_aim_is_met(figures, found, aim):
     row = rows(figures)["dropout"]
     assert row["aim"] == aim
     assert row["why not"] == ("" if aim == "met so far" else WHY_NOT[Kind.DROPOUT])
+
+
+def test_stated_rates_are_of_look_alikes_and_of_what_they_resemble():
+    for name, rates in STATED.items():
+        assert set(rates) <= set(LOOKALIKES[name].resembles)
+
+
+def test_more_alarms_than_stated_are_named(figures):
+    assert above("confetti", {"blockiness": 1, "noise": 1}, 2) == ["noise"]
+    assert above("confetti", {"blockiness": 2}, 2) == ["blockiness"]
+    assert above("drums", {}, 2) == []
+    lines = report.markdown(figures).partition("## Look-alikes")[2].splitlines()
+    (speakers,) = [line for line in lines if line.startswith("| speakers |")]
+    assert [cell.strip() for cell in speakers.split("|")][5] == "none"
