@@ -52,6 +52,7 @@ WHY_NOT: dict[Kind, str] = {
     "reported (44 of 78 found on development files)",
     Kind.NOISE: "what is subtle is no more than the grain of cameras (1 of 8 found on development "
     "files)",
+    Kind.PARTIAL_FREEZE: "all 12 found on development files; one of the 8 here is missed",
     Kind.REPEATED_FRAMES: "where a stretch of them ends is not known: natural motion halts too "
     "(51 of 68 found on development files)",
     Kind.TEARING: "a tear through what hardly moves leaves no row that stands out (37 of 50 found "
