@@ -28,6 +28,7 @@ from pipeline.types import (
 
 DetectorT = TypeVar("DetectorT", bound=Detector)
 Found = tuple[str, int | None, Observation]  # detector name/version, stream, observation
+ASKED_EVERY = 0.9  # seconds, of detectors that are slow to ask
 log = logging.getLogger("vidette")
 
 
@@ -61,9 +62,13 @@ class Panel:
         self._sound: dict[int, dict[str, SoundDetector]] = {}
         self._heard: dict[int, tuple[SoundFormat, float]] = {}  # format and end of the last stretch
         self._stream = self._make(StreamDetector, asset)  # type: ignore[type-abstract]
+        self._end_seen = 0.0  # of the last segment
+        # who was asked for what stands, at which end, and the answer
+        self._stood: dict[tuple[str, int | None], tuple[Detector, float, list[Found]]] = {}
 
     def update(self, segment: Segment) -> None:
         """Show a segment to every detector."""
+        self._end_seen = segment.end
         for name, of_asset in list(self._stream.items()):
             self._feed(name, None, partial(of_asset.update, segment))
             self.seconds[name] += segment.end - segment.start
@@ -100,7 +105,11 @@ class Panel:
             self._end(name, None, detector)
 
     def standing(self) -> list[Found]:
-        """What would be found if the asset ended here; nothing changes by asking."""
+        """What would be found if the asset ended here; nothing changes by asking.
+
+        Detectors that are slow to ask are asked about once a second, and have answered the same
+        meanwhile.
+        """
         groups: list[tuple[int | None, Mapping[str, Detector]]] = [(None, self._stream)]
         if self._picture_format is not None:
             groups.append((self._picture_format.stream, self._picture))
@@ -109,8 +118,17 @@ class Panel:
             found
             for stream, detectors in groups
             for name, detector in list(detectors.items())
-            for found in self._asked(name, stream, detector.standing)
+            for found in self._standing(name, stream, detector)
         ]
+
+    def _standing(self, name: str, stream: int | None, detector: Detector) -> list[Found]:
+        if not detector.slow_to_ask:
+            return self._asked(name, stream, detector.standing)
+        known = self._stood.get((name, stream))
+        if known is None or known[0] is not detector or self._end_seen - known[1] > ASKED_EVERY:
+            known = (detector, self._end_seen, self._asked(name, stream, detector.standing))
+            self._stood[name, stream] = known
+        return known[2]
 
     def av_offset_ms(self) -> float | None:
         """How early sound is against lips as `standing` last knew it; None: nobody can tell."""

@@ -101,6 +101,7 @@ class BandingDetector(PictureDetector):
     version = "2"
     kinds = (Kind.BANDING,)
     summary = "Smooth gradients break into bands with visible contours"
+    slow_to_ask = True
     Settings = BandingSettings
 
     def __init__(self, settings: BandingSettings, picture_format: PictureFormat) -> None:

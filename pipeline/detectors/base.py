@@ -53,6 +53,8 @@ class Detector(ABC):
     kinds: ClassVar[tuple[Kind, ...]]
     reads: ClassVar[Literal["picture", "sound", "stream"]]
     summary: ClassVar[str]
+    # `standing` takes milliseconds; live streams are judged twice a second
+    slow_to_ask: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     @classmethod

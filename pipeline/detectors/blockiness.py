@@ -83,6 +83,7 @@ class BlockinessDetector(PictureDetector):
     version = "3"
     kinds = (Kind.BLOCKINESS,)
     summary = "A compression grid is visible: its period, phase and strength"
+    slow_to_ask = True
     Settings = BlockinessSettings
 
     def __init__(self, settings: BlockinessSettings, picture_format: PictureFormat) -> None:

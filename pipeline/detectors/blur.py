@@ -101,6 +101,7 @@ class BlurDetector(PictureDetector):
     version = "2"
     kinds = (Kind.BLUR,)
     summary = "The whole picture is soft or out of focus"
+    slow_to_ask = True
     Settings = BlurSettings
 
     def __init__(self, settings: BlurSettings, picture_format: PictureFormat) -> None:

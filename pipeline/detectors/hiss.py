@@ -138,6 +138,7 @@ class HissDetector(SoundDetector):
     version = "5"
     kinds = (Kind.HISS,)
     summary = "A steady broadband noise under the programme"
+    slow_to_ask = True
     Settings = HissSettings
 
     def __init__(self, settings: HissSettings, sound_format: SoundFormat) -> None:
