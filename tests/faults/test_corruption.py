@@ -179,7 +179,10 @@ def _made(small, sources, target, severity, seed):
     return fault
 
 
-@pytest.mark.parametrize("suffix", [".ts", ".mp4", ".mkv", ".webm"])
+_SLOW = [pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".mp4", ".webm")]
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", *_SLOW])
 def test_truth_of_a_file(small, sources, tmp_path, suffix):
     seen = set()
     for seed in range(20):
@@ -252,6 +255,7 @@ def test_rates_that_mpeg2_has_not(tmp_path):
     assert Codec.MPEG2 not in codecs
 
 
+@pytest.mark.slow
 def test_rungs_are_ordered(small, sources, tmp_path):
     """Mean share of the picture whose damage shows, of a few draws."""
     means = []

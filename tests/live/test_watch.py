@@ -131,6 +131,7 @@ def black(store, change):
     return [e for _, e in store.since(0) if e.kind == "black" and e.change == change]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_and_the_next_watch_goes_on(watch, programme, receiver):
     folder, lengths = programme
     with socket.socket() as free:
