@@ -132,11 +132,12 @@ def _plainly(clips: list[Path], settings: Settings) -> _Row:
 def _by_two(clips: list[Path], settings: Settings) -> _Row:
     """Wall clock from when both have compiled until the later one is done."""
     context = multiprocessing.get_context("spawn")
-    gate = context.Barrier(3)
+    gate = context.Barrier(3, timeout=300.0)
     done: multiprocessing.Queue[tuple[float, float]] = context.Queue()
     halves = [clips[::2], clips[1::2]]
     children = [
-        context.Process(target=_inspector, args=(half, settings, gate, done)) for half in halves
+        context.Process(target=_inspector, args=(clips[0], half, settings, gate, done))
+        for half in halves
     ]
     for child in children:
         child.start()
@@ -152,13 +153,14 @@ def _by_two(clips: list[Path], settings: Settings) -> _Row:
 
 
 def _inspector(
+    first: Path,
     clips: list[Path],
     settings: Settings,
     gate: multiprocessing.synchronize.Barrier,
     done: multiprocessing.Queue[tuple[float, float]],
 ) -> None:
     """Seconds of stream, and CPU seconds."""
-    inspect(str(clips[0]), settings)  # compiles
+    inspect(str(first), settings)  # compiles
     gate.wait()
     cpu = time.process_time()
     stream = sum(inspect(str(clip), settings).asset.duration for clip in clips)

@@ -39,7 +39,7 @@ from pipeline.live.store import Store
 from pipeline.settings import Settings, load
 from tests import media
 from tests.live import origin
-from tests.nodes import end_node_of, several_nodes
+from tests.nodes import end_busy_node, end_node_of, several_nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results/nodes.md"
@@ -116,7 +116,10 @@ def _archive(folder: Path, copies: int, nodes: int) -> str:
 def _inspected(names: list[str], out: Path, settings: Settings, plan: Plan, killed: bool) -> float:
     """Seconds that an archive takes."""
     stop = threading.Event()
-    killer = threading.Thread(target=_kill_busy, args=(Ledger(str(out)), len(names) // 4, stop))
+    dead: list[int] = []
+    killer = threading.Thread(
+        target=end_busy_node, args=(Ledger(str(out)), len(names) // 4, dead, stop)
+    )
     if killed:
         killer.start()
     begun = time.perf_counter()
@@ -126,21 +129,11 @@ def _inspected(names: list[str], out: Path, settings: Settings, plan: Plan, kill
         stop.set()
     if killed:
         killer.join()
+        if not dead:
+            raise RuntimeError("the archive was done before a node could be killed")
     if status:
         raise RuntimeError(f"the archive ended with status {status}")
     return time.perf_counter() - begun
-
-
-def _kill_busy(ledger: Ledger, after: int, stop: threading.Event) -> None:
-    """Kill the node of a worker that has an asset in work, once some are done."""
-    while not stop.wait(0.02):
-        if len(ledger.ids("results")) < after:
-            continue
-        for name in ledger.ids("working"):
-            working = ledger.read("working", name)
-            if working:
-                end_node_of(working["pid"])
-                return
 
 
 def _rows(out: Path, columns: str) -> list[tuple[Any, ...]]:

@@ -41,8 +41,8 @@ _MEAN, _SPREAD = -5.0, 4.0  # of the logarithms, roughly
 # the first position of the sound is this many after the first of the pictures: the middle of the
 # first stack is picture 4, that of the first context spectrum 12, which is picture 3
 LEAD = STACK // 2 - CONTEXT // 2 // PER_PICTURE
-# Takes that are scored at once, and seconds that one waits for others: ten seconds of a mouth are
-# 242 positions, and take 60 MiB while they are scored.
+# Takes that are scored at once, and seconds that one waits for others: proposed. A take is up to
+# ten seconds of a mouth, 242 positions.
 _AT_ONCE, _PATIENCE = 4, 0.2
 
 

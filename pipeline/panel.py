@@ -125,7 +125,9 @@ class Panel:
         if not detector.slow_to_ask:
             return self._asked(name, stream, detector.standing)
         known = self._stood.get((name, stream))
-        if known is None or known[0] is not detector or self._end_seen - known[1] > ASKED_EVERY:
+        # a clock that goes back is time that passes, too
+        old = known is None or abs(self._end_seen - known[1]) > ASKED_EVERY
+        if known is None or known[0] is not detector or old:
             known = (detector, self._end_seen, self._asked(name, stream, detector.standing))
             self._stood[name, stream] = known
         return known[2]

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 from ray.cluster_utils import Cluster
 
+from pipeline.batch.ledger import Ledger
 from tests.serve.real import free_port
 
 
@@ -123,6 +125,25 @@ def nodes_of(address: str) -> int:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return int(listed.stdout.split()[-1])
+
+
+def end_busy_node(ledger: Ledger, after: int, dead: list[int], stop: threading.Event) -> None:
+    """Kill the node of a worker that has an asset in work, once some assets are done.
+
+    Args:
+        ledger: of the run.
+        after: assets that must be done.
+        dead: gets the process that was the node.
+        stop: ends the waiting.
+    """
+    while not stop.wait(0.02):
+        if len(ledger.ids("results")) < after:
+            continue
+        for name in ledger.ids("working"):
+            working = ledger.read("working", name)
+            if working:
+                dead.append(end_node_of(working["pid"]))
+                return
 
 
 def end_node_of(pid: int) -> int:

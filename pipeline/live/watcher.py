@@ -37,7 +37,7 @@ State = Literal["connecting", "watching", "outage", "ended", "stopped"]
 JOIN = 0.5  # seconds between intervals of coverage that are one
 STALL = 4.0  # seconds without anything new: players have run dry by then
 # Seconds that are judged at a time: what begins one waits for the rest of it, over HLS until the
-# next segment of the playlist is there. It costs some 3 % more than whole seconds do.
+# next segment of the playlist is there. Whole seconds cost about an eighth less (bench.live).
 LENGTH = 0.5
 BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us

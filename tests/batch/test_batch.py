@@ -26,7 +26,7 @@ from pipeline.batch.query import connect
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from tests import media, web
-from tests.nodes import end_node_of, several_nodes
+from tests.nodes import end_busy_node, several_nodes
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [
@@ -222,18 +222,6 @@ def test_the_command_starts_a_ray_of_its_own(clips, tmp_path):
     ]
 
 
-def _ended_when_busy(ledger: Ledger, dead: list[int], until: threading.Event) -> None:
-    """Kill the node of a worker that has an asset in work, once one asset is done."""
-    while not until.wait(0.02):
-        if not ledger.ids("results"):
-            continue
-        for name in ledger.ids("working"):
-            working = ledger.read("working", name)
-            if working:
-                dead.append(end_node_of(working["pid"]))
-                return
-
-
 @pytest.mark.slow
 def test_a_node_that_dies_loses_nothing(tmp_path):
     """Its asset is tried once more on the other node; the tables are those of a quiet run."""
@@ -248,7 +236,7 @@ def test_a_node_that_dies_loses_nothing(tmp_path):
     with several_nodes(2) as address:
         plan = Plan(workers=2, address=address)
         inspect_archive(names, str(whole), "x", SETTINGS, plan, None)
-        killer = threading.Thread(target=_ended_when_busy, args=(Ledger(str(cut)), dead, stop))
+        killer = threading.Thread(target=end_busy_node, args=(Ledger(str(cut)), 1, dead, stop))
         killer.start()
         try:
             assert inspect_archive(names, str(cut), "x", SETTINGS, plan, None) == 0
