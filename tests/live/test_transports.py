@@ -61,7 +61,8 @@ def black_is_found(uri):
 def test_srt(ffmpeg, port):
     ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener")
     time.sleep(1.0)
-    black_is_found(f"srt://127.0.0.1:{port}")
+    # SRT drops what comes later than its latency (0.12 s), as it does on a machine that is busy
+    black_is_found(f"srt://127.0.0.1:{port}?latency=2000000")
 
 
 @pytest.mark.slow
