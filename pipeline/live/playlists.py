@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from pipeline.errors import SourceError
 from pipeline.programme import ProgramTime, is_playlist
@@ -21,6 +22,9 @@ GRACE = 1.0  # seconds more, for the way
 _STANDS_STILL = "the playlist has had nothing new for too long"
 _MOST = 1 << 22  # bytes of a playlist
 _FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more says nothing
+# Of a segment: by how much each load comes later until it comes soon after a change, and then once
+# more, so that a segment that is a little late itself is not missed. Chosen on segments of 2 s.
+_LATER, _SPARE = 0.25, 0.1
 
 
 @dataclass
@@ -94,6 +98,63 @@ class Playlists:
         return min(due, default=None)
 
 
+@dataclass
+class _Pace:
+    """When a media playlist is loaded again: as seldom as RFC 8216 (6.3.4) asks of clients.
+
+    A client that waits for the length of a segment after each change keeps the lateness with which
+    it happened to begin, up to a whole segment. This one waits a quarter longer until it finds two
+    segments at once: then it comes about a quarter of a segment after each, and stays there.
+
+    Attributes:
+        began: of the last load, on the monotonic clock.
+        newest: number of its last segment.
+        length: of that, in seconds.
+        last: address of that.
+        body: what FFmpeg was given of it.
+        changed: whether that load found something new.
+        is_soon: whether loads come soon after changes.
+        later: of a segment, that the next load comes later than it may.
+    """
+
+    began: float
+    newest: int
+    length: float
+    last: str
+    body: bytes
+    changed: bool = True
+    is_soon: bool = False
+    later: float = _LATER
+
+    @classmethod
+    def of(cls, url: str, body: bytes, began: float, before: _Pace | None) -> _Pace | None:
+        """After a load; None where there is nothing to come for."""
+        lines = body.decode("utf-8", "replace").splitlines()
+        timed = [n for n, line in enumerate(lines) if line.startswith("#EXTINF:")]
+        segments = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        target = _value(lines, "#EXT-X-TARGETDURATION:")
+        if target is None or not timed or not segments or "#EXT-X-ENDLIST" in lines:
+            return None
+        newest = int(_seconds(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0")) + len(segments)
+        duration, _, title = lines[timed[-1]].removeprefix("#EXTINF:").partition(",")
+        length = min(_seconds(duration), _seconds(target) + 0.5)  # which that is rounded to
+        # FFmpeg waits for this long before it asks again: it is to ask early, and be held
+        lines[timed[-1]] = f"#EXTINF:{length / 2:.6f},{title}"
+        now = cls(began, newest, length, urljoin(url, segments[-1]), "\n".join(lines).encode())
+        if before is not None:
+            now.changed = newest != before.newest
+            now.is_soon = newest > before.newest + 1 or (before.is_soon and now.changed)
+            if now.is_soon:
+                now.later = 0.0 if before.is_soon else _SPARE
+        return now
+
+    def rest(self, now: float) -> float:
+        """Seconds until the next load."""
+        if not self.changed:  # FFmpeg has waited for half the target duration
+            return 0.0
+        return max(self.began + (1.0 + self.later) * self.length - now, 0.0)
+
+
 class LiveReach(Reach):
     """Reaches like any asset's, and lets `playlists` see the playlists that pass.
 
@@ -105,6 +166,8 @@ class LiveReach(Reach):
         self._playlists = playlists
         self.programme = playlists.programme  # over all connections
         self._begun: set[str] = set()
+        self._paces: dict[str, _Pace | None] = {}
+        self._opened = ""  # the segment that was asked for last
 
     def main(self) -> Readable:
         """The stream itself, open.
@@ -124,6 +187,16 @@ class LiveReach(Reach):
 
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
         """Open a file that the stream names; an empty one where that is refused or fails."""
+        pace = None
+        if not is_playlist(url):
+            self._opened = url
+        else:
+            pace = self._paces.get(url)
+            if pace is not None and (rest := pace.rest(time.monotonic())):
+                if self._opened != pace.last:  # there is more to read meanwhile
+                    return io.BytesIO(pace.body)
+                time.sleep(rest)
+        began = time.monotonic()
         file = super().__call__(url, flags, options)
         if not is_playlist(url) or isinstance(file, io.BytesIO):
             return file
@@ -137,7 +210,8 @@ class LiveReach(Reach):
         if self._saw(url, body):
             self.note("stale_playlist", _STANDS_STILL)
             return io.BytesIO()
-        return io.BytesIO(body)
+        following = self._paces[url] = _Pace.of(url, body, began, pace)
+        return io.BytesIO(body if following is None else following.body)
 
     def _saw(self, url: str, body: bytes) -> bool:
         """Whether a playlist that this connection would begin on stands still."""

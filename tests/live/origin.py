@@ -111,7 +111,8 @@ class LiveHls:
             done += self._lengths[ready]
             ready += 1
         first = max(ready - self._window, 0)
-        lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
+        target = max(map(round, self._lengths))  # as RFC 8216 4.3.3.1 has it
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{target}"]
         lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first}")
         for n in range(first, ready):
             lines += self.tags.get(n, [])

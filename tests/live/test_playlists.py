@@ -1,0 +1,68 @@
+"""When playlists are loaded again: seldom enough, and soon after they have changed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from pipeline.live.playlists import _Pace
+
+URL = "http://origin.example/live/index.m3u8"
+
+
+def playlist(made: float, length: float) -> bytes:
+    """Of segments of `length` seconds, `made` seconds after the first began."""
+    count = int(made / length)
+    lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{round(length)}", "#EXT-X-MEDIA-SEQUENCE:0"]
+    for n in range(count):
+        lines += [f"#EXTINF:{length:.3f},", f"{n}.ts"]
+    return "\n".join(lines).encode()
+
+
+def loads(length: float, begun: float, *, count: int = 40, jitter: float = 0.0):
+    """When a client loads, as FFmpeg does but for what the pace holds it: moments, and changes.
+
+    FFmpeg asks the length of the last segment after a change (of which the pace has told it half),
+    and half a target duration after a load that changed nothing; it looks ten times a second.
+    """
+    now, pace, seen = begun, None, []
+    for n in range(count):
+        late = jitter * (n % 3) / 2
+        before = pace
+        pace = _Pace.of(URL, playlist(now - late, length), now, before)
+        seen.append((now, pace.changed))
+        told = float(pace.body.decode().rpartition("#EXTINF:")[2].partition(",")[0])
+        asks = now + (told if pace.changed else round(length) / 2) + 0.1 * (n % 7) / 7
+        now = asks + pace.rest(asks)
+    return seen
+
+
+@pytest.mark.parametrize("length", [1.001, 2.0, 2.02, 6.006, 9.6])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_loads_are_seldom_and_come_soon_after_changes(length, phase, jitter):
+    seen = loads(length, (10 + phase) * length, jitter=jitter * length)
+    for (one, changed), (other, _) in itertools.pairwise(seen):
+        assert other - one >= (length if changed else round(length) / 2) - 1e-9
+        assert other - one <= (1.25 if changed else 0.5) * length + 0.5
+    # in the long run it comes within half a segment after each
+    assert [changed for _, changed in seen[10:]] == [True] * 30
+    assert max(moment % length for moment, _ in seen[10:]) < 0.5 * length
+
+
+def test_what_ffmpeg_is_told_differs_in_the_length_of_the_last_segment_alone():
+    body = playlist(12.0, 2.0)
+    pace = _Pace.of(URL, body, 0.0, None)
+    lines, told = body.decode().splitlines(), pace.body.decode().splitlines()
+    (where,) = [n for n, line in enumerate(lines) if line != told[n]]
+    assert (lines[where], told[where]) == ("#EXTINF:2.000,", "#EXTINF:1.000000,")
+    assert where == len(lines) - 2
+    assert (pace.newest, pace.last) == (6, "http://origin.example/live/5.ts")
+
+
+def test_what_is_no_live_playlist_has_no_pace():
+    assert _Pace.of(URL, b"", 0.0, None) is None
+    assert _Pace.of(URL, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n", 0.0, None) is None
+    assert _Pace.of(URL, playlist(8.0, 2.0) + b"\n#EXT-X-ENDLIST\n", 0.0, None) is None
+    assert _Pace.of(URL, playlist(0.5, 2.0), 0.0, None) is None
