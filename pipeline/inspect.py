@@ -16,7 +16,7 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator, note_fallback
-from pipeline.panel import Panel, lips
+from pipeline.panel import Panel, coarse, lips
 from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
@@ -131,8 +131,10 @@ def _examine(
     decoding = detecting = 0.0
     last = time.perf_counter()
     try:
-        followed = lips(settings, asset) if replay is None else None  # else in the ranges
-        for segment in Segmenter(followed).run(decoder):
+        # else in the ranges
+        followed = lips(settings, asset) if replay is None else None
+        judged = replay is None and coarse(settings)
+        for segment in Segmenter(followed, judged).run(decoder):
             given = time.perf_counter()
             decoding += given - last
             panel.update(segment)

@@ -14,6 +14,7 @@ from pipeline.detectors.base import (
     SoundDetector,
     StreamDetector,
 )
+from pipeline.detectors.blockiness import BlockinessDetector
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.settings import Settings
 from pipeline.types import (
@@ -198,3 +199,8 @@ def lips(settings: Settings, asset: Asset) -> float | None:
     if not both or SyncDetector.name not in settings.enabled():
         return None
     return SyncSettings.model_validate(settings.of(SyncDetector.name).model_dump()).share
+
+
+def coarse(settings: Settings) -> bool:
+    """Whether a net is to judge how coarsely the picture was quantised."""
+    return BlockinessDetector.name in settings.enabled()

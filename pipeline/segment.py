@@ -52,13 +52,15 @@ def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
     )
 
 
-def _meter_for(frame: av.VideoFrame, picture_format: PictureFormat) -> PictureMeter:
+def _meter_for(frame: av.VideoFrame, picture_format: PictureFormat, coarse: bool) -> PictureMeter:
     """A meter that works where the frames of a format lie."""
     if frame.sw_format is None or frame.sw_format.name not in LEFT_THERE:
-        return PictureMeter(picture_format)  # which brings other formats of a GPU to the CPU
+        return PictureMeter(
+            picture_format, coarse
+        )  # which brings other formats of a GPU to the CPU
     from pipeline.measure.device import DeviceMeter  # noqa: PLC0415 - imports torch
 
-    return DeviceMeter(picture_format)
+    return DeviceMeter(picture_format, coarse=coarse)
 
 
 class PictureLine:
@@ -71,14 +73,15 @@ class PictureLine:
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
+        coarse: whether a net judges how coarsely the picture was quantised, see PictureMeter.
 
     Attributes:
         meter: of the format of the last frame; None before the first.
     """
 
-    def __init__(self, lips: float | None) -> None:
+    def __init__(self, lips: float | None, coarse: bool) -> None:
         self.meter: PictureMeter | None = None
-        self._lips = lips
+        self._lips, self._coarse = lips, coarse
         self._mouths: MouthMeter | None = None
         self._ended: list[Mouth] = []
         self._after: list[Mouth] = []  # that were followed elsewhere and end with the frames
@@ -104,7 +107,7 @@ class PictureLine:
             shape, interlaced = _shape(item), bool(item.flags & FrameFlag.INTERLACED)
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
-            self.meter = _meter_for(item.frame, _format_of(item, self._interlaced))
+            self.meter = _meter_for(item.frame, _format_of(item, self._interlaced), self._coarse)
         elif item.flags & FrameFlag.KEY and minute > self._minute:
             anew = True
         meter = cast(PictureMeter, self.meter)
@@ -165,11 +168,14 @@ class Segmenter:
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
+        coarse: whether a net judges how coarsely the picture was quantised, see PictureMeter.
         length: seconds of presentation in a segment.
     """
 
-    def __init__(self, lips: float | None = None, length: float = LENGTH) -> None:
-        self._picture = PictureLine(lips)
+    def __init__(
+        self, lips: float | None = None, coarse: bool = False, length: float = LENGTH
+    ) -> None:
+        self._picture = PictureLine(lips, coarse)
         self._length = length
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []

@@ -23,7 +23,7 @@ def test_who_is_slow_to_ask_is_asked_once_a_second_and_what_stands_stays(tmp_pat
         panel = Panel(load(only=tuple(asked)), decoder.asset())
         rounds = 0
         standing = []
-        for segment in Segmenter(None, 0.5).run(decoder):
+        for segment in Segmenter(length=0.5).run(decoder):
             panel.update(segment)
             for name, detector in panel._picture.items():
 

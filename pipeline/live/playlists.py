@@ -135,7 +135,8 @@ class _Pace:
         target = _value(lines, "#EXT-X-TARGETDURATION:")
         if target is None or not timed or not segments or "#EXT-X-ENDLIST" in lines:
             return None
-        newest = int(_seconds(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0")) + len(segments)
+        first = (_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0").strip()
+        newest = (int(first) if first.isdecimal() else 0) + len(segments)
         duration, _, title = lines[timed[-1]].removeprefix("#EXTINF:").partition(",")
         length = min(_seconds(duration), _seconds(target) + 0.5)  # which that is rounded to
         # FFmpeg waits for this long before it asks again: it is to ask early, and be held

@@ -71,11 +71,14 @@ class DeviceMeter(PictureMeter):
     Args:
         picture_format: of the frames.
         device: that holds them; the CPU works as well, more slowly than PictureMeter.
+        coarse: as of PictureMeter.
     """
 
-    def __init__(self, picture_format: PictureFormat, device: str = "cuda") -> None:
-        super().__init__(picture_format)
+    def __init__(
+        self, picture_format: PictureFormat, device: str = "cuda", coarse: bool = False
+    ) -> None:
         self.device = device
+        super().__init__(picture_format, coarse)
         self._device = torch.device(device)
         height, width = picture_format.height, picture_format.width
         # before the frames that wait lies the one that was measured last
@@ -147,7 +150,8 @@ class DeviceMeter(PictureMeter):
             luma_pass(planes, maps, profiles)
             chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:6])
             if self._due:
-                seen = look_pass(torch.stack([planes[place + 1] for _, place in self._due]))
+                looked_at = torch.stack([planes[place + 1] for _, place in self._due])
+                seen = look_pass(looked_at, self._coarseness)
                 looks = Looks(*(_to_host(getattr(seen, field.name)) for field in fields(Looks)))
         looked = [(time, first + place) for time, place in self._due]
         self._due = []

@@ -8,6 +8,7 @@ formats lose their low bits there). About 1.4 ms of one core per 1080p frame.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import av
 import av.video.plane
@@ -28,6 +29,9 @@ from pipeline.types import (
     PictureFormat,
     PictureStatistics,
 )
+
+if TYPE_CHECKING:
+    from models.coarseness import Coarseness
 
 UInt8 = npt.NDArray[np.uint8]
 UInt16 = npt.NDArray[np.uint16]
@@ -233,14 +237,23 @@ def samples_of(plane: av.video.plane.VideoPlane) -> UInt8:
 class PictureMeter:
     """Measures the frames of one video stream as they come; `take` hands over what has gathered.
 
+    Args:
+        picture_format: of the frames.
+        coarse: whether a net judges at each look how coarsely the picture was quantised.
+
     Attributes:
         device: that it measures on.
     """
 
     device = "cpu"
 
-    def __init__(self, picture_format: PictureFormat) -> None:
+    def __init__(self, picture_format: PictureFormat, coarse: bool = False) -> None:
         self.format = picture_format
+        self._coarseness: Coarseness | None = None
+        if coarse:
+            from models.coarseness import shared  # noqa: PLC0415 - imports torch
+
+            self._coarseness = shared(self.device)
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._last: av.VideoFrame | None = None  # as it was measured
@@ -270,7 +283,10 @@ class PictureMeter:
         _luma_pass(luma, before, width, height, *maps[:4], maps[ORDER], self._profiles[count])
         self._chroma(frame, planes, maps[4], maps[5])
         if self._is_due(time, duration):
-            self._looks.append(look(luma, width, height, time, count))
+            seen = look(luma, width, height, time, count)
+            if self._coarseness is not None:
+                seen.coarse = self._coarseness.of_plane(luma[:height, :width])
+            self._looks.append(seen)
         self._previous, self._last = luma, frame
         self._rows.append((time, duration, int(flags)))
 

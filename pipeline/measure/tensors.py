@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from models.coarseness import Coarseness
 from pipeline.measure.frame import ORDER
 from pipeline.types import PictureFormat
 
@@ -37,6 +38,7 @@ class Looks:
     fine: Tensor
     curve: Tensor
     contour: Tensor
+    coarse: Tensor
 
 
 def luma_pass(planes: Tensor, maps: Tensor, profiles: Tensor) -> None:
@@ -100,8 +102,13 @@ def chroma_pass(planes: Tensor, picture: PictureFormat, maps: Tensor) -> None:
         maps[:, n] = _filled(means, rows, columns)
 
 
-def look_pass(planes: Tensor) -> Looks:
-    """Take a closer look at luma planes, uint8 [K, H, W]; see pipeline/measure/look.py."""
+def look_pass(planes: Tensor, coarseness: Coarseness | None = None) -> Looks:
+    """Take a closer look at luma planes, uint8 [K, H, W]; see pipeline/measure/look.py.
+
+    Args:
+        planes: of K frames.
+        coarseness: the net that judges them as well, on their device.
+    """
     frames, height, width = planes.shape
     grid = _grid(height, width, planes.device)
     now = planes.to(torch.int16)
@@ -141,6 +148,7 @@ def look_pass(planes: Tensor) -> Looks:
             row[:, :, :-12], row[:, :, 4:-8], row[:, :, 8:-4], row[:, :, 12:]
         )
     contour = _tile_sums(net.flatten(0, 1), 4).abs_().view(2, frames, tile_rows, -1).amax(0)
+    none = now.new_empty((frames, 0, 2), dtype=torch.float32)
     return Looks(
         histogram=histogram,
         row_mean=now.sum(2, dtype=torch.int32) / width,
@@ -153,6 +161,7 @@ def look_pass(planes: Tensor) -> Looks:
         fine=_tile_sums(edge[:, ::2], 2) / grid.even_samples,
         curve=_tile_sums(bend.abs_(), 2) / grid.even_samples,
         contour=contour / TILE,
+        coarse=none if coarseness is None else coarseness.of(planes),
     )
 
 

@@ -1,0 +1,1 @@
+"""Fitting the net that tells how coarsely a picture was quantised."""

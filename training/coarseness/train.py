@@ -1,0 +1,112 @@
+"""Fitting the net: the quantiser where it is known, an upper limit where it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.coarseness import FINEST, OCTAVE, CoarsenessNet
+from training.coarseness.dataset import UNKNOWN, Examples
+
+_LEAST_QP = 22.0  # finer is not told apart
+_AS_IT_CAME = 28.0  # QP: what was left as it came is not said to be coarser
+_HUBER = 0.3
+_LIGHT = (0.7, 1.3)  # contrast, of full-range pictures as well
+_WARM, _SAVED_EVERY = 200, 500  # steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fit; a checkpoint of another recipe is not gone on with."""
+
+    steps: int
+    batch: int = 128
+    rate: float = 2e-3
+    decay: float = 1e-2
+    seed: int = 1
+
+
+def loss_of(said: Tensor, qp: Tensor) -> Tensor:
+    """Huber's, weighted by what the net says that its estimate is worth.
+
+    That has the minimum where the logarithm of the worth is -log(error) - log 2: saying that
+    nothing can be told has its price.
+    """
+    value, worth = said.unbind(1)
+    wanted = (qp.clamp(min=_LEAST_QP) - FINEST) / OCTAVE
+    off = functional.smooth_l1_loss(value, wanted, reduction="none", beta=_HUBER)
+    above = functional.relu(value - (_AS_IT_CAME - FINEST) / OCTAVE)
+    over = functional.smooth_l1_loss(above, torch.zeros_like(above), reduction="none", beta=_HUBER)
+    known = qp != UNKNOWN
+    return (torch.where(known, off, over) * worth.exp() - 0.5 * worth * known).mean()
+
+
+def fit(
+    examples: Examples,
+    recipe: Recipe,
+    checkpoint: Path,
+    device: torch.device,
+    told: Callable[[int, float], None],
+) -> CoarsenessNet:
+    """Fit a net, or go on where a checkpoint of the same recipe ended."""
+    torch.manual_seed(recipe.seed)
+    net = CoarsenessNet().to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
+    first = 0
+    if checkpoint.is_file():
+        held = torch.load(checkpoint, map_location=device, weights_only=True)
+        if held["recipe"] == asdict(recipe):
+            net.load_state_dict(held["net"])
+            optimiser.load_state_dict(held["optimiser"])
+            first = held["step"]
+    net.train()
+    mean = 0.0
+    for step in range(first, recipe.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _share(step, recipe.steps)
+        crops, qp = _batch(examples, recipe, step, device)
+        loss = loss_of(net(crops), qp)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        mean = 0.98 * mean + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
+        if (step + 1) % _SAVED_EVERY == 0 or step + 1 == recipe.steps:
+            told(step + 1, mean)
+            state = {
+                "recipe": asdict(recipe),
+                "net": net.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": step + 1,
+            }
+            torch.save(state, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+    return net.eval()
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the rate: it rises quickly and falls as a cosine."""
+    return min(1.0, (step + 1) / _WARM) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+
+def _batch(
+    examples: Examples, recipe: Recipe, step: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The draw of a step does not depend on the steps before."""
+    rng = np.random.default_rng([recipe.seed, step])
+    chosen = np.sort(rng.integers(0, len(examples.qp), recipe.batch))
+    crops = torch.from_numpy(examples.crops[chosen]).to(device).float()
+    if rng.random() < 0.5:
+        crops = crops.flip(2)
+    if rng.random() < 0.5:
+        crops = crops.flip(1)
+    if rng.random() < 0.3:
+        crops = crops.transpose(1, 2)
+    light = torch.from_numpy(rng.uniform(*_LIGHT, (len(crops), 1, 1)).astype(np.float32))
+    return (crops - 128) * light.to(device) + 128, torch.from_numpy(examples.qp[chosen]).to(device)
