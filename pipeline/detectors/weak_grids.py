@@ -66,7 +66,9 @@ def grid_rises(
         shortest: seconds.
         end: seconds, of the picture.
     """
-    found = []
+    found: list[GridRise] = []
+    if len(times) < 3:
+        return found
     for family in range(len(FAMILIES)):
         sharp = np.array([one.step[family] for one in combs])
         sureness = _smooth(np.array([one.sureness[family] for one in combs]))
@@ -76,7 +78,7 @@ def grid_rises(
         for least in LEVELS:
             for first, last in stretches(level >= least, times, shortest):
                 rise = _rise(times, sharp, step, sureness, first, last, periods, cuts, end)
-                if rise is None:
+                if rise is None or rise.end - rise.start < shortest:
                     continue
                 more, higher = (1.0, 1.0) if rise.sides == 2 else ONE_SIDE
                 if rise.times >= more * min_rise and rise.weak >= higher * min_step:

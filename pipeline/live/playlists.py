@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ _FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more 
 # Of a segment: by how much each load comes later until it comes soon after a change, and then once
 # more, so that a segment that is a little late itself is not missed. Chosen on segments of 2 s.
 _LATER, _SPARE = 0.25, 0.1
+_LONGEST_HELD = 12.0  # seconds; FFmpeg asks again after half a target duration
 
 
 @dataclass
@@ -100,7 +102,7 @@ class Playlists:
 
 @dataclass
 class _Pace:
-    """When a media playlist is loaded again: as seldom as RFC 8216 (6.3.4) asks of clients.
+    """When a media playlist is loaded again: after a change no sooner than a segment lasts.
 
     A client that waits for the length of a segment after each change keeps the lateness with which
     it happened to begin, up to a whole segment. This one waits a quarter longer until it finds two
@@ -194,7 +196,8 @@ class LiveReach(Reach):
         else:
             pace = self._paces.get(url)
             if pace is not None and (rest := pace.rest(time.monotonic())):
-                if self._opened != pace.last:  # there is more to read meanwhile
+                # there is more to read meanwhile, or nobody should be held for so long
+                if self._opened != pace.last or rest > _LONGEST_HELD:
                     return io.BytesIO(pace.body)
                 time.sleep(rest)
         began = time.monotonic()
@@ -239,6 +242,7 @@ def _value(lines: list[str], tag: str) -> str | None:
 
 def _seconds(text: str) -> float:
     try:
-        return max(float(text), 0.1)
+        seconds = float(text)
     except ValueError:
         return 10.0
+    return max(seconds, 0.1) if math.isfinite(seconds) else 10.0

@@ -68,6 +68,38 @@ def test_a_stretch_of_bad_coding(tmp_path: Path) -> None:
     assert_interval(only_one(examine(path, "blockiness"), "blockiness"), 2.0, 4.0, within=0.2)
 
 
+@pytest.mark.parametrize("ratio", [1.0, 0.75])
+def test_a_stretch_that_shows_no_grid(tmp_path: Path, ratio: float) -> None:
+    """Deblocked, perhaps scaled, and encoded once more: the net tells it."""
+    clean = scene(6.0, cuts=0, speed=1.0)
+    height, width = clean[0].shape[:2]
+    small = [
+        av.VideoFrame.from_ndarray(f, "rgb24")
+        .reformat(round(width * ratio / 2) * 2, round(height * ratio / 2) * 2)
+        .to_ndarray(format="rgb24")
+        for f in clean[50:100]
+    ]
+    bad = decoded(x264(tmp_path / "a.mp4", small, 47, deblock=True), width, height)
+    path = write(tmp_path / "b.mp4", clean[:50] + bad + clean[100:])
+    defect = only_one(examine(path, "blockiness"), "blockiness")
+    assert_interval(defect, 2.0, 4.0, within=0.2)
+    assert defect.evidence["quantiser"] > defect.evidence["usual_quantiser"] + 4
+
+
+def test_an_asset_that_is_coarse_all_through(tmp_path: Path) -> None:
+    path = x264(tmp_path / "a.mp4", CLEAN, 48, deblock=True)
+    defect = only_one(examine(path, "blockiness"), "blockiness")
+    assert_interval(defect, 0.0, 2.0, within=0.2)
+    assert defect.evidence["quantiser"] > 37
+
+
+def test_a_picture_lower_than_the_net_looks_at_is_judged_by_its_grid(tmp_path: Path) -> None:
+    tiny = scene(2.0, 640, 60, cuts=0, speed=1.0)
+    assert not examine(write(tmp_path / "a.mp4", tiny), "blockiness").defects
+    result = examine(x264(tmp_path / "b.mp4", tiny, 46), "blockiness")
+    assert only_one(result, "blockiness").evidence["period_px"] in (4, 8, 16)
+
+
 @pytest.mark.parametrize(("scale", "period"), [(4 / 3, 32 / 3), (1.5, 12.0)])
 def test_a_scaled_grid_keeps_its_period(tmp_path: Path, scale: float, period: float) -> None:
     path = write(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
-from pipeline.live.playlists import _Pace
+from pipeline.live.playlists import LiveReach, Playlists, _Pace
+from pipeline.source import Limits
 
 URL = "http://origin.example/live/index.m3u8"
 
@@ -66,3 +68,18 @@ def test_what_is_no_live_playlist_has_no_pace():
     assert _Pace.of(URL, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n", 0.0, None) is None
     assert _Pace.of(URL, playlist(8.0, 2.0) + b"\n#EXT-X-ENDLIST\n", 0.0, None) is None
     assert _Pace.of(URL, playlist(0.5, 2.0), 0.0, None) is None
+
+
+@pytest.mark.parametrize("length", ["inf", "nan", "1e9"])
+def test_lengths_that_no_segment_has_hold_nobody(length):
+    body = f"#EXTM3U\n#EXT-X-TARGETDURATION:{length}\n#EXTINF:{length},\n0.ts\n".encode()
+    url = "http://127.0.0.1:9/live.m3u8"
+    reach = LiveReach(url, Limits(), Playlists())
+    begun = time.monotonic()
+    pace = reach._paces[url] = _Pace.of(url, body, begun, None)
+    reach._opened = pace.last
+    if length == "1e9":  # what is longer is answered at once, with what is known
+        assert reach(url, 0, {}).read() == pace.body
+    else:
+        assert pace.rest(begun) <= 12.5
+    assert time.monotonic() - begun < 1.0

@@ -48,6 +48,7 @@ def made(clip, picture, tmp_path_factory) -> list:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_crops_are_of_the_same_places_and_made_once(made, clip, picture):
     assert [name for name, _ in made] == ["scene", "drawn"]
     held = Examples.read(made)
@@ -80,6 +81,7 @@ def test_the_loss_asks_for_the_quantiser_and_an_honest_worth():
     assert loss_of(torch.tensor([[2.5, 0.0]]), came) > 0
 
 
+@pytest.mark.slow
 def test_fitting_learns_goes_on_where_it_ended_and_is_told_in_a_card(made, tmp_path):
     held = Examples.read(made)
     told: list[float] = []
