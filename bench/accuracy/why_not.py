@@ -22,8 +22,8 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.BLOCK_CORRUPTION: "once encoded again only the net could tell it; HEVC loses data unsaid "
     "(8 of 12 found on development files)",
-    Kind.BLOCKINESS: "at QP 32 nothing is left to see after delivery (13 of 15 of QP 37 and coarser "
-    "found on development files)",
+    Kind.BLOCKINESS: "at QP 32 nothing is left to see after delivery (13 of 15 of QP 37 and "
+    "coarser found on development files)",
     Kind.BLUR: "at a cut one side only is left to compare with (50 of 64 found on development "
     "files)",
     Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat (5 of 8 found on development "
