@@ -131,19 +131,24 @@ class _Pace:
     @classmethod
     def of(cls, url: str, body: bytes, began: float, before: _Pace | None) -> _Pace | None:
         """After a load; None where there is nothing to come for."""
-        lines = body.decode("utf-8", "replace").splitlines()
+        # names may be bytes that are no text: they are handed on as they came
+        lines = body.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")
         timed = [n for n, line in enumerate(lines) if line.startswith("#EXTINF:")]
         segments = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         target = _value(lines, "#EXT-X-TARGETDURATION:")
         if target is None or not timed or not segments or "#EXT-X-ENDLIST" in lines:
             return None
-        first = (_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or "0").strip()
-        newest = (int(first) if first.isdecimal() else 0) + len(segments)
+        try:
+            newest = int(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or 0) + len(segments)
+            last = urljoin(url, segments[-1])
+        except ValueError:  # FFmpeg will say what it thinks of these
+            return None
         duration, _, title = lines[timed[-1]].removeprefix("#EXTINF:").partition(",")
         length = min(_seconds(duration), _seconds(target) + 0.5)  # which that is rounded to
         # FFmpeg waits for this long before it asks again: it is to ask early, and be held
         lines[timed[-1]] = f"#EXTINF:{length / 2:.6f},{title}"
-        now = cls(began, newest, length, urljoin(url, segments[-1]), "\n".join(lines).encode())
+        now = cls(began, newest, length, last, b"")
+        now.body = "\n".join(lines).encode("utf-8", "surrogateescape")
         if before is not None:
             now.changed = newest != before.newest
             now.is_soon = newest > before.newest + 1 or (before.is_soon and now.changed)

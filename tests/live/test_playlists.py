@@ -63,11 +63,20 @@ def test_what_ffmpeg_is_told_differs_in_the_length_of_the_last_segment_alone():
     assert (pace.newest, pace.last) == (6, "http://origin.example/live/5.ts")
 
 
+def test_names_that_are_not_text_stay_as_they_came():
+    body = playlist(6.0, 2.0).replace(b"2.ts", b"caf\xe9.ts")
+    pace = _Pace.of(URL, body, 0.0, None)
+    assert b"caf\xe9.ts" in pace.body
+
+
 def test_what_is_no_live_playlist_has_no_pace():
     assert _Pace.of(URL, b"", 0.0, None) is None
     assert _Pace.of(URL, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n", 0.0, None) is None
     assert _Pace.of(URL, playlist(8.0, 2.0) + b"\n#EXT-X-ENDLIST\n", 0.0, None) is None
     assert _Pace.of(URL, playlist(0.5, 2.0), 0.0, None) is None
+    for odd in (b"SEQUENCE:" + b"9" * 5000, b"SEQUENCE:one"):
+        assert _Pace.of(URL, playlist(8.0, 2.0).replace(b"SEQUENCE:0", odd), 0.0, None) is None
+    assert _Pace.of(URL, playlist(8.0, 2.0).replace(b"3.ts", b"http://["), 0.0, None) is None
 
 
 @pytest.mark.parametrize("length", ["inf", "nan", "1e9"])
