@@ -6,7 +6,7 @@ nothing. Steps on a grid, ringing, texture that is gone and the patterns of few 
 count, so that deblocked and rescaled pictures are told as well, of which no grid is left. What a
 picture was like before is not known to it: compare crops with the same places a moment earlier.
 
-51 thousand parameters; 16 crops, as many as one look at a frame has, take 1.3 to 2.1 ms of one core.
+51 thousand parameters; 16 crops, as many as one look at a frame has, take a core 1.3 to 2.1 ms.
 """
 
 from __future__ import annotations

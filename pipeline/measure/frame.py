@@ -2,8 +2,8 @@
 
 By Numba. Nothing is copied or converted for 8-bit planar YUV and NV12: the kernel reads the
 decoder's own memory. Other formats go through one shared swscale context to yuv420p first (deep
-formats lose their low bits there). About 1.4 ms of one core per 1080p frame,
-without the net that judges the looks (models/coarseness.py).
+formats lose their low bits there). About 1.4 ms of one core per 1080p frame, without
+the net that judges the looks (models/coarseness.py).
 """
 
 from __future__ import annotations
