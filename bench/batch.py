@@ -40,7 +40,7 @@ from pipeline.batch.ledger import Ledger
 from pipeline.batch.sources import gather
 from pipeline.decode import DecodedFrame, Decoder
 from pipeline.inspect import inspect
-from pipeline.panel import Panel, coarse
+from pipeline.panel import Panel, judges_coarseness
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import Limits, open_source
@@ -246,7 +246,10 @@ class _Detectors:
     """Gets frames from elsewhere and runs the same detectors on them."""
 
     def __init__(self, settings: Settings, asset: Asset) -> None:
-        self._panel, self._segmenter = Panel(settings, asset), Segmenter(coarse=coarse(settings))
+        self._panel, self._segmenter = (
+            Panel(settings, asset),
+            Segmenter(coarseness=judges_coarseness(settings)),
+        )
         self._items: list[Any] = []
 
     def frame(

@@ -110,7 +110,7 @@ class Coarseness:
             luma: uint8 [K, H, W].
 
         Returns:
-            float32 [K, C, 2], as of CoarsenessNet for each of `places`.
+            float32 [K, C, 2] for each of `places`: QP, and the logarithm of what that is worth.
         """
         at = places(*luma.shape[1:])
         if not at:
@@ -118,17 +118,22 @@ class Coarseness:
         crops = torch.stack([luma[:, y : y + CROP, x : x + CROP] for y, x in at], 1)
         with torch.inference_mode():
             made: Tensor = self._net(crops.flatten(0, 1))
-        return made.view(len(luma), len(at), 2)
+        return _on_scale(made).view(len(luma), len(at), 2)
 
     def of_plane(self, luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Judge a frame [H, W] in the calling thread: float32 [C, 2]."""
+        """Judge a frame [H, W] in the calling thread: float32 [C, 2], as `of` does."""
         at = places(*luma.shape)
         if not at:
             return np.empty((0, 2), np.float32)
         crops = np.stack([luma[y : y + CROP, x : x + CROP] for y, x in at])
         with single_threaded(), torch.inference_mode():
-            made: npt.NDArray[np.float32] = self._net(torch.from_numpy(crops)).numpy()
+            made: npt.NDArray[np.float32] = _on_scale(self._net(torch.from_numpy(crops))).numpy()
         return made
+
+
+def _on_scale(said: Tensor) -> Tensor:
+    """With the quantiser as QP."""
+    return torch.stack([FINEST + OCTAVE * said[:, 0], said[:, 1]], 1)
 
 
 @cache

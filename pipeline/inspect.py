@@ -16,7 +16,7 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator, note_fallback
-from pipeline.panel import Panel, coarse, lips
+from pipeline.panel import Panel, judges_coarseness, lips
 from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
@@ -133,7 +133,7 @@ def _examine(
     try:
         # else in the ranges
         followed = lips(settings, asset) if replay is None else None
-        judged = replay is None and coarse(settings)
+        judged = replay is None and judges_coarseness(settings)
         for segment in Segmenter(followed, judged).run(decoder):
             given = time.perf_counter()
             decoding += given - last

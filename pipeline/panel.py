@@ -201,6 +201,6 @@ def lips(settings: Settings, asset: Asset) -> float | None:
     return SyncSettings.model_validate(settings.of(SyncDetector.name).model_dump()).share
 
 
-def coarse(settings: Settings) -> bool:
+def judges_coarseness(settings: Settings) -> bool:
     """Whether a net is to judge how coarsely the picture was quantised."""
     return BlockinessDetector.name in settings.enabled()

@@ -52,15 +52,16 @@ def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
     )
 
 
-def _meter_for(frame: av.VideoFrame, picture_format: PictureFormat, coarse: bool) -> PictureMeter:
+def _meter_for(
+    frame: av.VideoFrame, picture_format: PictureFormat, coarseness: bool
+) -> PictureMeter:
     """A meter that works where the frames of a format lie."""
     if frame.sw_format is None or frame.sw_format.name not in LEFT_THERE:
-        return PictureMeter(
-            picture_format, coarse
-        )  # which brings other formats of a GPU to the CPU
+        # which brings other formats of a GPU to the CPU
+        return PictureMeter(picture_format, coarseness)
     from pipeline.measure.device import DeviceMeter  # noqa: PLC0415 - imports torch
 
-    return DeviceMeter(picture_format, coarse=coarse)
+    return DeviceMeter(picture_format, coarseness=coarseness)
 
 
 class PictureLine:
@@ -73,15 +74,15 @@ class PictureLine:
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
-        coarse: whether a net judges how coarsely the picture was quantised, see PictureMeter.
+        coarseness: whether a net judges how coarsely the picture was quantised, see PictureMeter.
 
     Attributes:
         meter: of the format of the last frame; None before the first.
     """
 
-    def __init__(self, lips: float | None, coarse: bool) -> None:
+    def __init__(self, lips: float | None, coarseness: bool) -> None:
         self.meter: PictureMeter | None = None
-        self._lips, self._coarse = lips, coarse
+        self._lips, self._coarseness = lips, coarseness
         self._mouths: MouthMeter | None = None
         self._ended: list[Mouth] = []
         self._after: list[Mouth] = []  # that were followed elsewhere and end with the frames
@@ -107,7 +108,9 @@ class PictureLine:
             shape, interlaced = _shape(item), bool(item.flags & FrameFlag.INTERLACED)
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
-            self.meter = _meter_for(item.frame, _format_of(item, self._interlaced), self._coarse)
+            self.meter = _meter_for(
+                item.frame, _format_of(item, self._interlaced), self._coarseness
+            )
         elif item.flags & FrameFlag.KEY and minute > self._minute:
             anew = True
         meter = cast(PictureMeter, self.meter)
@@ -168,14 +171,14 @@ class Segmenter:
 
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
-        coarse: whether a net judges how coarsely the picture was quantised, see PictureMeter.
+        coarseness: whether a net judges how coarsely the picture was quantised, see PictureMeter.
         length: seconds of presentation in a segment.
     """
 
     def __init__(
-        self, lips: float | None = None, coarse: bool = False, length: float = LENGTH
+        self, lips: float | None = None, coarseness: bool = False, length: float = LENGTH
     ) -> None:
-        self._picture = PictureLine(lips, coarse)
+        self._picture = PictureLine(lips, coarseness)
         self._length = length
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []

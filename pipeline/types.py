@@ -372,9 +372,9 @@ class Look:
     fine: Float32  # [th, tw] mean |Y[x]-Y[x-1]|
     curve: Float32  # [th, tw] mean |Y[x-1]-2Y[x]+Y[x+1]|
     contour: Float32  # [th, tw] crossings of the tile by contours of 2 to 9 code values
-    coarse: Float32 = field(default_factory=lambda: np.empty((0, 2), np.float32))
-    # [C, 2] of crops, see models/coarseness.py: how coarsely they were quantised, and what that
-    # estimate is worth; none where nobody asked
+    quantisers: Float32 = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    # [C, 2] of crops, see models/coarseness.py: estimates (QP), and the logarithms of what they are
+    # worth; none where nobody asked
 
 
 @dataclass

@@ -87,8 +87,8 @@ def test_frames_measured_as_tensors_give_the_same_defects(monkeypatch, defective
                 object.__setattr__(item, "frame", item.frame.reformat(format="nv12"))
             yield item
 
-    def on_device(_, picture_format, coarse):
-        meters.append(DeviceMeter(picture_format, "cpu", coarse))
+    def on_device(_, picture_format, coarseness):
+        meters.append(DeviceMeter(picture_format, "cpu", coarseness))
         return meters[-1]
 
     monkeypatch.setattr(PictureStream, "_frame", as_nvdec_gives_them)

@@ -26,7 +26,7 @@ CALIBRATED = (
 )
 CHOSEN = "chosen on 20 damaged, 40 clean and 16 look-alike files of development sources"
 HELD = 0.7  # share of the looks of a run that must hold
-FINEST, OCTAVE = 20.0, 8.0  # QP that the net calls 0, and QP to one of its units
+FOLD = 8.0  # QP that count as e times as coarse where ratios are asked for
 # Chosen on the same: share of what the crops are worth that must have become coarser, and of a rise
 # that must come from one look to the next but one.
 AGREED, ABRUPT = 0.6, 0.5
@@ -79,7 +79,7 @@ class _Seen:
     """What a look shows."""
 
     time: float
-    value: Float64  # [C] quantisers, in units of the net; none of frames smaller than a crop
+    value: Float64  # [C] quantisers, in QP; none of frames smaller than a crop
     worth: Float64  # [C] what these estimates are worth
     mean: float  # of all
     comb: Comb
@@ -141,13 +141,11 @@ class BlockinessDetector(PictureDetector):
                     "share_of_grid_lines": min(across.share, down.share),
                 }
             self._strong += self._runs.add(look.time, holds, strength, evidence)
-            value, worth = look.coarse.astype(np.float64).T
+            value, worth = look.quantisers.astype(np.float64).T
             worth = np.exp(worth)
             mean = float(np.average(value, weights=worth)) if len(value) else 0.0
-            quantiser = FINEST + OCTAVE * mean
-            self._coarse += self._coarse_runs.add(
-                look.time, quantiser >= self.settings.coarse, quantiser
-            )
+            holds = len(value) > 0 and mean >= self.settings.coarse
+            self._coarse += self._coarse_runs.add(look.time, holds, mean)
             self._looks.append(_Seen(look.time, value, worth, mean, comb(look), evidence))
         return self._judge(self._end - SETTLED) if self._choice.is_due(self._end) else []
 
@@ -205,18 +203,19 @@ class BlockinessDetector(PictureDetector):
         value = np.stack([seen.value for seen in looks])
         worth = np.stack([seen.worth for seen in looks])
         for rise in rises(
-            times, np.exp(smooth), self._cuts, least=0.0, shortest=self.settings.min_duration,
-            factor=float(np.exp(self.settings.min_rise / OCTAVE)),
-            factor_at_cut=float(np.exp(self.settings.min_rise_at_cut / OCTAVE)),
+            times, np.exp(smooth / FOLD), self._cuts, least=0.0,
+            shortest=self.settings.min_duration,
+            factor=float(np.exp(self.settings.min_rise / FOLD)),
+            factor_at_cut=float(np.exp(self.settings.min_rise_at_cut / FOLD)),
             frame=self._frame, end=self._end,
         ):  # fmt: skip
             inside = slice(rise.first, rise.last + 1)
             gap, deviation = _change(mean, inside, rise.beside)
             more, deviations = _change(value, inside, rise.beside)
             weight = np.minimum(worth[inside].mean(axis=0), worth[rise.beside].mean(axis=0))
-            clear = more / (deviations + LEAST_OF_CROPS / OCTAVE)
+            clear = more / (deviations + LEAST_OF_CROPS)
             if (
-                gap >= CLEAR[rise.sides] * (deviation + LEAST_DEVIATION / OCTAVE)
+                gap >= CLEAR[rise.sides] * (deviation + LEAST_DEVIATION)
                 and clear.mean() >= CROPS_CLEAR
                 and np.average(more > 0, weights=weight) >= AGREED
                 and self._is_abrupt(smooth, times, rise)
@@ -242,8 +241,8 @@ class BlockinessDetector(PictureDetector):
     def _of_rise(self, looks: list[_Seen], rise: Rise) -> Observation:
         inside = looks[rise.first : rise.last + 1]
         near = np.flatnonzero(rise.beside)
-        coarse = FINEST + OCTAVE * float(np.median([seen.mean for seen in inside]))
-        usual = FINEST + OCTAVE * float(np.median([looks[n].mean for n in near]))
+        coarse = float(np.median([seen.mean for seen in inside]))
+        usual = float(np.median([looks[n].mean for n in near]))
         length = rise.end - rise.start
         margin = (coarse - usual) / 4 / self.settings.min_rise - 1
         grids = [seen.grid for seen in inside if seen.grid]

@@ -26,7 +26,7 @@ from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.streams import Stream
 from pipeline.live.tracker import Tracker
-from pipeline.panel import Found, coarse, lips
+from pipeline.panel import Found, judges_coarseness, lips
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings
 from pipeline.types import Kind, Published, Segment
@@ -232,7 +232,9 @@ class Watcher:
         try:
             aspect = asset.video[0].sample_aspect_ratio if asset.video else None
             seen = self._glimpses.passing(decoder, aspect or 1.0)
-            segmenter = Segmenter(lips(self._settings, asset), coarse(self._settings), LENGTH)
+            segmenter = Segmenter(
+                lips(self._settings, asset), judges_coarseness(self._settings), LENGTH
+            )
             for segment in segmenter.run(seen):
                 if self._stop.is_set():
                     return why

@@ -71,14 +71,14 @@ class DeviceMeter(PictureMeter):
     Args:
         picture_format: of the frames.
         device: that holds them; the CPU works as well, more slowly than PictureMeter.
-        coarse: as of PictureMeter.
+        coarseness: as of PictureMeter.
     """
 
     def __init__(
-        self, picture_format: PictureFormat, device: str = "cuda", coarse: bool = False
+        self, picture_format: PictureFormat, device: str = "cuda", coarseness: bool = False
     ) -> None:
         self.device = device
-        super().__init__(picture_format, coarse)
+        super().__init__(picture_format, coarseness)
         self._device = torch.device(device)
         height, width = picture_format.height, picture_format.width
         # before the frames that wait lies the one that was measured last

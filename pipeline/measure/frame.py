@@ -240,7 +240,7 @@ class PictureMeter:
 
     Args:
         picture_format: of the frames.
-        coarse: whether a net judges at each look how coarsely the picture was quantised.
+        coarseness: whether a net judges at each look how coarsely the picture was quantised.
 
     Attributes:
         device: that it measures on.
@@ -248,10 +248,10 @@ class PictureMeter:
 
     device = "cpu"
 
-    def __init__(self, picture_format: PictureFormat, coarse: bool = False) -> None:
+    def __init__(self, picture_format: PictureFormat, coarseness: bool = False) -> None:
         self.format = picture_format
         self._coarseness: Coarseness | None = None
-        if coarse:
+        if coarseness:
             from models.coarseness import shared  # noqa: PLC0415 - imports torch
 
             self._coarseness = shared(self.device)
@@ -286,7 +286,7 @@ class PictureMeter:
         if self._is_due(time, duration):
             seen = look(luma, width, height, time, count)
             if self._coarseness is not None:
-                seen.coarse = self._coarseness.of_plane(luma[:height, :width])
+                seen.quantisers = self._coarseness.of_plane(luma[:height, :width])
             self._looks.append(seen)
         self._previous, self._last = luma, frame
         self._rows.append((time, duration, int(flags)))

@@ -38,7 +38,7 @@ class Looks:
     fine: Tensor
     curve: Tensor
     contour: Tensor
-    coarse: Tensor
+    quantisers: Tensor
 
 
 def luma_pass(planes: Tensor, maps: Tensor, profiles: Tensor) -> None:
@@ -161,7 +161,7 @@ def look_pass(planes: Tensor, coarseness: Coarseness | None = None) -> Looks:
         fine=_tile_sums(edge[:, ::2], 2) / grid.even_samples,
         curve=_tile_sums(bend.abs_(), 2) / grid.even_samples,
         contour=contour / TILE,
-        coarse=none if coarseness is None else coarseness.of(planes),
+        quantisers=none if coarseness is None else coarseness.of(planes),
     )
 
 

@@ -81,7 +81,10 @@ def test_a_stream_is_measured_alike_on_a_device(name, within):
     """Over batches, through a segment that ends within one, looks included."""
     picture = PictureFormat(0, 208, 118, 25.0, False, 8, False, True)
     some = frames(name, 2 * BATCH + 9)
-    here, there = PictureMeter(picture, coarse=True), DeviceMeter(picture, "cpu", coarse=True)
+    here, there = (
+        PictureMeter(picture, coarseness=True),
+        DeviceMeter(picture, "cpu", coarseness=True),
+    )
     cut = BATCH + 5
     for part, first in ((some[:cut], 0), (some[cut:], cut)):
         a, b = measured(here, part, first), measured(there, part, first)
@@ -94,8 +97,8 @@ def test_a_stream_is_measured_alike_on_a_device(name, within):
         for one, other in zip(a.looks, b.looks, strict=True):
             np.testing.assert_allclose(one.noise, other.noise, atol=within)
             np.testing.assert_allclose(one.row_mean, other.row_mean, atol=within)
-            assert len(one.coarse)
-            np.testing.assert_allclose(one.coarse, other.coarse, atol=max(within / 2, 1e-3))
+            assert len(one.quantisers)
+            np.testing.assert_allclose(one.quantisers, other.quantisers, atol=max(4 * within, 1e-3))
     assert there.take() is None
     if name == "nv12":
         for one, other in zip(here.planes(), there.planes(), strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.coarseness import ACROSS, CROP, DOWN, FINEST, OCTAVE, places, shared
+from models.coarseness import ACROSS, CROP, DOWN, places, shared
 from tests.media import scene, write
 
 
@@ -21,7 +21,7 @@ def lumas(path):
 
 def quantiser(luma):
     value, worth = shared().of_plane(luma).T
-    return FINEST + OCTAVE * float(np.average(value, weights=np.exp(worth)))
+    return float(np.average(value, weights=np.exp(worth)))
 
 
 @pytest.fixture(scope="module")
