@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ CALIBRATED = (
 )
 CHOSEN = "chosen on 20 damaged, 40 clean and 16 look-alike files of development sources"
 HELD = 0.7  # share of the looks of a run that must hold
+MOST = 0.5  # share of a run that is not told yet, up to which the rest of it is not told either
 FOLD = 8.0  # QP that count as e times as coarse where ratios are asked for
 # Chosen on the same: share of what the crops are worth that must have become coarser, and of a rise
 # that must come from one look to the next but one.
@@ -164,19 +165,20 @@ class BlockinessDetector(PictureDetector):
             min_step=self.settings.min_step, shortest=self.settings.min_duration, end=self._end,
         )  # fmt: skip
         # the net has the better ends
-        told = self._choice.of(itertools.chain(self._rises(looks, times), found_by_grid), known)
+        rising = itertools.chain(self._rises(looks, times), found_by_grid)
+        told = self._choice.of((r for r in rising if self._is_news(r.start, r.end)), known)
         found = [
             _of_grid(rise) if isinstance(rise, GridRise) else self._of_rise(looks, rise)
             for rise in told
         ]
         self._told.extend((one.start, one.end) for one in found)
-        found.extend(self._whole(known))
+        found.extend(self._whole(min(known, self._choice.open)))
         while self._looks and self._looks[0].time < self._choice.needed(self._end):
             self._looks.popleft()
         return sorted(found, key=lambda one: one.start)
 
     def _whole(self, known: float) -> Iterator[Observation]:
-        """Of the runs that have ended, those of which nothing was told: a rise has better ends."""
+        """Of the runs that have ended, what was not told as a rise, which has better ends."""
         grids, coarse = (
             [run for run in runs if run.end <= known] for runs in (self._strong, self._coarse)
         )
@@ -190,9 +192,25 @@ class BlockinessDetector(PictureDetector):
             told_as.append((run, self._of_coarse))
         for run, tell in sorted(told_as, key=lambda one: -round(one[0].end - one[0].start)):
             full = run.looks * LOOK_EVERY >= HELD * (run.end - run.start)
-            if full and all(end <= run.start or start >= run.end for start, end in self._told):
-                self._told.append((run.start, run.end))
-                yield tell(run)
+            for start, end in self._left(run) if full else []:
+                self._told.append((start, end))
+                yield tell(replace(run, start=start, end=end))
+
+    def _is_news(self, start: float, end: float) -> bool:
+        """Whether nothing was told of an interval."""
+        return all(other <= start or one >= end for one, other in self._told)
+
+    def _left(self, run: LookRun) -> list[tuple[float, float]]:
+        """The parts of a run of which nothing was told; none where most of it was."""
+        left, at = [], run.start
+        for start, end in sorted(self._told):
+            if end > at and start < run.end:
+                left.append((at, start))
+                at = max(at, end)
+        left.append((at, run.end))
+        if sum(max(end - start, 0.0) for start, end in left) <= MOST * (run.end - run.start):
+            return []
+        return [one for one in left if one[1] - one[0] >= self.settings.min_duration]
 
     def _rises(self, looks: list[_Seen], times: Float64) -> Iterator[Rise]:
         """Stretches that the net says are coded worse than beside, the clearest first."""

@@ -49,12 +49,16 @@ class Rise:
 
 
 class Choice:
-    """Which stretches are told, and when: each once, and none that overlaps a clearer one."""
+    """Which stretches are told, and when: each once, and none that overlaps a clearer one.
+
+    Attributes:
+        open: start of the first that is not told yet, infinite where there is none.
+    """
 
     def __init__(self) -> None:
         self._told = -1.0
         self._due = JUDGED_EVERY
-        self._open = np.inf  # start of the first that is not told yet
+        self.open = np.inf
 
     def is_due(self, end: float) -> bool:
         """Whether enough has come since the last time, at the end of what is known."""
@@ -76,14 +80,14 @@ class Choice:
                 rise.end <= one.start or rise.start >= one.end for one in chosen
             ):
                 chosen.append(rise)
-        self._open = min((one.start for one in chosen if one.end > known), default=np.inf)
+        self.open = min((one.start for one in chosen if one.end > known), default=np.inf)
         told = [rise for rise in chosen if rise.end <= known]
         self._told = max([self._told, *(one.end for one in told)])
         return told
 
     def needed(self, end: float) -> float:
         """Time from which looks are still needed."""
-        return max(min(end, self._open) - KEPT, end - LONGEST)
+        return max(min(end, self.open) - KEPT, end - LONGEST)
 
 
 def rises(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
 import pytest
 
+from pipeline.detectors import blockiness
+from pipeline.detectors.blockiness import BlockinessDetector, BlockinessSettings
+from pipeline.detectors.comb import Comb
+from pipeline.types import FRAME_ROW, Observation, PictureFormat
 from tests.findings import assert_interval, examine, of_kind, only_one
 from tests.media import Frames, bunny, scene, write
 
@@ -167,3 +173,55 @@ def test_clean(tmp_path: Path, crf: int) -> None:
     path = write(tmp_path / "a.mp4", scene(3), video_options=options)
     assert not of_kind(examine(path, "blockiness"), "blockiness")
     assert not examine(bunny(), "blockiness").defects
+
+
+NO_GRID = Comb((0.0,) * 3, (0.0,) * 3, ((8.0, 8.0),) * 3)
+
+
+def told(monkeypatch: pytest.MonkeyPatch, levels: list[tuple[float, float]]) -> list[Observation]:
+    """What is reported where the net says so many QP up to so many seconds, second by second.
+
+    The looks are made up: what is tested is which stretches are told, and when.
+    """
+    noise = np.random.default_rng(1)
+    detector = BlockinessDetector(
+        BlockinessSettings(), PictureFormat(0, 640, 360, 25.0, False, 8, False, True)
+    )
+    monkeypatch.setattr(blockiness, "find_grid", lambda _: None)
+    monkeypatch.setattr(blockiness, "comb", lambda _: NO_GRID)
+    monkeypatch.setattr(
+        detector, "_cuts", Mock(around=lambda _: (-np.inf, np.inf), within=lambda *_: False)
+    )
+    found: list[Observation] = []
+    for second in range(round(levels[-1][0])):
+        looks = []
+        for time in second + np.arange(5) / 5:
+            level = next(qp for until, qp in levels if time < until - 1e-6)
+            quantisers = np.zeros((16, 2), np.float32)
+            quantisers[:, 0] = level + noise.normal(0, 0.1, 16)
+            looks.append(Mock(time=float(time), quantisers=quantisers))
+        frames = np.zeros(1, FRAME_ROW)
+        frames["time"], frames["duration"] = second + 0.96, 0.04
+        found += detector.update(Mock(looks=looks, frames=frames), Mock())
+    return sorted([*found, *detector.finish()], key=lambda one: one.start)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        # a worse stretch within what is coarse all through hides no more than itself
+        ([(30, 39), (32, 44), (120, 39)], [(0, 30), (30, 32), (32, 120)]),
+        # one that is coarse for a part is told once, as the rise that it is
+        ([(12, 26), (16, 39), (60, 35.5), (80, 26)], [(12, 60)]),
+        ([(10, 26), (14, 41), (40, 26)], [(10, 14)]),
+    ],
+)
+def test_each_moment_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+    levels: list[tuple[float, float]],
+    expected: list[tuple[float, float]],
+) -> None:
+    found = told(monkeypatch, levels)
+    assert [(round(one.start), round(one.end)) for one in found] == expected
+    for one, other in itertools.pairwise(found):
+        assert one.end <= other.start + 1e-6
