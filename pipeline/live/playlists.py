@@ -26,6 +26,7 @@ _FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more 
 # Of a segment: by how much each load comes later until it comes soon after a change, and then once
 # more, so that a segment that is a little late itself is not missed. Chosen on segments of 2 s.
 _LATER, _SPARE = 0.25, 0.1
+_USUAL = 1.5  # of a segment, between two loads: longer, and something held them up
 _LONGEST_HELD = 12.0  # seconds; FFmpeg asks again after half a target duration
 
 
@@ -117,6 +118,7 @@ class _Pace:
         changed: whether that load found something new.
         is_soon: whether loads come soon after changes.
         later: of a segment, that the next load comes later than it may.
+        read: whether its last segment was asked for.
     """
 
     began: float
@@ -127,6 +129,7 @@ class _Pace:
     changed: bool = True
     is_soon: bool = False
     later: float = _LATER
+    read: bool = False
 
     @classmethod
     def of(cls, url: str, body: bytes, began: float, before: _Pace | None) -> _Pace | None:
@@ -137,6 +140,8 @@ class _Pace:
         segments = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         target = _value(lines, "#EXT-X-TARGETDURATION:")
         if target is None or not timed or not segments or "#EXT-X-ENDLIST" in lines:
+            return None
+        if segments[-1] in segments[:-1]:  # ranges of one file: nobody sees which are read
             return None
         try:
             newest = int(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or 0) + len(segments)
@@ -151,7 +156,11 @@ class _Pace:
         now.body = "\n".join(lines).encode("utf-8", "surrogateescape")
         if before is not None:
             now.changed = newest != before.newest
-            now.is_soon = newest > before.newest + 1 or (before.is_soon and now.changed)
+            # more than one are there after a load that came late as well, which says nothing
+            late = began - before.began > _USUAL * length
+            both = newest == before.newest + 2 and not late
+            now.is_soon = both or (before.is_soon and now.changed)
+            now.read = before.read and not now.changed
             if now.is_soon:
                 now.later = 0.0 if before.is_soon else _SPARE
         return now
@@ -175,7 +184,6 @@ class LiveReach(Reach):
         self.programme = playlists.programme  # over all connections
         self._begun: set[str] = set()
         self._paces: dict[str, _Pace | None] = {}
-        self._opened = ""  # the segment that was asked for last
 
     def main(self) -> Readable:
         """The stream itself, open.
@@ -197,12 +205,14 @@ class LiveReach(Reach):
         """Open a file that the stream names; an empty one where that is refused or fails."""
         pace = None
         if not is_playlist(url):
-            self._opened = url
+            for one in self._paces.values():
+                if one is not None and one.last == url:
+                    one.read = True
         else:
             pace = self._paces.get(url)
             if pace is not None and (rest := pace.rest(time.monotonic())):
                 # there is more to read meanwhile, or nobody should be held for so long
-                if self._opened != pace.last or rest > _LONGEST_HELD:
+                if not pace.read or rest > _LONGEST_HELD:
                     return io.BytesIO(pace.body)
                 time.sleep(rest)
         began = time.monotonic()
@@ -219,7 +229,8 @@ class LiveReach(Reach):
         if self._saw(url, body):
             self.note("stale_playlist", _STANDS_STILL)
             return io.BytesIO()
-        following = self._paces[url] = _Pace.of(url, body, began, pace)
+        following = _Pace.of(url, body, began, pace)
+        self._paces[url] = following if body else pace  # what failed has told nothing
         return io.BytesIO(body if following is None else following.body)
 
     def _saw(self, url: str, body: bytes) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 import time
+from collections import Counter
 
 import pytest
 
 from pipeline.live.playlists import LiveReach, Playlists, _Pace
 from pipeline.source import Limits
+from tests import web
 
 URL = "http://origin.example/live/index.m3u8"
 
@@ -86,9 +90,95 @@ def test_lengths_that_no_segment_has_hold_nobody(length):
     reach = LiveReach(url, Limits(), Playlists())
     begun = time.monotonic()
     pace = reach._paces[url] = _Pace.of(url, body, begun, None)
-    reach._opened = pace.last
+    pace.read = True
     if length == "1e9":  # what is longer is answered at once, with what is known
         assert reach(url, 0, {}).read() == pace.body
     else:
         assert pace.rest(begun) <= 12.5
     assert time.monotonic() - begun < 1.0
+
+
+class Origin:
+    """Playlists that are what they are set to, and how often each was asked for."""
+
+    def __init__(self, server: web.Server) -> None:
+        self.url, self.bodies, self.asked = server.url, {}, Counter()
+        self._server = server
+
+    def put(self, name: str, body: bytes) -> str:
+        self.bodies[name] = body
+
+        def answer(request) -> None:
+            self.asked[name] += 1
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(self.bodies[name])))
+            request.end_headers()
+            request.wfile.write(self.bodies[name])
+
+        self._server.routes[f"/{name}"] = answer
+        return f"{self.url}/{name}"
+
+
+@pytest.fixture
+def place(tmp_path):
+    with web.serving(tmp_path) as server:
+        yield Origin(server)
+
+
+def load(reach, url) -> bytes:
+    with contextlib.closing(reach(url, 0, {})) as file:
+        return file.read(1 << 16)
+
+
+def test_a_load_that_comes_early_is_held_or_answered_from_what_is_known(place):
+    url = place.put("a.m3u8", playlist(8.0, 2.0))
+    place.put("3.ts", b"segment")
+    reach = LiveReach(url, Limits(), Playlists())
+    first = load(reach, url)
+    assert load(reach, url) == first  # segments are left to read
+    assert place.asked["a.m3u8"] == 1
+    load(reach, f"{place.url}/3.ts")
+    place.bodies["a.m3u8"] = playlist(10.0, 2.0)
+    begun = time.monotonic()
+    assert b"4.ts" in load(reach, url)
+    assert time.monotonic() - begun > 1.5  # 2 s and a quarter after the first
+    assert place.asked["a.m3u8"] == 2
+
+
+def test_each_of_several_playlists_has_its_own_pace(place):
+    names = ("video", "sound")
+    urls = [
+        place.put(f"{name}.m3u8", playlist(2.0, 0.5).replace(b".ts", f"-{name}.ts".encode()))
+        for name in names
+    ]
+    reach = LiveReach(urls[0], Limits(), Playlists())
+    for url, name in zip(urls, names, strict=True):
+        load(reach, url)
+        place.put(f"3-{name}.ts", b"segment")
+        load(reach, f"{place.url}/3-{name}.ts")
+    for url in urls:  # both are read to their ends: neither is answered from what is known
+        load(reach, url)
+    assert [place.asked[f"{name}.m3u8"] for name in names] == [2, 2]
+
+
+def test_ranges_of_one_file_are_not_paced():
+    body = re.sub(rb"\d+\.ts", b"all.ts", playlist(8.0, 2.0))
+    assert _Pace.of(URL, body, 0.0, None) is None
+
+
+def test_two_segments_after_a_load_that_was_held_up_say_nothing_of_when_they_come():
+    first = _Pace.of(URL, playlist(8.0, 2.0), 0.0, None)
+    assert _Pace.of(URL, playlist(12.0, 2.0), 2.5, first).is_soon
+    assert not _Pace.of(URL, playlist(12.0, 2.0), 5.5, first).is_soon
+    assert not _Pace.of(URL, playlist(16.0, 2.0), 2.5, first).is_soon
+
+
+def test_a_load_that_fails_forgets_nothing(place):
+    url = place.put("a.m3u8", playlist(8.0, 2.0))
+    reach = LiveReach(url, Limits(), Playlists())
+    load(reach, url)
+    pace = reach._paces[url]
+    place.bodies["a.m3u8"] = b""
+    pace.began -= 10.0
+    assert load(reach, url) == b""
+    assert reach._paces[url] is pace
