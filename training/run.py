@@ -1,10 +1,14 @@
-"""What every training command shows and notes of its run."""
+"""What every training command asks, shows, keeps and notes of its run."""
 
 from __future__ import annotations
 
+import argparse
 import platform
+import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,3 +34,86 @@ def device_name(device: torch.device) -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+
+
+def parser(
+    about: str | None,
+    name: str,
+    *,
+    media: str,
+    steps: int,
+    batch: tuple[int, str],
+    makes: str,
+    threads: int | None = None,
+) -> argparse.ArgumentParser:
+    """Of a training command, with what all of them ask.
+
+    Args:
+        about: docstring of the command.
+        name: of the net.
+        media: what the folders hold.
+        steps: of the optimiser, unless others are asked for.
+        batch: how many of what are in a step.
+        makes: what the processes do that make the data.
+        threads: of the CPU, for fitting; None: as torch does.
+    """  # fmt: skip
+    made = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("media", nargs="*", type=Path, help=f"folders of {media}")
+    made.add_argument("--steps", type=int, default=steps, help="of the optimiser, for each net")
+    made.add_argument("--batch", type=int, default=batch[0], help=f"{batch[1]} in a step")
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--workers", type=int, default=2, help=f"processes that {makes}")
+    made.add_argument("--threads", type=int, default=threads, help="of the CPU, for fitting")
+    made.add_argument("--data-only", action="store_true", help="stop when the data are there")
+    work = Path(tempfile.gettempdir()) / f"vidette-training-{name}"
+    made.add_argument("--work", type=Path, default=work)
+    return made
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fit; a checkpoint of another recipe is not gone on with."""
+
+    steps: int
+    batch: int = 32
+    rate: float = 2e-3
+    decay: float = 3e-2
+    seed: int = 1
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Any, /) -> Any: ...
+
+
+class Checkpoint:
+    """What a fit has come to, in a file that is whole at every moment.
+
+    Args:
+        path: of the file.
+        recipe: of the fit.
+        parts: net, optimiser and so on, by name.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, **parts: _Stateful) -> None:
+        self._path, self._recipe, self._parts = path, recipe, parts
+
+    def load(self, device: torch.device) -> int:
+        """Go on from the file where there is one of this recipe; returns the steps done."""
+        if not self._path.is_file():
+            return 0
+        held: dict[str, Any] = torch.load(self._path, map_location=device, weights_only=True)
+        if held["recipe"] != asdict(self._recipe):
+            return 0
+        for name, part in self._parts.items():
+            part.load_state_dict(held[name])
+        return int(held["step"])
+
+    def save(self, step: int) -> None:
+        """Write what has been done in so many steps."""
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        half_written = self._path.with_suffix(".part")
+        torch.save({"recipe": asdict(self._recipe), "step": step, **state}, half_written)
+        half_written.replace(self._path)

@@ -10,9 +10,7 @@ development split are fitted on, the others are seen by the evaluation alone.
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from models.coarseness import save
 from training.coarseness import card, dataset
 from training.coarseness.evaluate import figures
 from training.coarseness.train import Recipe, fit
-from training.run import device_name, progress, told_by
+from training.run import device_name, parser, progress, told_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SEED, _EVALUATION_SEED = 1, 90_001
@@ -34,20 +32,12 @@ _SEED, _EVALUATION_SEED = 1, 90_001
 
 def main() -> None:
     """Do all that is not done yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
-    parser.add_argument("--steps", type=int, default=20_000, help="of the optimiser")
-    parser.add_argument("--batch", type=int, default=128, help="crops in a step")
-    parser.add_argument("--per-source", type=int, default=10, help="clips of each kind and source")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=2, help="processes that make data")
-    parser.add_argument("--threads", type=int, help="of the CPU, for fitting")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-coarseness"
-    )
-    chosen = parser.parse_args()
+    command = parser(
+        __doc__, "coarseness", media="clean media", steps=20_000, batch=(128, "crops"),
+        makes="make data",
+    )  # fmt: skip
+    command.add_argument("--per-source", type=int, default=10, help="clips of each kind and source")
+    chosen = command.parse_args()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     assets = scan(chosen.media or [ROOT.parent / "shared/media"])
@@ -77,6 +67,8 @@ def main() -> None:
                 ("test", _EVALUATION_SEED, "to evaluate"),
             )
         }
+    if chosen.data_only:
+        return
     examples, unseen = (dataset.Examples.read(made[split]) for split in ("dev", "test"))
     device = torch.device(chosen.device)
     started = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.coarseness import FINEST, OCTAVE, CoarsenessNet
+from training import run
 from training.coarseness.dataset import UNKNOWN, Examples
 
 _LEAST_QP = 22.0  # finer is not told apart
@@ -23,14 +24,11 @@ _WARM, _SAVED_EVERY = 200, 500  # steps
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to fit; a checkpoint of another recipe is not gone on with."""
+class Recipe(run.Recipe):
+    """As of every net, with larger batches of its small crops."""
 
-    steps: int
     batch: int = 128
-    rate: float = 2e-3
     decay: float = 1e-2
-    seed: int = 1
 
 
 def loss_of(said: Tensor, qp: Tensor) -> Tensor:
@@ -59,13 +57,8 @@ def fit(
     torch.manual_seed(recipe.seed)
     net = CoarsenessNet().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
-    first = 0
-    if checkpoint.is_file():
-        held = torch.load(checkpoint, map_location=device, weights_only=True)
-        if held["recipe"] == asdict(recipe):
-            net.load_state_dict(held["net"])
-            optimiser.load_state_dict(held["optimiser"])
-            first = held["step"]
+    kept = run.Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser)
+    first = kept.load(device)
     net.train()
     mean = 0.0
     for step in range(first, recipe.steps):
@@ -79,14 +72,7 @@ def fit(
         mean = 0.98 * mean + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
         if (step + 1) % _SAVED_EVERY == 0 or step + 1 == recipe.steps:
             told(step + 1, mean)
-            state = {
-                "recipe": asdict(recipe),
-                "net": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            kept.save(step + 1)
     return net.eval()
 
 

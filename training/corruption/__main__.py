@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import defaultdict
 from dataclasses import asdict
@@ -30,7 +29,7 @@ from training.corruption import card, dataset
 from training.corruption.card import FULL
 from training.corruption.evaluate import PEERS, evaluate, figures
 from training.corruption.train import Recipe, calibrate, fit
-from training.run import device_name, progress, told_by
+from training.run import device_name, parser, progress, told_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _TEMPORAL = "temporal"
@@ -41,28 +40,19 @@ _SEED = 1
 
 def main() -> None:
     """Do all that is not done yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("media", nargs="*", type=Path, help="folders of clean media")
-    parser.add_argument("--steps", type=int, default=11_000, help="of the optimiser")
-    parser.add_argument("--batch", type=int, default=24, help="crops in a step; 256 on a GPU")
-    parser.add_argument("--draws", type=int, default=3, help="encodes of each clip")
-    parser.add_argument("--per-source", type=int, default=8, help="clips of each kind and source")
-    parser.add_argument("--stills", type=int, default=14, help="crops of each photograph")
-    parser.add_argument(
+    command = parser(
+        __doc__, "corruption", media="clean media", steps=11_000,
+        batch=(24, "crops, 256 on a GPU,"), makes="make data",
+    )  # fmt: skip
+    command.add_argument("--draws", type=int, default=3, help="encodes of each clip")
+    command.add_argument("--per-source", type=int, default=8, help="clips of each kind and source")
+    command.add_argument("--stills", type=int, default=14, help="crops of each photograph")
+    command.add_argument(
         "--ablations",
         action="store_true",
         help="fit as well without the frame before, without damage that is baked in, without HEVC",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=2, help="processes that make data")
-    parser.add_argument("--threads", type=int, help="of the CPU, for fitting")
-    parser.add_argument("--data-only", action="store_true", help="stop when the data are made")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-corruption"
-    )
-    chosen = parser.parse_args()
+    chosen = command.parse_args()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     media = chosen.media or [ROOT.parent / "shared/media"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.corruption import HEADS, CorruptionNet
+from training import run
 from training.corruption.blocks import draw_blocks
 from training.corruption.dataset import Examples
 from training.corruption.synthesis import CLEAN, HIT, IGNORED
@@ -29,14 +29,9 @@ _OF_FRAME, _WORST = 0.3, 4  # weight of the loss of a crop as a whole; tiles tha
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to fit; a checkpoint of another recipe is not gone on with."""
+class Recipe(run.Recipe):
+    """As of every net, and whether it sees the frame before."""
 
-    steps: int
-    batch: int = 32
-    rate: float = 2e-3
-    decay: float = 3e-2
-    seed: int = 1
     temporal: bool = True
 
 
@@ -132,14 +127,8 @@ def fit(
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe.steps))
-    step = 0
-    if checkpoint.is_file():
-        saved: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-        if saved["recipe"] == asdict(recipe):
-            net.load_state_dict(saved["net"])
-            optimiser.load_state_dict(saved["optimiser"])
-            schedule.load_state_dict(saved["schedule"])
-            step = saved["step"]
+    kept = run.Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser, schedule=schedule)
+    step = kept.load(device)
     if device.type == "cuda":
         examples.hold(device)
     draw = _Drawing(examples, recipe)
@@ -161,16 +150,7 @@ def fit(
         if step % _SAVED_EVERY == 0 or step == recipe.steps:
             told(step, float(torch.stack(losses).mean()))
             losses = []
-            state = {
-                "recipe": asdict(recipe),
-                "step": step,
-                "net": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-            }
-            part = checkpoint.with_suffix(".part")
-            torch.save(state, part)
-            part.replace(checkpoint)
+            kept.save(step)
     return net.eval()
 
 

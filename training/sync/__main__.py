@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ import torch
 from corpus.sources import GENERATED, scan
 from models.sync import SyncNet, save
 from pipeline.detectors.lags import MOST
-from training.run import device_name, progress, told_by
+from training.run import device_name, parser, progress, told_by
 from training.sync import card, dataset
 from training.sync.calibrate import across, calibrate, read_all
 from training.sync.dataset import Take
@@ -41,23 +40,14 @@ NEAR = 25  # lags either way: 1 s, for the table that others can be compared wit
 
 def main() -> None:
     """All of it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("media", nargs="*", type=Path, help="folders of clips of people speaking")
-    parser.add_argument("--steps", type=int, default=1000, help="of the optimiser, for each net")
-    parser.add_argument("--batch", type=int, default=32, help="chunks of 1.1 s in a step")
-    parser.add_argument("--folds", type=int, default=4, help="of the cross-validation; 0: none")
-    parser.add_argument("--held-out", default="", help="groups with commas between, not fitted on")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=2, help="processes that look for mouths")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for fitting one net")
-    parser.add_argument("--at-once", type=int, default=1, help="nets fitted beside each other")
-    parser.add_argument("--data-only", action="store_true", help="stop when the mouths are there")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-training-sync"
-    )
-    chosen = parser.parse_args()
+    command = parser(
+        __doc__, "sync", media="clips of people speaking", steps=1000,
+        batch=(32, "chunks of 1.1 s"), makes="look for mouths", threads=1,
+    )  # fmt: skip
+    command.add_argument("--folds", type=int, default=4, help="of the cross-validation; 0: none")
+    command.add_argument("--held-out", default="", help="groups with commas between, not fitted on")
+    command.add_argument("--at-once", type=int, default=1, help="nets fitted beside each other")
+    chosen = command.parse_args()
     torch.set_num_threads(chosen.threads)
     assets = [a for a in scan(chosen.media or [ROOT.parent / "shared/media"]) if a.kind == "face"]
     with progress() as bar:
@@ -65,14 +55,14 @@ def main() -> None:
             assets, chosen.work, workers=chosen.workers, told=told_by(bar, "mouths")
         )
     if not paths:
-        parser.error("no clip of these folders shows a face that speaks")
+        command.error("no clip of these folders shows a face that speaks")
     if chosen.data_only:
         return
     takes = [dataset.read(path) for path in paths]
     if chosen.held_out:
         held = set(chosen.held_out.split(","))
         if unknown := held - {take.group for take in takes}:
-            parser.error(f"no such group: {', '.join(sorted(unknown))}")
+            command.error(f"no such group: {', '.join(sorted(unknown))}")
         net = _fitted({"held-out": held}, paths, chosen)["held-out"]
         tested = _tested(net, takes, held)
         print(card.table(read_all(tested, calibrate(tested, MOST), MOST)))

@@ -7,10 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from models.mouths import RATE, SIDE
 from models.sync import LEAD, SAMPLE_RATE, SEEN, WINDOW, ZOOM, SyncNet, centred, over_lags
+from training import run
 from training.sync.dataset import KNOWN_DELAY, Take, read
 
 LENGTH = 28  # pictures of a chunk: the shortest takes have 30
@@ -31,14 +31,10 @@ _SAVED_EVERY = 100  # steps
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to fit; a checkpoint of another recipe is not gone on with."""
+class Recipe(run.Recipe):
+    """As of every net, with more decay: there are few speakers."""
 
-    steps: int
-    batch: int = 32
-    rate: float = 2e-3
     decay: float = 0.05
-    seed: int = 1
 
 
 def fit(
@@ -62,14 +58,8 @@ def fit(
     net = SyncNet().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe.steps))
-    step = 0
-    if checkpoint.is_file():
-        saved: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-        if saved["recipe"] == asdict(recipe):
-            net.load_state_dict(saved["net"])
-            optimiser.load_state_dict(saved["optimiser"])
-            schedule.load_state_dict(saved["schedule"])
-            step = saved["step"]
+    kept = run.Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser, schedule=schedule)
+    step = kept.load(device)
     counts = Counter(take.group for take in takes)
     weights = np.array([1 / math.sqrt(counts[take.group]) for take in takes])
     weights /= weights.sum()
@@ -91,16 +81,7 @@ def fit(
         if step % _SAVED_EVERY == 0 or step == recipe.steps:
             told(step, float(np.mean(losses)))
             losses.clear()
-            state = {
-                "recipe": asdict(recipe),
-                "net": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "step": step,
-            }
-            half_written = checkpoint.with_suffix(".part")
-            torch.save(state, half_written)
-            half_written.rename(checkpoint)
+            kept.save(step)
     return net.eval()
 
 
