@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import events
-from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.grid import find_grid
 from pipeline.detectors.looks import Beside, Cuts, LookRun, LookRuns, end_of
 from pipeline.detectors.rises import SETTLED, Choice, Rise, rises
@@ -70,7 +70,7 @@ class BandingSettings(DetectorSettings):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Seen(Unchanging):
     """What a look shows."""
 
     time: float

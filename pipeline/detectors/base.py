@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,17 @@ from pipeline.types import (
 )
 
 FormatT = TypeVar("FormatT")
+
+
+class Unchanging:
+    """Base of what is never changed once it is made: copies of a detector share it.
+
+    A detector that keeps a minute of looks is copied each second while a stream is watched.
+    """
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Self:
+        """Itself."""
+        return self
 
 
 class DetectorSettings(BaseModel):

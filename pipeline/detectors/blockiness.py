@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import events
-from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.comb import Comb, comb
 from pipeline.detectors.grid import NATIVE, SURE_SHARE, find_grid
 from pipeline.detectors.looks import Cuts, LookRun, LookRuns, end_of
@@ -76,7 +76,7 @@ class BlockinessSettings(DetectorSettings):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Seen(Unchanging):
     """What a look shows."""
 
     time: float

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline import events
-from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.looks import Cuts, LookRun, LookRuns, end_of
 from pipeline.detectors.rises import AT_CUT, SETTLED, Choice, Rise, rises
 from pipeline.types import (
@@ -73,7 +73,7 @@ class BlurSettings(DetectorSettings):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Seen(Unchanging):
     """What a look shows of tiles with contrast."""
 
     time: float

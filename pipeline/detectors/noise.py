@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import events
-from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.history import DELAY, History
 from pipeline.detectors.looks import LookRun, LookRuns, end_of
 from pipeline.types import (
@@ -53,7 +53,7 @@ class NoiseSettings(DetectorSettings):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Seen(Unchanging):
     time: float
     floor: float  # 10th percentile of the tiles' sigma
     sigma: float  # 20th percentile
