@@ -37,6 +37,11 @@ AGREED, ABRUPT = 0.6, 0.5
 # of the crops, and 1.0 of the crops with 1.9.
 CLEAR, LEAST_DEVIATION = {1: 5.0, 2: 2.8}, 0.2
 CROPS_CLEAR, LEAST_OF_CROPS = 0.95, 0.3
+# With one side only nobody knows which of the two is as it should be: it must be coarse in itself,
+# as subtle damage is (see _severity). Noise looks finely coded: what comes after a noisy stretch is
+# not compared with that. The floor of clean clips is 2.0 at most (pipeline/detectors/noise.py).
+COARSE_ON_ONE_SIDE = 34.5  # QP
+NOISY = 2.5  # code values
 
 
 class BlockinessSettings(DetectorSettings):
@@ -83,6 +88,7 @@ class _Seen(Unchanging):
     value: Float64  # [C] quantisers, in QP; none of frames smaller than a crop
     worth: Float64  # [C] what these estimates are worth
     mean: float  # of all
+    floor: float  # 10th percentile of the tiles' noise, in code values
     comb: Comb
     grid: dict[str, float]  # evidence of one, where there is one
 
@@ -147,7 +153,8 @@ class BlockinessDetector(PictureDetector):
             mean = float(np.average(value, weights=worth)) if len(value) else 0.0
             holds = len(value) > 0 and mean >= self.settings.coarse
             self._coarse += self._coarse_runs.add(look.time, holds, mean)
-            self._looks.append(_Seen(look.time, value, worth, mean, comb(look), evidence))
+            floor = float(np.percentile(look.noise, 10))
+            self._looks.append(_Seen(look.time, value, worth, mean, floor, comb(look), evidence))
         return self._judge(self._end - SETTLED) if self._choice.is_due(self._end) else []
 
     def finish(self) -> Iterable[Observation]:
@@ -220,6 +227,7 @@ class BlockinessDetector(PictureDetector):
         smooth = np.median([np.r_[mean[0], mean[:-1]], mean, np.r_[mean[1:], mean[-1]]], axis=0)
         value = np.stack([seen.value for seen in looks])
         worth = np.stack([seen.worth for seen in looks])
+        floor = np.array([seen.floor for seen in looks])
         for rise in rises(
             times, np.exp(smooth / FOLD), self._cuts, least=0.0,
             shortest=self.settings.min_duration,
@@ -236,6 +244,8 @@ class BlockinessDetector(PictureDetector):
                 gap >= CLEAR[rise.sides] * (deviation + LEAST_DEVIATION)
                 and clear.mean() >= CROPS_CLEAR
                 and np.average(more > 0, weights=weight) >= AGREED
+                and (rise.sides == 2 or np.median(mean[inside]) >= COARSE_ON_ONE_SIDE)
+                and np.median(floor[rise.beside]) < NOISY
                 and self._is_abrupt(smooth, times, rise)
             ):
                 yield rise
@@ -262,7 +272,9 @@ class BlockinessDetector(PictureDetector):
         coarse = float(np.median([seen.mean for seen in inside]))
         usual = float(np.median([looks[n].mean for n in near]))
         length = rise.end - rise.start
-        margin = (coarse - usual) / 4 / self.settings.min_rise - 1
+        both = rise.sides == 2
+        least = self.settings.min_rise if both else self.settings.min_rise_at_cut
+        where = "just before and after" if both else "beside it in the same shot"
         grids = [seen.grid for seen in inside if seen.grid]
         grid = max(grids, key=lambda one: one["strength"], default={})
         return Observation(
@@ -270,10 +282,10 @@ class BlockinessDetector(PictureDetector):
             rise.start,
             rise.end,
             severity=_severity(coarse),
-            confidence=float(np.clip(0.5 + 0.2 * margin, 0.5, 0.95)),
+            confidence=float(np.clip(0.3 + 0.05 * (coarse - usual) / least, 0.5, 0.95)),
             summary=(
-                f"compressed too much: as if by a quantiser (QP) of {coarse:.0f}, {usual:.0f} just "
-                f"before and after, for {length:.1f} s"
+                f"compressed too much: as if by a quantiser (QP) of {coarse:.0f}, {usual:.0f} "
+                f"{where}, for {length:.1f} s"
             ),
             evidence={
                 "quantiser": coarse,

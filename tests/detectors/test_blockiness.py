@@ -106,6 +106,17 @@ def test_a_picture_lower_than_the_net_looks_at_is_judged_by_its_grid(tmp_path: P
     assert only_one(result, "blockiness").evidence["period_px"] in (4, 8, 16)
 
 
+@pytest.mark.parametrize("sigma", [4, 8, 12])
+def test_what_is_beside_noise_is_not_coarse(tmp_path: Path, sigma: int) -> None:
+    rng = np.random.default_rng(1)
+    frames = scene(8.0, cuts=0, speed=1.0)
+    for n in range(50, 100):
+        noisy = frames[n] + rng.normal(0, sigma, (*frames[n].shape[:2], 1))
+        frames[n] = noisy.clip(0, 255).astype(np.uint8)
+    path = write(tmp_path / "a.mp4", frames, video_options={"crf": "20"})
+    assert not examine(path, "blockiness").defects
+
+
 @pytest.mark.parametrize(("scale", "period"), [(4 / 3, 32 / 3), (1.5, 12.0)])
 def test_a_scaled_grid_keeps_its_period(tmp_path: Path, scale: float, period: float) -> None:
     path = write(
@@ -199,7 +210,8 @@ def told(monkeypatch: pytest.MonkeyPatch, levels: list[tuple[float, float]]) -> 
             level = next(qp for until, qp in levels if time < until - 1e-6)
             quantisers = np.zeros((16, 2), np.float32)
             quantisers[:, 0] = level + noise.normal(0, 0.1, 16)
-            looks.append(Mock(time=float(time), quantisers=quantisers))
+            noise_map = np.zeros((23, 40), np.float32)
+            looks.append(Mock(time=float(time), quantisers=quantisers, noise=noise_map))
         frames = np.zeros(1, FRAME_ROW)
         frames["time"], frames["duration"] = second + 0.96, 0.04
         found += detector.update(Mock(looks=looks, frames=frames), Mock())
