@@ -40,11 +40,12 @@ from pipeline.batch.ledger import Ledger
 from pipeline.batch.sources import gather
 from pipeline.decode import DecodedFrame, Decoder
 from pipeline.inspect import inspect
+from pipeline.measurements import FrameFlag
 from pipeline.panel import Panel, judges_coarseness
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import Limits, open_source
-from pipeline.types import Asset, FrameFlag
+from pipeline.types import Asset
 from tests import media
 from tests.live import origin
 

@@ -37,7 +37,7 @@ from corpus.sources import (
 )
 from faults.media import Clean, Encoding, Picture, encode, picture_of
 from pipeline.errors import SourceError
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 RATE = 48_000  # of sound whose rate not every encoder takes
 _RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from corpus.sources import Recipe, RejectedError
 from faults.media import Picture, picture_of
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 # Photographs are not sampled from more lines, nor from more than 1.5 times the clip's
 _SOURCE_LINES = 720

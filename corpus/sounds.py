@@ -10,7 +10,7 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from corpus.sources import SHORTEST, Recipe, RejectedError
 from faults.media import Clean
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 EDGE = 0.002  # seconds of fade at a cut: no click, and no hole
 _JOIN = 0.05  # seconds of cross-fade between two sounds

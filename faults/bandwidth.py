@@ -10,7 +10,8 @@ from faults.coding import Coder
 from faults.media import Clean
 from faults.sound import PartFault
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 TELEPHONE = 300.0, 3400.0  # Hz, ITU-T G.712
 FAINT = -75.0  # dBFS above the cut: nothing that anybody could miss

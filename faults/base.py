@@ -17,7 +17,8 @@ import numpy as np
 
 from faults.media import Clean, Picture
 from faults.truth import MaskedFrames, Parameter, Severity, Truth
-from pipeline.types import Float32, Kind, Region
+from pipeline.measurements import Float32
+from pipeline.types import Kind, Region
 
 Parameters = Mapping[str, Any]
 

@@ -10,7 +10,8 @@ from faults.drawing import code
 from faults.media import Picture, Plane
 from faults.span import step_by_tile
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 # Blur shows where so large a share of the tiles loses so much detail, in code values: by eye.
 LEAST_STEP, LEAST_SHARE = 2.0, 0.03

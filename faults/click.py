@@ -7,7 +7,8 @@ import numpy as np
 from faults.base import FaultError, SoundFault
 from faults.sound import amplitude, clusters, level, thirds
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 LOCAL = 0.025  # seconds on either side of an impulse whose level it is relative to
 QUIETEST = -45.0  # dBFS that the sound is taken to have at least: an impulse must be heard

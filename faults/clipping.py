@@ -10,7 +10,8 @@ from faults.base import FaultError, SoundFault
 from faults.coding import CODECS, Coder
 from faults.sound import PartFault, amplitude, clusters, level, seam, sounding
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 MOST_GAIN = 24.0  # dB by which an interval is made louder; quiet ones are clipped where they are
 LOWEST = -36.0  # dBFS; sound of which nothing is above is too quiet for a stage that clips

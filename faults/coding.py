@@ -11,7 +11,7 @@ import av
 import numpy as np
 from scipy import signal
 
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 CODECS = ("mp3", "aac", "opus")
 _ENCODERS = {"mp3": "libmp3lame", "aac": "aac", "opus": "libopus"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from faults.sound import PartFault
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class DcOffsetFault(PartFault):

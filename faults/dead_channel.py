@@ -8,7 +8,8 @@ from faults.base import FaultError
 from faults.media import Clean
 from faults.sound import AUDIBLE, PartFault, amplitude, front_pair, level
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class DeadChannelFault(PartFault):

@@ -23,7 +23,8 @@ from faults.packets import (
 )
 from faults.truth import Severity
 from pipeline.decode import DecodedFrame, Decoder
-from pipeline.types import FrameFlag, Kind, Note
+from pipeline.measurements import FrameFlag, Note
+from pipeline.types import Kind
 
 _HEADER = 16  # bytes at the start of a packet that are left alone: headers of slices, of frames
 _SEEN = (Kind.BLOCK_CORRUPTION, Kind.DECODER_SMEAR, Kind.GLITCH, Kind.TEARING, Kind.FREEZE,

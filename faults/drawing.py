@@ -11,7 +11,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image, ImageDraw, ImageFont
 
 from faults.media import BLACK, GREY, WHITE, Picture, Plane, picture_of
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 Colour = tuple[int, int, int]  # R, G, B, 0 to 255, or Y, Cb, Cr
 

@@ -7,7 +7,8 @@ import numpy as np
 from faults.base import FaultError, SoundFault
 from faults.sound import clusters, place_amid_sound, seam
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 FRAMES = {"opus": 960 / 48_000, "aac": 1024 / 48_000}  # seconds of sound in a packet
 MOST = 4  # holes in one interval

@@ -18,7 +18,8 @@ from faults.packets import TRANSPORT, Track, join_transport, pictures_of, tracks
 from faults.sync import resampled
 from faults.timing import INSTANT
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 _COPY = {"mpegts_copyts": "1"}
 _START = 2.0  # seconds on the clock of the stream at presentation zero

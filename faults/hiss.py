@@ -9,7 +9,8 @@ from scipy import signal
 from faults.base import FaultError
 from faults.sound import PartFault, amplitude, programme_level, thirds
 from faults.truth import Severity
-from pipeline.types import Float32, Float64, Kind
+from pipeline.measurements import Float32, Float64
+from pipeline.types import Kind
 
 FAINTEST = -62.0  # dBFS; nobody hears softer noise at the usual volume
 # The noise is heard where it exceeds, by so many dB, what a third of an octave has in one fifth of

@@ -6,7 +6,8 @@ import numpy as np
 
 from faults.sound import PartFault, amplitude
 from faults.truth import Severity
-from pipeline.types import Float32, Float64, Kind
+from pipeline.measurements import Float32, Float64
+from pipeline.types import Kind
 
 WANDER = 0.1  # Hz; grids keep within 0.2 Hz of the nominal frequency (ENTSO-E standard range: 0.05)
 BUZZ_TOP = 4000.0  # Hz, up to where a buzz has lines

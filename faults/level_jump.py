@@ -7,7 +7,8 @@ import numpy as np
 from faults.base import FaultError
 from faults.sound import PartFault, amplitude, level
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 HEADROOM = 0.98  # of full scale; a louder insert is not clipped
 QUIETEST = -48.0  # dBFS; a quieter insert can still be followed

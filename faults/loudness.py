@@ -14,7 +14,8 @@ from faults.sound import amplitude
 from faults.truth import Severity
 from pipeline.detectors.loudness import HOP, TARGETS, integrated
 from pipeline.measure.loudness import LoudnessMeter, TruePeakMeter
-from pipeline.types import Float32, Float64, Kind, SoundFormat
+from pipeline.measurements import Float32, Float64, SoundFormat
+from pipeline.types import Kind
 
 TARGET = "r128"
 APART = 0.5  # seconds between overs of true peak that are one event

@@ -23,8 +23,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from pipeline.clock import SOUND_GAP
 from pipeline.decode import DecodedFrame, DecodedSound, Decoder
 from pipeline.errors import SourceError
+from pipeline.measurements import Float32
 from pipeline.source import Limits, open_source
-from pipeline.types import Float32
 
 Plane = npt.NDArray[np.uint8]
 BLACK, WHITE, GREY = 16, 235, 128  # 8-bit limited-range code values

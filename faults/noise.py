@@ -8,7 +8,8 @@ from faults.base import FrameFault
 from faults.drawing import code
 from faults.media import GREY, Picture, Plane
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class NoiseFault(FrameFault):

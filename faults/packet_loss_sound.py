@@ -8,7 +8,8 @@ from faults.base import FaultError, SoundFault
 from faults.coding import Coder
 from faults.sound import amid_sound, clusters
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 BESIDE = 0.5  # seconds of sound before and after that are coded too, so that the decoder is settled
 RECOVERY = 0.2  # seconds after a loss in which a decoder may still be wrong

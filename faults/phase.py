@@ -8,7 +8,8 @@ from faults.base import FaultError, SoundFault
 from faults.media import Clean
 from faults.sound import PartFault, amplitude, front_pair, level, programme_level
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 MONO = 0.9995  # correlation of identical channels (Essentia FalseStereoDetector)
 LOPSIDED = 20.0  # dB between the channels; beyond, inverting one is not heard

@@ -7,7 +7,8 @@ import numpy as np
 from faults.base import FaultError, SoundFault
 from faults.sound import AUDIBLE, amplitude, cells, place_amid_sound, seam
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class SilenceFault(SoundFault):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from faults.base import FaultError, SoundFault
 from faults.media import Clean
-from pipeline.types import Float32, Float64
+from pipeline.measurements import Float32, Float64
 
 CELL = 0.01  # seconds; levels are looked at in cells of this length
 SILENT = -60.0  # dBFS; no programme below (FFmpeg silencedetect)

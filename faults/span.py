@@ -13,7 +13,8 @@ import numpy as np
 from faults.base import FaultError, PictureFault
 from faults.media import Picture
 from faults.truth import TILE, MaskedFrames
-from pipeline.types import Float32, Kind, Region
+from pipeline.measurements import Float32
+from pipeline.types import Kind, Region
 
 
 class SpanFault(PictureFault):

@@ -10,7 +10,8 @@ import numpy as np
 from faults.base import FaultError, SoundFault
 from faults.media import Clean
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 _FASTEST = 0.08  # of the speed, by which sound may drift: twice what 25 taken for 24 makes
 _FADE = 0.005  # seconds over which sound that was put in fades in and out: no click

@@ -6,7 +6,8 @@ import numpy as np
 
 from faults.sound import PartFault, amplitude
 from faults.truth import Severity
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 INTERRUPTED = 0.25, 3.0  # seconds: how long and how often (EBU Tech 3304)
 

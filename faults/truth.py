@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
-from pipeline.types import Kind, PictureFormat, Published, Region
+from pipeline.measurements import PictureFormat
+from pipeline.types import Kind, Published, Region
 
 Mask = npt.NDArray[np.bool_]
 TILE = PictureFormat.TILE  # luma samples on a side of one bit of a mask

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from pipeline.types import Note
+from pipeline.measurements import Note
 
 JUMP = (
     10.0  # seconds forward that are a new clock, not missing media; as FFmpeg's dts_delta_threshold

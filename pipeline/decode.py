@@ -26,8 +26,9 @@ from pipeline import facts
 from pipeline.clock import Cadence, Clock
 from pipeline.errors import SourceError
 from pipeline.ffmpeg_log import ErrorCount
+from pipeline.measurements import Float32, FrameFlag, Note
 from pipeline.samples import Samples
-from pipeline.types import Asset, Float32, FrameFlag, Note, Problem, VideoTrack
+from pipeline.types import Asset, Problem, VideoTrack
 
 MAX_READ_FAILURES = 3  # in a row, before the rest is given up
 _THREADS = 4  # more decode little faster and keep more frames in memory

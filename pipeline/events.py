@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.types import Defect, Observation
+from pipeline.measurements import Observation
+from pipeline.types import Defect
 
 
 @dataclass

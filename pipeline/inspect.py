@@ -16,6 +16,7 @@ from pipeline.decode import Decoder
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator, note_fallback
+from pipeline.measurements import Note, Segment
 from pipeline.panel import Panel, judges_coarseness, lips
 from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
@@ -28,10 +29,8 @@ from pipeline.types import (
     AudioTrack,
     Coverage,
     Inspection,
-    Note,
     Problem,
     ProgramMoment,
-    Segment,
     VideoTrack,
 )
 

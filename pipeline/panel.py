@@ -16,16 +16,9 @@ from pipeline.detectors.base import (
 )
 from pipeline.detectors.blockiness import BlockinessDetector
 from pipeline.detectors.sync import SyncDetector, SyncSettings
+from pipeline.measurements import Observation, PictureFormat, Segment, SoundFormat
 from pipeline.settings import Settings
-from pipeline.types import (
-    Asset,
-    AvSync,
-    Observation,
-    PictureFormat,
-    Problem,
-    Segment,
-    SoundFormat,
-)
+from pipeline.types import Asset, AvSync, Problem
 
 DetectorT = TypeVar("DetectorT", bound=Detector)
 Found = tuple[str, int | None, Observation]  # detector name/version, stream, observation

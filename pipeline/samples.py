@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 # name without the p of planar -> numpy type, value of full scale, offset
 _FORMATS: dict[str, tuple[type[np.generic], float, float]] = {

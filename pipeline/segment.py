@@ -15,7 +15,7 @@ from pipeline.hardware import LEFT_THERE, stored_format
 from pipeline.measure.frame import PictureMeter
 from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sound import SoundMeter
-from pipeline.types import (
+from pipeline.measurements import (
     FrameFlag,
     Mouth,
     Note,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.types import Segment, Timelines
+from pipeline.measurements import Segment
+from pipeline.types import Timelines
 
 RATE = 10.0  # values per second, halved as often as needed to keep MAX_POINTS
 MAX_POINTS = 36_000  # one hour at 10 Hz

@@ -19,9 +19,10 @@ import numpy as np
 
 from pipeline.events import defects
 from pipeline.inspect import inspect
+from pipeline.measurements import Observation
 from pipeline.report import write_report
 from pipeline.settings import load
-from pipeline.types import Inspection, Kind, Observation, Region
+from pipeline.types import Inspection, Kind, Region
 from tests import media
 
 NOISY = Region(left=0.25, top=0.2, right=0.6, bottom=0.7)

@@ -12,10 +12,10 @@ import pytest
 from pipeline import facts
 from pipeline.clock import WRAP, Cadence, Clock
 from pipeline.decode import DecodedFrame, DecodedSound, Decoder
+from pipeline.measurements import Note
 from pipeline.samples import Samples
 from pipeline.segment import Segmenter
 from pipeline.source import Limits, open_source
-from pipeline.types import Note
 from tests import media
 
 

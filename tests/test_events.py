@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.events import Recurring, Runs, defects, ladder
-from pipeline.types import Kind, Observation
+from pipeline.measurements import Observation
+from pipeline.types import Kind
 
 
 def feed(runs: Runs, holds: str, portion: int, step: float = 0.1):

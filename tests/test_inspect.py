@@ -8,8 +8,9 @@ from pipeline.detectors import DETECTORS
 from pipeline.detectors.base import PictureDetector, SoundDetector
 from pipeline.errors import UsageError
 from pipeline.inspect import inspect
+from pipeline.measurements import Observation
 from pipeline.settings import load
-from pipeline.types import Kind, Observation
+from pipeline.types import Kind
 from tests import media
 from tests.findings import of_kind
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.measure.frame import PictureMeter
-from pipeline.types import FrameFlag, PictureFormat
+from pipeline.measurements import FrameFlag, PictureFormat
 
 
 def picture_format(width, height, full_range=False) -> PictureFormat:

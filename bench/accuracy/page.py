@@ -24,10 +24,11 @@ from faults.media import Clean
 from faults.truth import Severity, Truth
 from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
+from pipeline.measurements import Float32
 from pipeline.report.pictures import Deadline, EvidenceError, fit, frames_at, jpeg
 from pipeline.report.sounds import svg_path, vertical_range
 from pipeline.source import Limits, open_source
-from pipeline.types import Float32, Kind
+from pipeline.types import Kind
 
 SHOWN = 12  # moments of each sort
 _BOX = (220, 124)

@@ -110,7 +110,18 @@ _JUDGES_OF_TALKS = tuple(
     name for name, detector in DETECTORS.items() if set(NEEDS_LIPS) & set(detector.kinds)
 )
 # of the pipeline, what making clips and files reads; the rest of it only judges them
-_MAKES = ("types", "errors", "uri", "reach", "source", "decode", "samples", "clock", "facts")
+_MAKES = (
+    "types",
+    "measurements",
+    "errors",
+    "uri",
+    "reach",
+    "source",
+    "decode",
+    "samples",
+    "clock",
+    "facts",
+)
 _MAKES_TOO = ("ffmpeg_log", "measure/loudness", "detectors/loudness")
 
 

@@ -7,7 +7,8 @@ from scipy import signal
 
 from faults.lookalikes.synthesis import MadeSound, add, envelope, harmonic, panned, room
 from faults.sound import level
-from pipeline.types import Float64, Kind
+from pipeline.measurements import Float64
+from pipeline.types import Kind
 
 
 class Engine(MadeSound):

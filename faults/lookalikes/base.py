@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from faults.media import Clean, Picture
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class Lookalike(ABC):

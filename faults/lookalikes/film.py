@@ -11,7 +11,8 @@ from faults.chroma_grid import crop, even
 from faults.drawing import code, halved, inset
 from faults.lookalikes.base import Passage, Whole
 from faults.media import BLACK, GREY, Picture, Plane, plain
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class BlackAndWhite(Whole):

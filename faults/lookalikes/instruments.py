@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from faults.lookalikes.synthesis import MadeSound, add, envelope, harmonic, panned
-from pipeline.types import Float64, Kind
+from pipeline.measurements import Float64
+from pipeline.types import Kind
 
 
 def vibrato(count: int, rate: int, frequency: float, cents: float, speed: float) -> Float64:

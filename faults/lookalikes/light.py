@@ -9,7 +9,8 @@ import numpy as np
 from faults.drawing import code, dimmed
 from faults.lookalikes.base import Passage
 from faults.media import BLACK, GREY, WHITE, Picture, Plane
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class NightScene(Passage):

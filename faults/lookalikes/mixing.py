@@ -8,7 +8,8 @@ from scipy import signal
 from faults.lookalikes.base import SoundLookalike
 from faults.lookalikes.synthesis import room
 from faults.sound import amplitude, level
-from pipeline.types import Float32, Kind
+from pipeline.measurements import Float32
+from pipeline.types import Kind
 
 
 class Pause(SoundLookalike):

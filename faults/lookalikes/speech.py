@@ -7,7 +7,8 @@ from scipy import signal
 
 from faults.lookalikes.synthesis import MadeSound, add, envelope, panned
 from faults.sound import amplitude
-from pipeline.types import Float64, Kind
+from pipeline.measurements import Float64
+from pipeline.types import Kind
 
 
 def glottal(pitch: Float64, rate: int) -> Float64:

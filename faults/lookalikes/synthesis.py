@@ -10,7 +10,7 @@ from scipy import signal
 
 from faults.lookalikes.base import SoundLookalike
 from faults.sound import amplitude
-from pipeline.types import Float32, Float64
+from pipeline.measurements import Float32, Float64
 
 ROOM = -66.0  # dBFS of the quiet of a room, as a microphone hears it
 PEAK = 0.7  # of full scale, what made sound is brought to

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.types import Float32, Float64
+from pipeline.measurements import Float32, Float64
 
 # A fade or dissolve moves every tile along a straight line in time. Measured: the end of a dissolve
 # 0.95 and 0.90; pans of 0.5 to 4 pixels a frame up to 0.87 and 0.48.

@@ -13,16 +13,15 @@ from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchangin
 from pipeline.detectors.grid import find_grid
 from pipeline.detectors.looks import Beside, Cuts, LookRun, LookRuns, end_of
 from pipeline.detectors.rises import SETTLED, Choice, Rise, rises
-from pipeline.types import (
+from pipeline.measurements import (
     Float64,
-    Kind,
     Look,
     Observation,
     PictureFormat,
     PictureStatistics,
-    Region,
     Segment,
 )
+from pipeline.types import Kind, Region
 
 CALIBRATED = (
     "calibrated on development clips with their smooth areas quantised by 2 to 5 values, encoded "

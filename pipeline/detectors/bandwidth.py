@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 CELL = 0.1  # seconds, what spectra are averaged over at first
 WINDOW = 10  # cells in which a cut must show

@@ -9,10 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.types import (
-    Asset,
-    AvSync,
-    Kind,
+from pipeline.measurements import (
     Observation,
     PictureFormat,
     PictureStatistics,
@@ -20,6 +17,7 @@ from pipeline.types import (
     SoundFormat,
     SoundStatistics,
 )
+from pipeline.types import Asset, AvSync, Kind
 
 FormatT = TypeVar("FormatT")
 

@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.detectors.arrival import sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
-from pipeline.types import Float32, Kind, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 HISTORY = 1.0  # seconds of mean luma kept, to tell a fade from a sudden loss
 FADE_LEFT = 0.6  # share of the programme's light left just before black, below which it faded

@@ -18,7 +18,8 @@ from pipeline.detectors.looks import Cuts, LookRun, LookRuns, end_of
 from pipeline.detectors.rises import AT_CUT, SETTLED, Choice, Rise, rises
 from pipeline.detectors.weak_grids import GridRise, grid_rises
 from pipeline.measure.frame import LOOK_EVERY
-from pipeline.types import Float64, Kind, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.measurements import Float64, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 CALIBRATED = (
     "calibrated on development sources: 46 clean clips, among them MPEG-2 at 4 Mb/s, whose weak "

@@ -13,15 +13,15 @@ from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.looks import Cuts, LookRun, LookRuns, end_of
 from pipeline.detectors.rises import AT_CUT, SETTLED, Choice, Rise, rises
-from pipeline.types import (
+from pipeline.measurements import (
     Float64,
-    Kind,
     Look,
     Observation,
     PictureFormat,
     PictureStatistics,
     Segment,
 )
+from pipeline.types import Kind
 
 CALIBRATED = (
     "calibrated on 32 development clips blurred with Gaussians and discs of 3 to 9 samples, "

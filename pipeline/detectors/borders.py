@@ -9,16 +9,15 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import ladder
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
-    Kind,
     Look,
     Observation,
     PictureFormat,
     PictureStatistics,
-    Region,
     Segment,
 )
+from pipeline.types import Kind, Region
 
 # Chosen by hand; checked on test scenes with bars (x264 crf 20 to 30) and 119 real clips.
 BAR_LEVEL = 10.0  # code values above black up to which a line can belong to a bar

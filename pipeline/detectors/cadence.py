@@ -12,7 +12,8 @@ from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.jumps import STEADY_RATIO, find_jump, spikes
 from pipeline.detectors.motion import AROUND, Motion
 from pipeline.detectors.repeats import Repeats, motion_beside
-from pipeline.types import Kind, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.measurements import Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 
 class CadenceSettings(DetectorSettings):

@@ -11,15 +11,15 @@ import numpy as np
 from pipeline.detectors.arrival import STRAIGHT, sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import Run, Runs, ladder
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     Float64,
-    Kind,
     Observation,
     PictureFormat,
     PictureStatistics,
     Segment,
 )
+from pipeline.types import Kind
 
 GAP = 0.1  # seconds: a shorter interruption is a glitch in the card, not its end
 PLAIN_SHARE = 0.97  # of the tiles have the colour; the rest may be a small logo

@@ -11,15 +11,15 @@ import numpy as np
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import Recurring, ladder
 from pipeline.measure.lpc import FRAME, HOP, ORDER, interpolated, residual, suspects
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     Float64,
-    Kind,
     Observation,
     Segment,
     SoundFormat,
     SoundStatistics,
 )
+from pipeline.types import Kind
 
 # Seconds before and after an impulse whose prediction error it must exceed: one or two periods of
 # the lowest voice, whose own impulses come once in each

@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
 from pipeline.measure.clip import driven, flat_tops
-from pipeline.types import Float32, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float32, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 BLOCK = 0.1  # seconds
 # seconds between loud moments that are cut off, while nothing is louder than they: what lies

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.types import Float32, Look
+from pipeline.measurements import Float32, Look
 
 FAMILIES = (
     (Fraction(8), Fraction(4), Fraction(16)),

@@ -16,15 +16,8 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.types import (
-    FrameFlag,
-    Kind,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Region,
-    Segment,
-)
+from pipeline.measurements import FrameFlag, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind, Region
 
 MOVES = 2.0  # code values of motion of a tile that would comb if it were interlaced
 FEW = 0.004  # share of the picture that must move for a frame to tell anything

@@ -16,17 +16,16 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     FrameFlag,
-    Kind,
     Note,
     Observation,
     PictureFormat,
     PictureStatistics,
-    Region,
     Segment,
 )
+from pipeline.types import Kind, Region
 
 LAG = 0.5  # seconds by which errors may be told after frames of their time (reordered frames)
 JOINED = 0.3  # seconds; damage with less between is one defect, as in faults/comparison.py

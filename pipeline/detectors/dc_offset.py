@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 WINDOW = 1.0  # seconds; a Hann window of it passes nothing above 2 Hz, the lowest note has 16 Hz
 FLANKS = 0.85  # mean of a smoothed offset of the shortest duration, in shares of its height

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import in_a_row, ladder
 from pipeline.measure.loudness import channel_names
-from pipeline.types import Float32, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float32, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 Index = npt.NDArray[np.intp]
 

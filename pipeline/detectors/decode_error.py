@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.events import ladder
-from pipeline.types import FrameFlag, Kind, Observation, Segment
+from pipeline.measurements import FrameFlag, Observation, Segment
+from pipeline.types import Kind
 
 _KEYS = {"packet": "corrupt_packets", "flag": "corrupt_frames", "exception": "undecodable_packets"}
 _LOG_KEY = "log_errors"

@@ -15,7 +15,8 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import in_a_row, ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 CELL = 0.1  # seconds
 AROUND = 9  # cells over which a crest factor is measured

@@ -10,15 +10,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     Float64,
-    Kind,
     Observation,
     Segment,
     SoundFormat,
     SoundStatistics,
 )
+from pipeline.types import Kind
 
 CELL = 0.001  # seconds; the grid on which edges are found
 BESIDE = 8  # cells just before and after a hole whose level it is compared with

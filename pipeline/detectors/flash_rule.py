@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.measure.changes import find_changes
-from pipeline.types import Float32, Float64, PictureFormat, Region
+from pipeline.measurements import Float32, Float64, PictureFormat
+from pipeline.types import Region
 
 Mask = npt.NDArray[np.bool_]
 Ways = npt.NDArray[np.int8]

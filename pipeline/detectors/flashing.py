@@ -40,14 +40,8 @@ from pipeline.detectors.flash_rule import (
     relative_luminance,
     screen_luminance,
 )
-from pipeline.types import (
-    Float32,
-    Kind,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Segment,
-)
+from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 
 class FlashingSettings(DetectorSettings):

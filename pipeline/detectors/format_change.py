@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pipeline.detectors.base import StreamDetector
-from pipeline.types import Kind, Observation, Segment
+from pipeline.measurements import Observation, Segment
+from pipeline.types import Kind
 
 SHOWN = 0.04  # seconds; a change is an instant, shown as long as one frame at 25 Hz
 _SEVERITY = {"resolution": 0.75, "pixel_aspect": 0.5, "sample_rate": 0.5, "channel_layout": 0.5}

@@ -13,15 +13,8 @@ import numpy.typing as npt
 from pipeline.detectors.arrival import fades, sampled, shown
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import ladder
-from pipeline.types import (
-    Float32,
-    Kind,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Region,
-    Segment,
-)
+from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind, Region
 
 # Chosen by hand while looking at 10 real clips with a freeze of 1 s, encoded by x264 at crf 18 to
 # 30, with grain of sigma 0 to 10 added after the freeze; not swept.

@@ -17,15 +17,8 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.types import (
-    Float32,
-    Kind,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Region,
-    Segment,
-)
+from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind, Region
 
 # Tile maps that are compared, and their weights in the sum; detail is large and varies.
 PLANES = (("luma", 1.0), ("cb", 1.0), ("cr", 1.0), ("detail", 0.5))

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.types import Float32, Look
+from pipeline.measurements import Float32, Look
 
 # Transform blocks (4, 8) and macroblocks (16); the same after scaling 2/3 (720 to 1080 lines up:
 # 12, 1080 to 720 down: 5.33), 3/4 (1440 to 1920 across: 10.67) and 1080 to 810 lines (6)

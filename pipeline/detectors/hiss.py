@@ -11,7 +11,8 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import Recurring, in_a_row, ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 CELL = 0.1  # seconds that are judged together
 WINDOW = 20  # cells in which a floor is measured

@@ -11,7 +11,8 @@ import scipy.fft
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 RATE = 2000  # samples a second are enough for the lines; the filter below passes 650 Hz
 TAPS = 8  # length of the decimation filter, in samples of the lower rate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.types import Float64, Spectra
+from pipeline.measurements import Float64, Spectra
 
 # A change of gain does two things that no programme does. It shifts every quantile of the level of
 # every band alike, compared over seconds; and at its instant it changes the short-time spectrum by

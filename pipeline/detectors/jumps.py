@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.motion import AROUND, CUT, NEAR, SPIKE, Motion, unsteadiness
-from pipeline.types import Float32, Float64, Kind, Observation
+from pipeline.measurements import Float32, Float64, Observation
+from pipeline.types import Kind
 
 if TYPE_CHECKING:
     from pipeline.detectors.cadence import CadenceSettings

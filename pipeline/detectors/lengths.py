@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pipeline import facts
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Asset, AudioTrack, Kind, Note, Observation, Segment, VideoTrack
+from pipeline.measurements import Note, Observation, Segment
+from pipeline.types import Asset, AudioTrack, Kind, VideoTrack
 
 WENT_ON = 1.0  # seconds of media after a read error: more than decoders hold back, not its end
 

@@ -10,14 +10,8 @@ from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.detectors.inserts import CLEAR, CONTEXT, LARGEST, LONGEST, Insert, Inserts
 from pipeline.events import Recurring, ladder
 from pipeline.measure.loudness import MOMENTARY, channel_weights, lufs
-from pipeline.types import (
-    Float64,
-    Kind,
-    Observation,
-    Segment,
-    SoundFormat,
-    SoundStatistics,
-)
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 QUIETEST = -50.0  # LUFS; what is below belongs to the silence detector
 GATE = 10.0  # LU under the mean of a side: pauses do not count (BS.1770-5)

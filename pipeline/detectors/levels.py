@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.looks import LookRun, LookRuns, end_of
-from pipeline.types import Kind, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.measurements import Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 
 class IllegalLevelsSettings(DetectorSettings):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.measure.frame import LOOK_EVERY
-from pipeline.types import Float32, PictureStatistics
+from pipeline.measurements import Float32, PictureStatistics
 
 CUT = 8.0  # code values: mean change of tile means from frame to frame that is a cut
 CUT_ABOVE = 3.0  # times the median of the frames before: in fast motion every frame changes

@@ -17,14 +17,8 @@ import numpy as np
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import Run, Runs, ladder
 from pipeline.measure.loudness import OFFSET, TruePeakMeter
-from pipeline.types import (
-    Float64,
-    Kind,
-    Observation,
-    Segment,
-    SoundFormat,
-    SoundStatistics,
-)
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.types import Float32, Float64, PictureStatistics
+from pipeline.measurements import Float32, Float64, PictureStatistics
 
 AROUND = 12  # frames on each side that make the context of a frame: half a second at 25 fps
 NEAR = 4  # frames on each side that a repeat or a jump is compared with

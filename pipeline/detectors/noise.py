@@ -12,14 +12,8 @@ from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.detectors.history import DELAY, History
 from pipeline.detectors.looks import LookRun, LookRuns, end_of
-from pipeline.types import (
-    Kind,
-    Look,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Segment,
-)
+from pipeline.measurements import Look, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind
 
 CALIBRATED = (
     "calibrated on 8 clips with Gaussian noise of sigma 5 to 50, encoded at CRF 20, against 91 "

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 CELL = 0.1  # seconds that are judged together
 COMPARED = 2  # bands, from the lowest, in which identical channels stay so in any codec

@@ -9,15 +9,15 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import ladder
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     Float64,
-    Kind,
     Observation,
     PictureFormat,
     PictureStatistics,
     Segment,
 )
+from pipeline.types import Kind
 
 CELLS = (6, 8)  # rows and columns of cells in which the picture must move together
 WINDOWS = ((2.0, 2.0), (4.0, 1.0), (8.0, 0.5))  # seconds, and the lowest frequency (Hz) it can tell

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.detectors.looks import Cuts
 from pipeline.measure.frame import LOOK_EVERY
-from pipeline.types import Float64
+from pipeline.measurements import Float64
 
 # Chosen on development files with bands, blur and blocks, and on the clean clips among them.
 BESIDE = 1.0  # seconds on each side with which a stretch is compared

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Asset, Kind, Note, Observation, Segment
+from pipeline.measurements import Note, Observation, Segment
+from pipeline.types import Asset, Kind
 
 SEGMENTED = ("hls", "dash")  # FFmpeg's names of the containers that are delivered in segments
 BESIDE = 1.0  # seconds between notes of one moment: streams end apart, demuxers read ahead

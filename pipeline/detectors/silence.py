@@ -9,14 +9,8 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import Run, Runs, in_a_row, ladder
-from pipeline.types import (
-    Float64,
-    Kind,
-    Observation,
-    Segment,
-    SoundFormat,
-    SoundStatistics,
-)
+from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
+from pipeline.types import Kind
 
 BEHIND, AHEAD = 60.0, 10.0  # seconds of context before and after the block that is judged
 HIGHEST, LOWEST = -40.0, -75.0  # dBFS; bounds of what may count as quiet, whatever the programme

@@ -16,15 +16,8 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.types import (
-    Float32,
-    Kind,
-    Observation,
-    PictureFormat,
-    PictureStatistics,
-    Region,
-    Segment,
-)
+from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
+from pipeline.types import Kind, Region
 
 # Fill colours (name, Y, Cb, Cr) as decoded, and what conversion to RGB and back makes of the
 # last two, which RGB cannot hold.

@@ -22,17 +22,8 @@ from scipy.signal import resample_poly
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.detectors.lags import BIN, MOST, STEP, Stretch, reading, stretches
 from pipeline.events import ladder
-from pipeline.types import (
-    Asset,
-    AvSync,
-    AvSyncMoment,
-    Kind,
-    Mouth,
-    Observation,
-    Region,
-    Segment,
-    SoundStatistics,
-)
+from pipeline.measurements import Mouth, Observation, Segment, SoundStatistics
+from pipeline.types import Asset, AvSync, AvSyncMoment, Kind, Region
 
 if TYPE_CHECKING:
     from models.sync import Calibration

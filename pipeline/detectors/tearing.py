@@ -14,16 +14,15 @@ import numpy as np
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.types import (
+from pipeline.measurements import (
     Float32,
     Float64,
-    Kind,
     Observation,
     PictureFormat,
     PictureStatistics,
-    Region,
     Segment,
 )
+from pipeline.types import Kind, Region
 
 BEFORE, AFTER = 4, 5  # frames around a frame that make its context
 EDGE = 8  # rows at the top and bottom of the picture where no tear is looked for

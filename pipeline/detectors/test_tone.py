@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Float64, Kind, Observation, Segment, SoundStatistics, Spectra
+from pipeline.measurements import Float64, Observation, Segment, SoundStatistics, Spectra
+from pipeline.types import Kind
 
 LOBE = 3  # bins on either side of a peak in which a Hann window leaves a sine (2, 1 to spare)
 LINE_UP = (400.0, 440.0, 900.0, 997.0, 1000.0, 2000.0)  # Hz: EBU, BLITS, SMPTE, AES17, old BBC

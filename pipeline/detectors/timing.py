@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.events import ladder
-from pipeline.types import Asset, Kind, Note, Observation, Segment
+from pipeline.measurements import Note, Observation, Segment
+from pipeline.types import Asset, Kind
 
 JUMP_SHOWN = 0.04  # seconds; a jump is an instant, shown as long as one frame at 25 Hz
 

@@ -15,7 +15,7 @@ from pipeline.detectors.comb import FAMILIES, Comb
 from pipeline.detectors.looks import CUT_NEAR, Cuts
 from pipeline.detectors.rises import BESIDE, STRONG, WEAK, Rise, stretches
 from pipeline.measure.frame import LOOK_EVERY
-from pipeline.types import Float64
+from pipeline.measurements import Float64
 
 LEVELS = tuple(0.12 * 1.35**n for n in range(12))  # code values, at which runs are looked for
 UNSURE = 5.0  # deviations: a grid less sure than that counts as ...

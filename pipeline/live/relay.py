@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.measurements import Segment
 from pipeline.panel import Found, Panel
 from pipeline.settings import Settings
-from pipeline.types import Asset, Problem, Segment
+from pipeline.types import Asset, Problem
 
 LENGTH = 600.0  # seconds that a panel judges
 BESIDE = 30.0  # seconds that its successor watches along, unheard

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.live.event import Change, Event
+from pipeline.measurements import Observation
 from pipeline.panel import Found
-from pipeline.types import Kind, Observation
+from pipeline.types import Kind
 
 TOUCHING = 0.5  # seconds between intervals that are of one defect
 REMEMBERED = 120.0  # seconds for which a closed event is known again

@@ -26,10 +26,11 @@ from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.streams import Stream
 from pipeline.live.tracker import Tracker
+from pipeline.measurements import Segment
 from pipeline.panel import Found, judges_coarseness, lips
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings
-from pipeline.types import Kind, Published, Segment
+from pipeline.types import Kind, Published
 
 log = logging.getLogger("vidette")
 

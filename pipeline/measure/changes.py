@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import scipy.fft
 from numba import njit
 
-from pipeline.types import Float32
+from pipeline.measurements import Float32
 
 SHORTEST = 3  # samples in a flat top (quality.md A7)
 QUIET = 0.01  # of full scale: below, the steps of 16-bit samples look like flat tops

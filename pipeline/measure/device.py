@@ -22,7 +22,7 @@ from torch.utils.dlpack import from_dlpack
 
 from pipeline.measure.frame import MAPS, PictureMeter, UInt8
 from pipeline.measure.tensors import Looks, chroma_pass, look_pass, luma_pass
-from pipeline.types import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
+from pipeline.measurements import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
 
 BATCH = 16  # frames that are measured at once
 _measuring = threading.Lock()  # what passes need in between is had once, not for every stream

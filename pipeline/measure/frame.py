@@ -22,7 +22,7 @@ from pipeline.errors import SeamError
 from pipeline.measure.look import look
 from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sums import byte_sum
-from pipeline.types import (
+from pipeline.measurements import (
     FRAME_ROW,
     Float32,
     FrameFlag,

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.measure.sums import byte_sum
-from pipeline.types import Float32, Look
+from pipeline.measurements import Float32, Look
 
 UInt8 = npt.NDArray[np.uint8]
 

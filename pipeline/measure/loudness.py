@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numba import njit
 
-from pipeline.types import Float32, Float64, SoundFormat
+from pipeline.measurements import Float32, Float64, SoundFormat
 
 OFFSET = -0.691  # LUFS of a mean square of 1 after weighting (BS.1770-5, annex 1)
 FLOOR_LUFS = -120.0  # what stands for silence

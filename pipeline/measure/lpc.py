@@ -9,7 +9,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy.linalg import solve_toeplitz
 
-from pipeline.types import Float32, Float64
+from pipeline.measurements import Float32, Float64
 
 ORDER = 24
 FRAME = 512  # samples

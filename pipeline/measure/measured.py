@@ -12,7 +12,7 @@ from functools import cache, cached_property
 
 import av
 
-from pipeline.types import Float32, Look, Mouth
+from pipeline.measurements import Float32, Look, Mouth
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from models.batcher import Batcher
 from models.faces import Face, FaceFinder
 from models.mouths import RATE, SHARE, SIDE, cut_out, follow, is_same
 from models.threads import single_threaded
-from pipeline.types import Mouth, PictureFormat
+from pipeline.measurements import Mouth, PictureFormat
 
 UInt8 = npt.NDArray[np.uint8]
 Planes = tuple[UInt8, UInt8, UInt8]  # luma, Cb, Cr

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.measure.loudness import LoudnessMeter
 from pipeline.measure.spectrum import SpectrumMeter
-from pipeline.types import Float32, SoundFormat, SoundStatistics
+from pipeline.measurements import Float32, SoundFormat, SoundStatistics
 
 
 class SoundMeter:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import scipy.fft
 
-from pipeline.types import CROSS_BANDS, Float32, SoundFormat, Spectra
+from pipeline.measurements import CROSS_BANDS, Float32, SoundFormat, Spectra
 
 WINDOW_SECONDS = 0.043  # 2048 samples at 48 kHz: bins of 23 Hz, shorter than a syllable
 CHUNK = 64  # windows transformed at a time, bounds memory

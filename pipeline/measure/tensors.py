@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from models.coarseness import Coarseness
 from pipeline.measure.frame import ORDER
-from pipeline.types import PictureFormat
+from pipeline.measurements import PictureFormat
 
 TILE = PictureFormat.TILE
 _NOISE = 0.2088857  # Immerkaer 1996: sqrt(pi/2) / 6

@@ -25,12 +25,13 @@ from pipeline.errors import SeamError
 from pipeline.ffmpeg_log import ErrorCount
 from pipeline.measure.frame import MOTION, ORDER
 from pipeline.measure.measured import FrameShape, MeasuredFrame
+from pipeline.measurements import Note
 from pipeline.panel import judges_coarseness, lips
 from pipeline.ranges.piece import Complaint, Mark, PieceWriter, Seam, Step, Tail, mark_of
 from pipeline.segment import PictureLine
 from pipeline.settings import Settings
 from pipeline.source import open_source
-from pipeline.types import Asset, Note, VideoTrack
+from pipeline.types import Asset, VideoTrack
 
 # Containers in which one can go to a moment. AVI has no presentation times; playlists go to a
 # segment, and their clock depends on where it was first opened.

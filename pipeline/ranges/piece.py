@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from pipeline.errors import SeamError
 from pipeline.measure.measured import FrameShape, MeasuredFrame
-from pipeline.types import Look, Mouth
+from pipeline.measurements import Look, Mouth
 
 Array = npt.NDArray[Any]
 Mark = tuple[int | None, int, int]  # of a packet: PTS, size, CRC-32

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from plotly.colors import hex_to_rgb, sequential
 
+from pipeline.measurements import Float32
 from pipeline.report.pictures import RGB, Deadline, EvidenceError, seek
 from pipeline.samples import Samples
-from pipeline.types import Float32
 
 _WARM_UP = 0.3  # seconds decoded and thrown away after a seek, for codecs that overlap their blocks
 _BACK: tuple[float | None, ...] = (0.0, 5.0, None)  # as in pictures.py

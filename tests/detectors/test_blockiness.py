@@ -13,7 +13,7 @@ import pytest
 from pipeline.detectors import blockiness
 from pipeline.detectors.blockiness import BlockinessDetector, BlockinessSettings
 from pipeline.detectors.comb import Comb
-from pipeline.types import FRAME_ROW, Observation, PictureFormat
+from pipeline.measurements import FRAME_ROW, Observation, PictureFormat
 from tests.findings import assert_interval, examine, of_kind, only_one
 from tests.media import Frames, bunny, scene, write
 

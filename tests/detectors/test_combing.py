@@ -12,7 +12,7 @@ from faults.damage import damage, place
 from faults.media import Clean
 from faults.truth import Severity
 from pipeline.detectors.combing import CombingDetector, CombingSettings
-from pipeline.types import FRAME_ROW, PictureFormat, PictureStatistics, Segment
+from pipeline.measurements import FRAME_ROW, PictureFormat, PictureStatistics, Segment
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 

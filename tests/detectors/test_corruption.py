@@ -12,15 +12,15 @@ from faults.media import Clean, Encoding, encode
 from faults.packets import tracks, write
 from faults.truth import Severity
 from pipeline.detectors.corruption import CorruptionDetector, CorruptionSettings
-from pipeline.types import (
+from pipeline.measurements import (
     FRAME_ROW,
     FrameFlag,
-    Kind,
     Note,
     PictureFormat,
     PictureStatistics,
     Segment,
 )
+from pipeline.types import Kind
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 

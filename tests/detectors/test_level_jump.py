@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.detectors.inserts import CELL, Inserts
-from pipeline.types import Spectra
+from pipeline.measurements import Spectra
 from tests import media
 from tests.detectors.sounds import AAC, RATE, drums, save
 from tests.findings import assert_interval, examine, only_one

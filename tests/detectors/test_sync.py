@@ -20,15 +20,8 @@ from models.sync import Calibration, SyncNet
 from pipeline.detectors.lags import MOST, STEP, gain_of_change, reading, stretches
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.measure.sound import SoundMeter
-from pipeline.types import (
-    Asset,
-    AudioTrack,
-    Kind,
-    Mouth,
-    Segment,
-    SoundFormat,
-    VideoTrack,
-)
+from pipeline.measurements import Mouth, Segment, SoundFormat
+from pipeline.types import Asset, AudioTrack, Kind, VideoTrack
 from tests import media
 
 RATE = 48_000

@@ -9,7 +9,8 @@ from faults.damage import damage, place
 from faults.media import Clean
 from faults.truth import Severity
 from pipeline.detectors.tearing import _joined
-from pipeline.types import Kind, Observation
+from pipeline.measurements import Observation
+from pipeline.types import Kind
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.decode import DecodedFrame
 from pipeline.live import glimpse
 from pipeline.live.glimpse import Glimpses
-from pipeline.types import FrameFlag
+from pipeline.measurements import FrameFlag
 
 
 def frame(width: int, height: int, level: int) -> DecodedFrame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.live.tracker import PATIENCE, RESUMED, UPDATE_EVERY, Tracker
-from pipeline.types import Kind, Observation
+from pipeline.measurements import Observation
+from pipeline.types import Kind
 
 ANCHOR = 1_000_000.0
 

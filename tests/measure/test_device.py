@@ -13,7 +13,7 @@ from pipeline.measure.device import BATCH, DeviceMeter
 from pipeline.measure.frame import MAPS, ORDER, PictureMeter, _luma_pass
 from pipeline.measure.look import look
 from pipeline.measure.tensors import Looks, look_pass, luma_pass
-from pipeline.types import FrameFlag, PictureFormat
+from pipeline.measurements import FrameFlag, PictureFormat
 from tests.media import scene
 
 SIZES = [(64, 48), (51, 37), (16, 16), (5, 1), (1, 7), (1, 1), (13, 13), (130, 200)]

@@ -11,7 +11,7 @@ import pytest
 from models.faces import FaceFinder
 from models.mouths import SIDE
 from pipeline.measure.mouths import FIRST, LONGEST, MouthMeter, watched
-from pipeline.types import PictureFormat
+from pipeline.measurements import PictureFormat
 from tests import media
 
 WIDTH, HEIGHT = 352, 288

@@ -13,9 +13,7 @@ import pytest
 
 from pipeline.report import pictures
 from pipeline.report.pictures import Deadline, EvidenceError, frames_at
-from pipeline.types import (
-    Region,
-)
+from pipeline.types import Region
 from tests import media, report_media
 
 BOX = (640, 480)

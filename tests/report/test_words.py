@@ -7,9 +7,7 @@ import math
 import pytest
 
 from pipeline import words
-from pipeline.types import (
-    Kind,
-)
+from pipeline.types import Kind
 
 
 def test_every_kind_has_words():
