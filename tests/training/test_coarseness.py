@@ -9,7 +9,6 @@ from PIL import Image
 
 from corpus.clips import CleanClip
 from models.coarseness import CROP, FINEST, CoarsenessNet, load, save
-from tests import media
 from training.coarseness import card, dataset
 from training.coarseness.dataset import UNKNOWN, WAYS, Examples
 from training.coarseness.evaluate import BINS, figures
@@ -17,16 +16,8 @@ from training.coarseness.train import Recipe, fit, loss_of
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> CleanClip:
-    path = media.write(
-        tmp_path_factory.mktemp("clip") / "scene.mkv",
-        media.scene(1.5, width=192, height=128, cuts=0, seed=2),
-        video_options={"crf": "12", "preset": "veryfast"},
-    )
-    return CleanClip(
-        id="scene", file=str(path), kind="video", source="scene", sound_source="", split="dev",
-        duration=1.5, picture=True, frame_rate=25.0, sample_rate=0, files=("scene.mkv",),
-    )  # fmt: skip
+def clip(clean_clip) -> CleanClip:
+    return clean_clip(1.5, width=192, height=128, cuts=0, seed=2)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from PIL import Image
 
 from corpus.clips import CleanClip
 from models.corruption import HEADS, CorruptionNet
-from tests import media
 from training.corruption import card, dataset
 from training.corruption.evaluate import PEERS, Scores, evaluate, figures
 from training.corruption.stills import stills
@@ -20,16 +19,8 @@ TILES = CROP // 16
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> CleanClip:
-    path = media.write(
-        tmp_path_factory.mktemp("clip") / "scene.mkv",
-        media.scene(3.0, width=384, height=288, cuts=1, speed=2, seed=2),
-        video_options={"crf": "12", "preset": "veryfast"},
-    )
-    return CleanClip(
-        id="scene", file=str(path), kind="video", source="scene", sound_source="", split="dev",
-        duration=3.0, picture=True, frame_rate=25.0, sample_rate=0, files=("scene.mkv",),
-    )  # fmt: skip
+def clip(clean_clip) -> CleanClip:
+    return clean_clip(3.0, width=384, height=288, cuts=1, speed=2, seed=2)
 
 
 @pytest.fixture(scope="module")
