@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, cast
@@ -42,7 +42,7 @@ _REFUSED_FORMATS = {
 _REFERENCE_STARTS = (b"ffconcat", b"v=0\r\n", b"v=0\n")
 _PLAYLIST_START = b"#EXTM3U"
 _LIVE_PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,udp,rtp,srtp,tcp,tls,srt,crypto"
-_LIVE_PROBE = 2_000_000  # microseconds; FFmpeg looks at five seconds of a transport stream
+LIVE_PROBE = 2_000_000  # microseconds; FFmpeg looks at five seconds of a transport stream
 _LIVE_FIFO = 50_000  # packets of 188 bytes, about three seconds at 25 Mb/s
 _OPEN_PROTOCOLS = "file,http,https,httpproxy,tcp,tls,crypto,data"
 _SPOOL_CHUNK = 1 << 20
@@ -190,7 +190,9 @@ def expand(patterns: list[str]) -> list[str]:
     return found
 
 
-def _open(uri: str, limits: Limits, hwaccel: HWAccel | None) -> av.container.InputContainer:
+def _open(
+    uri: str, limits: Limits, hwaccel: HWAccel | None
+) -> AbstractContextManager[av.container.InputContainer]:
     path = local_path(uri)
     if path is not None:
         head = _local_head(path)
@@ -228,12 +230,21 @@ def _local_head(path: Path) -> bytes:
         raise SourceError("unreadable", f"{path}: {error}") from error
 
 
-def _open_reached(uri: str, limits: Limits, hwaccel: HWAccel | None) -> av.container.InputContainer:
+@contextmanager
+def _open_reached(
+    uri: str, limits: Limits, hwaccel: HWAccel | None
+) -> Iterator[av.container.InputContainer]:
     if limits.allow_local_files and limits.allow_other_hosts and local_path(uri) is not None:
         # asked to trust the playlist: FFmpeg follows it by itself, encrypted segments included
-        return demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS, hwaccel=hwaccel)
+        with demux(uri, uri, limits, protocols=_OPEN_PROTOCOLS, hwaccel=hwaccel) as container:
+            yield container
+        return
     reach = Reach(uri, limits)
-    return demux(reach.main(), uri, limits, protocols=None, reach=reach, hwaccel=hwaccel)
+    with (
+        closing(reach.main()) as file,  # PyAV closes only what FFmpeg opens itself
+        demux(file, uri, limits, protocols=None, reach=reach, hwaccel=hwaccel) as container,
+    ):
+        yield container
 
 
 def demux_live(
@@ -255,7 +266,7 @@ def demux_live(
     Raises:
         SourceError: it cannot be opened.
     """
-    extra = {"analyzeduration": str(_LIVE_PROBE)} | dict(extra or {})
+    extra = {"analyzeduration": str(LIVE_PROBE)} | dict(extra or {})
     if uri.lower().startswith("rtsp"):
         extra["rtsp_transport"] = "tcp"
     if scheme_of(uri) in ("udp", "rtp"):

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import fsspec
@@ -169,6 +170,20 @@ def test_expand(clips):
 def test_web(clips, name):
     with serving(clips) as server:
         assert_whole(look(f"{server.url}/{name}"))
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "list.m3u8", "broken.mp4", "lost.mp4"])
+def test_nothing_of_an_asset_from_the_web_stays_open(clips, tmp_path, name):
+    for there in ("clip.mp4", "clip.ts", "list.m3u8"):
+        (tmp_path / there).write_bytes((clips / there).read_bytes())
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 100_000)
+    with serving(tmp_path) as server:
+        for _ in range(3):
+            look(f"{server.url}/{name}")
+        deadline = time.monotonic() + 5.0  # files are closed by a thread of their own
+        while any(thread.name == "vidette-read" for thread in threading.enumerate()):
+            assert time.monotonic() < deadline, threading.enumerate()
+            time.sleep(0.02)
 
 
 def test_web_without_byte_ranges(clips):

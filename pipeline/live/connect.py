@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import shutil
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,11 +22,12 @@ from pipeline.errors import SourceError
 from pipeline.live.gateway import Proxy, Tunnel
 from pipeline.live.playlists import LiveReach, Playlists
 from pipeline.reach import Reach, Readable
-from pipeline.source import LIVE_SCHEMES, Limits, demux, demux_live
+from pipeline.source import LIVE_PROBE, LIVE_SCHEMES, Limits, demux, demux_live
 from pipeline.uri import local_path, scheme_of, shown
 
 # What the FFmpeg in the PyAV wheel cannot open; the system's can.
 _BY_CHILD = ("srt",)
+_COPY_PROBE = 500_000  # microseconds: the child has looked at the stream already
 _HELD = 30.0  # seconds: a read lasts until the next segment of a playlist is there
 _CHILD_PROTOCOLS = {
     "srt": "srt,udp,pipe",
@@ -73,14 +75,18 @@ def connected(
     reach: Reach
     if scheme in _BY_CHILD or urlsplit(uri).path.endswith(".mpd"):
         reach = _ChildReach(uri, patient)
+        extra = {"analyzeduration": str(_COPY_PROBE)}
     else:
         reach = LiveReach(uri, patient, playlists)
-    # a playlist that stands still for a while is not at its end
-    extra = {"live_start_index": "-1" if newest else "-3", "max_reload": "100000"}
-    extra |= {"m3u8_hold_counters": "100000"}
-    with demux(
-        reach.main(), uri, patient, protocols=None, reach=reach, extra=extra, hwaccel=hwaccel
-    ) as container:
+        # a playlist that stands still for a while is not at its end
+        extra = {"live_start_index": "-1" if newest else "-3", "max_reload": "100000"}
+        extra |= {"m3u8_hold_counters": "100000"}
+    with (
+        closing(reach.main()) as file,  # PyAV closes only what FFmpeg opens itself
+        demux(
+            file, uri, patient, protocols=None, reach=reach, extra=extra, hwaccel=hwaccel
+        ) as container,
+    ):
         yield container
 
 
@@ -161,27 +167,42 @@ class _ChildReach(Reach):
     """Reads from a child that copies the stream as it is; nothing else may be reached."""
 
     def _factory(self, uri: str) -> Callable[[], Readable]:
+        patience = self._limits.read_timeout
         if not self._limits.public_addresses_only:
-            return lambda: _Child(uri, uri)
+            return lambda: _Child(uri, uri, patience)
         if scheme_of(uri) in _BY_CHILD:
             host, port = _place(uri)
 
             def pinned() -> _Child:
                 address = public_addresses(host, port)[0]
-                return _Child(_moved(uri, scheme_of(uri), address, port), uri)
+                return _Child(_moved(uri, scheme_of(uri), address, port), uri, patience)
 
             return pinned
         # a manifest may name any address: the child reaches all of them through our proxy
-        return lambda: _Child(uri, uri, lambda: Proxy(self._limits.read_timeout, self.note))
+        return lambda: _Child(uri, uri, patience, lambda: Proxy(patience, self.note))
 
     def _vet(self, url: str) -> str:
         raise self._refused(url, "another place", None)
 
 
 class _Child:
-    """The output of `ffmpeg -c copy`."""
+    """The output of `ffmpeg -c copy`, which ends with whoever reads it.
 
-    def __init__(self, place: str, uri: str, through: Callable[[], Proxy] | None = None) -> None:
+    Args:
+        place: what it connects to.
+        uri: what that is called in messages.
+        patience: seconds without a byte after which reading fails: FFmpeg itself asks a server of
+            DASH that is gone again and again, without end.
+        through: makes the proxy through which it may connect.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        uri: str,
+        patience: float,
+        through: Callable[[], Proxy] | None = None,
+    ) -> None:
         program = shutil.which("ffmpeg")
         if program is None:
             raise SourceError(
@@ -192,20 +213,10 @@ class _Child:
         protocols = _CHILD_PROTOCOLS.get(scheme)
         if protocols is None:
             raise SourceError("unknown_scheme", f"{shown(uri)}: DASH is read from http(s) alone")
-        command = [program, "-nostdin", "-loglevel", "error", "-protocol_whitelist", protocols]
-        command += [
-            "-i",
-            place,
-            "-map",
-            "0:v:0?",
-            "-map",
-            "0:a?",
-            "-c",
-            "copy",
-            "-f",
-            "nut",
-            "pipe:1",
-        ]
+        command = [*_tied(), program, "-nostdin", "-loglevel", "error"]
+        command += ["-protocol_whitelist", protocols, "-analyzeduration", str(LIVE_PROBE)]
+        command += ["-i", place]
+        command += ["-map", "0:v:0?", "-map", "0:a?", "-c", "copy", "-f", "nut", "pipe:1"]
         environment = dict(os.environ)
         self._proxy = proxy = None if through is None else through()
         if proxy is not None:  # for every connection that the child makes
@@ -213,8 +224,8 @@ class _Child:
             environment["http_proxy"] = f"http://127.0.0.1:{proxy.port}"
         try:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, the URI is the operator's
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=environment,
+                command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, env=environment,
             )  # fmt: skip
         except OSError:
             if proxy is not None:
@@ -224,10 +235,14 @@ class _Child:
         self._listener = threading.Thread(target=self._listen, name="vidette-child", daemon=True)
         self._listener.start()
         self._position = 0
+        self._patience = patience
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes, as soon as some are there."""
-        data = cast(io.BufferedReader, self._process.stdout).read1(size)
+        output = cast(io.FileIO, self._process.stdout)
+        if not select.select([output], [], [], self._patience)[0]:
+            raise TimeoutError
+        data = output.read(size)
         if not data and self._process.wait() != 0:
             self._listener.join(1.0)
             said = b" ".join(self._said).decode("utf-8", "replace")
@@ -251,12 +266,21 @@ class _Child:
         """End the child."""
         self._process.kill()
         self._process.wait()
+        self._listener.join()
+        cast(io.FileIO, self._process.stdout).close()
         if self._proxy is not None:
             self._proxy.close()
 
     def _listen(self) -> None:
-        for line in cast(IO[bytes], self._process.stderr):
-            self._said.append(line.strip())
+        with cast(IO[bytes], self._process.stderr) as words:
+            for line in words:
+                self._said.append(line.strip())
+
+
+def _tied() -> list[str]:
+    """What ends a child with its parent, even one that is killed, where the system has it."""
+    program = shutil.which("setpriv")  # of util-linux
+    return [] if program is None else [program, "--pdeathsig", "KILL"]
 
 
 def wait(failures: int, chance: float) -> float:

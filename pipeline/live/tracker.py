@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pipeline.live.event import Change, Event
 from pipeline.measurements import Observation
@@ -33,9 +33,10 @@ def _undated(_: float) -> None:
 
 
 @dataclass
-class _Open:
+class _Known:
     event: Event
     told: float  # when, on the clock of the wall
+    anchor: float | None = None  # that its start is dated by
     missing: int = 0  # rounds
     resumed: bool = False  # and not yet seen by this tracker
 
@@ -59,8 +60,8 @@ class Tracker:
     ) -> None:
         self._stream, self._labels = stream, dict(labels)
         self._least = dict(least or {})
-        self._open = [_Open(event, 0.0, resumed=True) for event in resumed]
-        self._closed: list[Event] = []
+        self._open = [_Known(event, 0.0, resumed=True) for event in resumed]
+        self._closed: list[_Known] = []
         self._programme: Programme = _undated
         self._again: float | None = None  # since when the stream is seen by this tracker
 
@@ -97,7 +98,7 @@ class Tracker:
         for found in standing:
             told += self._take(found, anchor, now, seen, ended=False)
         told += self._missing(seen, now)
-        self._closed = [e for e in self._closed if e.end.timestamp() > now - REMEMBERED]
+        self._closed = [c for c in self._closed if c.event.end.timestamp() > now - REMEMBERED]
         return told
 
     def note(self, kind: Kind, start: float, end: float, severity: float, said: str) -> list[Event]:
@@ -127,6 +128,14 @@ class Tracker:
         if self._again is None:
             self._again = now
 
+    def redate(self, wrong: float, right: float) -> None:
+        """The anchor was wrong, as it is where old media came first: what it dated moves."""
+        for one in self._open + self._closed:
+            if wrong != right and one.anchor == wrong:
+                by = timedelta(seconds=right - wrong)
+                moved = {"start": one.event.start + by, "end": one.event.end + by}
+                one.event, one.anchor = one.event.model_copy(update=moved), right
+
     def _take(
         self, found: Found, anchor: float, now: float, seen: set[int], *, ended: bool
     ) -> list[Event]:
@@ -141,15 +150,15 @@ class Tracker:
                 seen.add(id(one))
                 one.resumed = False
                 return self._refresh(one, saw, detector, end, now, ended=ended)
-        if any(_key(event) == key and _covers(event, start, end) for event in self._closed):
+        if any(_key(c.event) == key and _covers(c.event, start, end) for c in self._closed):
             return []  # the same, seen once more by the panel that took over
         event = self._event("opened", detector, track, saw, start, end)
-        one = _Open(event, now)
+        one = _Known(event, now, anchor)
         self._open.append(one)
         seen.add(id(one))
         return [event, self._close(one, outcome="ended")] if ended else [event]
 
-    def _goes_on(self, one: _Open, start: float, end: float, saw: Observation) -> bool:
+    def _goes_on(self, one: _Known, start: float, end: float, saw: Observation) -> bool:
         """Whether what is seen is the event, or its continuation."""
         if one.event.detector == _WATCHER:
             return True
@@ -161,7 +170,7 @@ class Tracker:
         return start <= reach and end >= one.event.start.timestamp() - TOUCHING
 
     def _refresh(
-        self, one: _Open, saw: Observation, detector: str, end: float, now: float, *, ended: bool
+        self, one: _Known, saw: Observation, detector: str, end: float, now: float, *, ended: bool
     ) -> list[Event]:
         one.missing = 0
         before = one.event
@@ -201,11 +210,11 @@ class Tracker:
                 told.append(self._close(one, outcome="withdrawn"))
         return told
 
-    def _close(self, one: _Open, **known: object) -> Event:
-        event = one.event.model_copy(update={"change": "closed", **known})
+    def _close(self, one: _Known, **known: object) -> Event:
+        one.event = one.event.model_copy(update={"change": "closed", **known})
         self._open.remove(one)
-        self._closed.append(event)
-        return event
+        self._closed.append(one)
+        return one.event
 
     def _event(
         self,

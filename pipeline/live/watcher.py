@@ -37,6 +37,7 @@ log = logging.getLogger("vidette")
 State = Literal["connecting", "watching", "outage", "ended", "stopped"]
 JOIN = 0.5  # seconds between intervals of coverage that are one
 STALL = 4.0  # seconds without anything new: players have run dry by then
+OPENING = 8.0  # likewise, of the first connection: FFmpeg looks at a stream before it gives any
 # Seconds that are judged at a time: what begins one waits for the rest of it, over HLS until the
 # next segment of the playlist is there. Whole seconds cost about an eighth less (bench.live).
 LENGTH = 0.5
@@ -82,17 +83,19 @@ class Clock:
         self._began = self._last = 0.0
         self.settled = False
 
-    def saw(self, segment: Segment, now: float) -> None:
-        """A segment is there."""
+    def saw(self, segment: Segment, now: float) -> float:
+        """A segment is there; returns by how many seconds what was dated so far is too late."""
         if self._anchor is None:
             self._began, self.settled = now, False
         elif now - self._last >= SETTLED * (segment.end - segment.start):
             self.settled = True
         self.settled = self.settled or now - self._began >= SETTLING
         self._last = now
-        latest = now - segment.end
-        if self._anchor is None or latest < self._anchor - (1.0 if self.settled else 0.0):
+        latest, before = now - segment.end, self._anchor
+        if before is None or latest < before - (1.0 if self.settled else 0.0):
             self._anchor = latest
+            return 0.0 if before is None else before - latest
+        return 0.0
 
     def restart(self) -> None:
         """The stream comes later from now on."""
@@ -169,7 +172,8 @@ class Watcher:
             else:
                 self._emit(self._tracker.settle(Kind.STALE_PLAYLIST, now))
             quiet = now - self._arrived
-            if quiet > max(STALL, STALE * self._playlists.target + 1.0):
+            patience = OPENING if self._status.state == "connecting" else STALL
+            if quiet > max(patience, STALE * self._playlists.target + 1.0):
                 why = self._status.detail or "nothing new comes in"
                 self._note(Kind.OUTAGE, self._arrived, now, f"{why} (for {quiet:.0f} s)")
                 if self._status.state == "watching":
@@ -268,7 +272,8 @@ class Watcher:
         if told:
             self._clock.restart()
             self._emit(told)
-        self._clock.saw(segment, now)
+        dated = self._clock.anchor
+        self._tracker.redate(dated, dated - self._clock.saw(segment, now))
         self._tracker.resume(now)
         self._arrived = now
         if status.state != "watching":

@@ -71,6 +71,30 @@ def test_the_same_interval_seen_by_the_next_panel_is_not_a_second_event():
     assert changes(later) == [("opened", "freeze"), ("closed", "freeze")]
 
 
+def test_what_a_wrong_anchor_dated_is_dated_anew_with_its_length():
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    tracker.update([saw(1.0, 2.0, Kind.BLACK)], [saw(5.0, 6.5)], ANCHOR, ANCHOR + 6.5)
+    tracker.redate(ANCHOR, ANCHOR - 1.5)
+    again = tracker.update([saw(1.0, 2.0, Kind.BLACK)], [saw(5.0, 7.0)], ANCHOR - 1.5, ANCHOR + 7)
+    assert again == []
+    (closed,) = tracker.update([saw(5.0, 9.0)], [], ANCHOR - 1.5, ANCHOR + 8)
+    assert opened.id == closed.id
+    assert closed.start.timestamp() == ANCHOR + 3.5
+    assert (closed.end - closed.start).total_seconds() == 4.0
+
+
+def test_what_an_earlier_anchor_dated_stays_where_it_is():
+    tracker = Tracker("news", {})
+    tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    # an outage of 3 s: from then on all comes later, and that later date proves wrong
+    tracker.update([], [saw(5.0, 7.0)], ANCHOR + 3, ANCHOR + 10)
+    tracker.redate(ANCHOR + 3, ANCHOR + 1.5)
+    (closed,) = tracker.update([saw(5.0, 9.0)], [], ANCHOR + 1.5, ANCHOR + 11)
+    assert closed.start.timestamp() == ANCHOR + 5.0
+    assert closed.end.timestamp() == ANCHOR + 10.5
+
+
 def test_kinds_tracks_and_detectors_are_kept_apart():
     tracker = Tracker("news", {})
     found = [saw(0.0, 1.0), saw(0.0, 1.0, Kind.BLACK, detector="black/1")]

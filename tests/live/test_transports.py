@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.warm import warm
 from tests import web
 from tests.live import origin
 from tests.live.test_watcher import Watched
@@ -23,6 +26,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory):
     """A minute with black from 8 s to 12 s."""
+    warm()
     folder = tmp_path_factory.mktemp("programme")
     return origin.programme(folder, 60.0, black=[(8.0, 12.0)])
 
@@ -54,8 +58,9 @@ def black_is_found(uri):
     with Watched(uri) as watched:
         watched.until(lambda: watched.told("black", "closed"), 45)
     (event,) = watched.told("black", "closed")
-    assert (event.end - event.start).total_seconds() == pytest.approx(4.0, abs=0.2)
-    assert not watched.told("decode_error")
+    seconds = (event.end - event.start).total_seconds()
+    assert seconds == pytest.approx(4.0, abs=0.2), (watched.events, watched.covered)
+    assert not watched.told("decode_error") + watched.told("outage"), watched.events
 
 
 def test_srt(ffmpeg, port):
@@ -82,12 +87,58 @@ def test_rtmp(ffmpeg, port):
 def test_dash(ffmpeg, tmp_path):
     tags = ("-tag:v", "avc1", "-tag:a", "mp4a")
     ffmpeg(*tags, "-f", "dash", "-seg_duration", "1", "-window_size", "8", tmp_path / "live.mpd")
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "live.mpd").is_file():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until((tmp_path / "live.mpd").is_file, 20)
     with web.serving(tmp_path) as server:
         black_is_found(f"{server.url}/live.mpd")
+
+
+def children(process):
+    said = subprocess.run(
+        ["pgrep", "-P", str(process)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in said.stdout.split()]
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_child_ends_with_the_process_that_reads_it_even_if_that_is_killed(port):
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here: it ties a child to its parent")
+    uri = f"srt://127.0.0.1:{port}?mode=listener"  # nobody ever comes
+    said = f"""
+from pipeline.live.connect import connected
+from pipeline.live.playlists import Playlists
+from pipeline.source import Limits
+with connected({uri!r}, Limits(open_timeout=60), Playlists(), newest=False):
+    pass
+"""
+    reader = subprocess.Popen([sys.executable, "-c", said])
+    try:
+        until(lambda: children(reader.pid), 30)
+        (child,) = children(reader.pid)
+        assert Path(f"/proc/{child}").exists()
+    finally:
+        reader.kill()
+        reader.wait()
+    until(lambda: not Path(f"/proc/{child}").exists(), 5)
+
+
+@pytest.mark.slow
+def test_the_child_of_a_dash_server_that_is_gone_ends_too(ffmpeg, tmp_path):
+    tags = ("-tag:v", "avc1", "-tag:a", "mp4a")
+    ffmpeg(*tags, "-f", "dash", "-seg_duration", "1", tmp_path / "live.mpd")
+    until((tmp_path / "live.mpd").is_file, 20)
+    others = set(children(os.getpid()))
+    with web.serving(tmp_path) as server, Watched(f"{server.url}/live.mpd") as watched:
+        watched.until_state("watching")
+        (child,) = set(children(os.getpid())) - others
+    # watching has stopped, and the server is gone: FFmpeg would ask it for ever
+    until(lambda: child not in children(os.getpid()), 45)
 
 
 # ---------------------------------------------------------------------------------------- RTSP

@@ -111,7 +111,11 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         assert sum(end - start for start, end in whole["coverage"]) > 5
         points = whole["history"]
         assert points
-        assert all(-60 < p["loudness"] < 0 and 16 <= p["luma"] < 235 for p in points)
+        assert all(16 <= p["luma"] < 235 for p in points)
+        # short-term loudness is that of 3 s: the first point may be of before
+        if points[0]["loudness"] is None:
+            points = points[1:]
+        assert all(-60 < p["loudness"] < 0 for p in points)
         # the header of a browser that comes again counts more than `after`
         again = _sse(service, {"Last-Event-ID": str(number)}, {"monitor": "news", "after": 0})
         assert again[0] == heard[0][0]
