@@ -78,13 +78,14 @@ class Reach:
             SourceError: it cannot be opened.
         """
         factory = self._factory(self._uri)
-        file = Patient(factory, self._name, self._limits, self.note)
+        file = Patient(factory, self._name, self._uri, self._limits, self.note)
         return self.programme.passing(self._name, file) if is_playlist(self._name) else file
 
     def __call__(self, url: str, _flags: int, _options: Mapping[str, str]) -> Readable:
         """Open a file that the asset names; an empty one where that is refused or fails."""
         try:
-            file = Patient(self._factory(self._vet(url)), url, self._limits, self.note)
+            place = self._vet(url)
+            file = Patient(self._factory(place), url, place, self._limits, self.note)
         except SourceError as error:
             self.note(error.reason, error.detail)
             return io.BytesIO()
@@ -134,6 +135,9 @@ class Reach:
 
     def _refused(self, url: str, what: str, switch: str | None) -> SourceError:
         how = f"; limits.{switch} would allow it" if switch else ""
+        prefix = self._stand_in(f"{self._scheme}://")
+        if url.startswith(prefix):
+            url = f"{self._scheme}://{url.removeprefix(prefix)}"
         return SourceError(
             "refused_reference", f"{shown(self._uri)} leads to {shown(url)}: {what}{how}"
         )
@@ -143,7 +147,7 @@ class Reach:
 
     def _from_stand_in(self, url: str) -> str | None:
         """The fsspec URI behind a name, if it is in the asset's own folder or below."""
-        prefix = f"http://{self._scheme}{_STAND_IN}/"
+        prefix = self._stand_in(f"{self._scheme}://")
         folder = self._name.rpartition("/")[0] + "/"
         plain = prefix + "/".join(_without_dots(url.removeprefix(prefix)))
         if not url.startswith(prefix) or not plain.startswith(folder):
@@ -182,16 +186,25 @@ class Patient:
     """A file whose every operation ends in time: it is done in a thread that may be left behind.
 
     The first failure ends the file: `report` gets the reason, and reads give nothing from then on.
+
+    Args:
+        factory: opens it.
+        name: what FFmpeg knows it by.
+        place: what messages call it.
+        limits: of time.
+        report: is told of a failure, reason and sentence.
     """
 
     def __init__(
         self,
         factory: Callable[[], Readable],
         name: str,
+        place: str,
         limits: Limits,
         report: Callable[[str, str], None],
     ) -> None:
         self.name = name
+        self._place = place
         self._limits = limits
         self._report = report
         self._failed = False
@@ -203,7 +216,7 @@ class Patient:
             self._file = self._ask(factory, limits.open_timeout)
         except Exception as error:
             self._tasks.put(None)
-            raise explain(error, name, limits.open_timeout, "open") from error
+            raise explain(error, place, limits.open_timeout, "open") from error
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; none at the end and after a failure."""
@@ -247,7 +260,7 @@ class Patient:
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
-        told = explain(error, self.name, self._limits.read_timeout, "read")
+        told = explain(error, self._place, self._limits.read_timeout, "read")
         self._report(told.reason, told.detail)
 
     def _ask(self, task: Callable[[], ResultT], timeout: float) -> ResultT:

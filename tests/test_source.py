@@ -124,7 +124,10 @@ def test_fsspec_file_and_playlist(clips):
         store.pipe(f"/shelf/{name}", (clips / name).read_bytes())
     assert_whole(look("memory://shelf/clip.mp4"))
     assert_whole(look("memory://shelf/list.m3u8"))
-    assert reasons(look("memory://shelf/none.mp4")) == ["not_found"]
+    (problem,) = look("memory://shelf/none.mp4").coverage.problems
+    assert problem.reason == "not_found"
+    assert "memory://shelf/none.mp4" in problem.detail
+    assert "invalid" not in problem.detail
 
 
 def test_fsspec_playlist_stays_in_its_folder(clips, tmp_path):
@@ -132,7 +135,9 @@ def test_fsspec_playlist_stays_in_its_folder(clips, tmp_path):
     store.pipe("/private/clip.ts", (clips / "clip.ts").read_bytes())
     path = playlist(tmp_path / "list.m3u8", "../private/clip.ts")
     store.pipe("/public/list.m3u8", path.read_bytes())
-    assert reasons(look("memory://public/list.m3u8"))[0] == "refused_reference"
+    refused = look("memory://public/list.m3u8").coverage.problems[0]
+    assert refused.reason == "refused_reference"
+    assert "memory://private/clip.ts" in refused.detail
 
 
 def test_unknown_and_missing_file_systems(monkeypatch):
