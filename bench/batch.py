@@ -190,7 +190,13 @@ def _ray_data(clips: list[Path], settings: Settings) -> _Row:
     """Wall clock from the first asset on, as for `vidette batch`."""
     import ray.data  # noqa: PLC0415 - takes seconds, and only this row needs it
 
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        "local",
+        num_cpus=3,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     wanted = ray.data.from_items([{"uri": str(clip)} for clip in clips]).repartition(len(clips))
     worker: Any = _DataInspector  # Ray makes an object of it in each of its actors
@@ -309,7 +315,13 @@ def _elsewhere(folder: Path, clip: str, settings: Settings) -> list[_Row]:
     here.finish()
     wall, used = time.perf_counter() - started, time.process_time() - cpu
     rows = [_Row("frames stay in the process", asset.duration, wall, used)]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     detectors = ray.remote(_Detectors)
     for name, size, files in (
         ("frames through the object store, one task a frame", 1, False),

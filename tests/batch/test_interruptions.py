@@ -131,10 +131,10 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(clips, jobs, undisturb
         child = subprocess.Popen(command(clips, out, jobs[1]), cwd=ROOT)
         until = time.monotonic() + chance.uniform(4.0, 14.0)
         while time.monotonic() < until and child.poll() is None:
-            time.sleep(chance.uniform(0.05, 0.6))
+            time.sleep(chance.uniform(0.02, 0.2))  # an asset takes about a second
             for name in ledger.ids("working"):
                 working = ledger.read("working", name)
-                if working and chance.random() < 0.15:
+                if working and (not died or chance.random() < 0.1):
                     with_it = working["pid"]
                     try:
                         os.kill(with_it, signal.SIGKILL)

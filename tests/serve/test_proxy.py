@@ -94,7 +94,7 @@ def proxy():
     """URL of a Serve with applications that do not answer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, CALLBACK)
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         port = free_port()
         serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 8})
         serve.run(Slow.bind(), name="slow", route_prefix="/slow")
