@@ -55,6 +55,7 @@ class Tail:
         self._since, self._last, self._monitors = since, last, monitors
         self._listeners: set[asyncio.Queue[Message | None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._follows = asyncio.Event()  # from a number of the log on that is known
 
     async def listen(self, after: int | None) -> AsyncIterator[Message]:
         """Everything from now on.
@@ -72,6 +73,7 @@ class Tail:
         self._listeners.add(queue)
         self._run()
         try:
+            await self._follows.wait()  # or what comes before it would be lost
             while found := await self._since(told, 0.0):  # what it missed
                 for number, stream, data in found:
                     told = number
@@ -99,6 +101,7 @@ class Tail:
         for task in self._tasks:
             task.cancel()
         self._tasks = []
+        self._follows.clear()
 
     def _tell(self, message: Message) -> None:
         for queue in list(self._listeners):
@@ -116,6 +119,7 @@ class Tail:
                 if number is None:
                     # a listener reads what lies before by itself; what it gets twice it knows
                     number = await self._last()
+                    self._follows.set()
                 for found, stream, data in await self._since(number, _HELD):
                     number = found
                     self._tell(Message("defect", data, found, stream))

@@ -83,6 +83,25 @@ def test_each_event_once_whenever_somebody_comes():
     assert last == [3, 4, 5, 6, 7, 8]
 
 
+def test_what_comes_while_following_begins_is_not_lost():
+    async def listen():
+        source = Source()
+        good = source.last
+
+        async def last():  # answers late, and of the moment at which it answers
+            await asyncio.sleep(0.2)
+            return await good()
+
+        tail = Tail(source.since, last, source.monitors)
+        task = asyncio.create_task(heard(tail, 2, after=0))
+        for _ in range(2):
+            await asyncio.sleep(0.12)
+            source.tell()
+        return await task
+
+    assert [m.number for m in run(listen())] == [1, 2]
+
+
 def test_states_are_told_when_they_change(monkeypatch):
     monkeypatch.setattr(tail_module, "_EVERY", 0.02)
 
