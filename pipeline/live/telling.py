@@ -54,6 +54,7 @@ def log_event(writer: Connection, event: Event) -> bool:
         )
     )
     lasting = {
+        "start": event.start.timestamp(),  # moves where a clock was corrected
         "end": event.end.timestamp(),
         "is_open": event.change != "closed",
         "outcome": event.outcome,
@@ -64,8 +65,7 @@ def log_event(writer: Connection, event: Event) -> bool:
     else:
         writer.execute(
             insert(EVENTS).values(
-                id=event.id, stream=event.stream, kind=event.kind, start=event.start.timestamp(),
-                **lasting,
+                id=event.id, stream=event.stream, kind=event.kind, **lasting
             )
         )  # fmt: skip
     return True

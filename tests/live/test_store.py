@@ -114,6 +114,15 @@ def test_defects_by_label_over_a_window(store):
     assert rows["", None]["share"] is None  # nobody watched it
 
 
+def test_an_event_that_is_dated_anew_counts_where_it_is_now(store):
+    store.add(stream("s", cdn="a"))
+    store.take([event("opened", start=NOW - 10, end=NOW - 9)], [("s", NOW - 50, NOW)], [])
+    moved = event("closed", start=NOW - 12, end=NOW - 8, outcome="ended")
+    store.take([moved], [], [])
+    (row,) = store.rollup("cdn", 100.0, NOW)
+    assert row["defect_s"] == 4.0
+
+
 def test_a_label_may_be_called_anything(store):
     store.add(Stream(name="s", uri="https://a.example/s.m3u8", labels={'we"ird.name': "x"}))
     store.take([], [("s", NOW - 10, NOW)], [])
