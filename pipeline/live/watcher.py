@@ -315,10 +315,10 @@ class Watcher:
 
     def _emit(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._tell(event)
-            if event.change == "opened" and event.kind not in _UNSEEN:
+            if event.change == "opened" and event.kind not in _UNSEEN:  # its picture is there first
                 length = (event.end - event.start).total_seconds()
                 self._glimpses.take(event.id, event.position + length / 2)
+            self._tell(event)
 
     def _state(self, state: State, detail: str) -> None:
         if state != self._status.state:
