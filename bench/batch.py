@@ -186,17 +186,22 @@ class _DataInspector:
         }
 
 
-def _ray_data(clips: list[Path], settings: Settings) -> _Row:
-    """Wall clock from the first asset on, as for `vidette batch`."""
-    import ray.data  # noqa: PLC0415 - takes seconds, and only this row needs it
-
+def _own_ray(cpus: int) -> None:
+    """A Ray of this process alone, which says nothing unless something is wrong."""
     ray.init(
         "local",
-        num_cpus=3,
+        num_cpus=cpus,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+
+
+def _ray_data(clips: list[Path], settings: Settings) -> _Row:
+    """Wall clock from the first asset on, as for `vidette batch`."""
+    import ray.data  # noqa: PLC0415 - takes seconds, and only this row needs it
+
+    _own_ray(3)
     ray.data.DataContext.get_current().enable_progress_bars = False
     wanted = ray.data.from_items([{"uri": str(clip)} for clip in clips]).repartition(len(clips))
     worker: Any = _DataInspector  # Ray makes an object of it in each of its actors
@@ -315,13 +320,7 @@ def _elsewhere(folder: Path, clip: str, settings: Settings) -> list[_Row]:
     here.finish()
     wall, used = time.perf_counter() - started, time.process_time() - cpu
     rows = [_Row("frames stay in the process", asset.duration, wall, used)]
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    _own_ray(2)
     detectors = ray.remote(_Detectors)
     for name, size, files in (
         ("frames through the object store, one task a frame", 1, False),
