@@ -29,7 +29,7 @@ from tests.serve.real import MARKS, free_port, until
 
 pytestmark = [*MARKS, pytest.mark.timeout(300)]
 SKIP = ["sync"]  # imports torch, for which nothing here has a use
-BLACK = [(10.0, 13.0), (40.0, 44.0)]
+BLACK = [(10.0, 18.0)]  # long enough that it lasts when a busy machine comes to look at it
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def admin(service):
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programme")
-    source = origin.programme(folder, 90.0, black=BLACK)
+    source = origin.programme(folder, 60.0, black=BLACK)
     return folder, origin.segmented(source, folder)
 
 
@@ -93,7 +93,7 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
             e for _, e in admin.events("news", after=number)
             if (e.id, e.change) == (event.id, "closed")
         )  # fmt: skip
-        assert (closed.end - closed.start).total_seconds() == pytest.approx(3.0, abs=0.2)
+        assert (closed.end - closed.start).total_seconds() == pytest.approx(8.0, abs=0.2)
         until(lambda: _light(admin.picture("news")), 15)
         # the same over a socket, from the beginning
         with connect(
@@ -132,7 +132,7 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         bare = httpx.get(f"{service.url}/v1/analytics", headers=key)
         assert (bare.status_code, bare.json()["code"]) == (422, "invalid_request")
         assert (row["value"], row["streams"], row["affected"]) == ("a", 1, 1)
-        assert row["defect_s"] == pytest.approx(3.0, abs=0.3)
+        assert row["defect_s"] == pytest.approx(8.0, abs=0.3)
 
 
 def _sse(service, headers, query) -> list[int]:
@@ -384,7 +384,7 @@ def test_the_page_shows_a_stream_its_defect_and_what_happened(page, service, adm
             ".some((i) => i.complete && i.naturalWidth === 256)"
         )
         page.keyboard.press("Escape")
-        chip.wait_for(state="detached", timeout=20_000)  # the defect is over
+        chip.wait_for(state="detached", timeout=40_000)  # the defect is over
         page.get_by_label("Filter streams").fill("cdn b")
         page.get_by_text("No stream fits").wait_for()
         page.get_by_label("Filter streams").fill("channel 7")
