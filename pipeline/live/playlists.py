@@ -28,6 +28,8 @@ _FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more 
 _LATER, _SPARE = 0.25, 0.1
 _USUAL = 1.5  # of a segment, between two loads: longer, and something held them up
 _LONGEST_HELD = 12.0  # seconds; FFmpeg asks again after half a target duration
+_OVER = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-ENDLIST\n"
+_GONE = ("not_found", "not_permitted")  # the second where a store does not let its files be listed
 
 
 @dataclass
@@ -49,9 +51,11 @@ class Playlists:
 
     Attributes:
         programme: when its segments were made.
+        is_late: whether a connection ends because segments were gone before they were read.
     """
 
     def __init__(self) -> None:
+        self.is_late = False
         self.programme = ProgramTime()
         self._lock = threading.Lock()
         self._known: dict[str, _Playlist] = {}
@@ -102,6 +106,93 @@ class Playlists:
 
 
 @dataclass
+class _Listed:
+    """A media playlist as it was loaded, and how far its segments were asked for.
+
+    Attributes:
+        url: its address.
+        first: number of its first segment.
+        names: of its segments.
+        lengths: likewise, in seconds.
+        target: duration, in seconds.
+        ended: whether nothing more will come.
+        began: of the load, on the monotonic clock.
+        lines: of its text.
+        read: the highest number that was asked for, over all loads; None: of nothing yet.
+    """
+
+    url: str
+    first: int
+    names: list[str]
+    lengths: list[float]
+    target: float
+    ended: bool
+    began: float
+    lines: list[str]
+    read: int | None = None
+
+    @classmethod
+    def of(cls, url: str, body: bytes, began: float, before: _Listed | None) -> _Listed | None:
+        """What was loaded; None where it has no segments, or nobody sees which are read."""
+        # names may be bytes that are no text: they are handed on as they came
+        lines = body.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")
+        timed = [line.removeprefix("#EXTINF:") for line in lines if line.startswith("#EXTINF:")]
+        names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        target = _value(lines, "#EXT-X-TARGETDURATION:")
+        if target is None or not timed or not names:
+            return None
+        if len(set(names)) < len(names):  # ranges of one file
+            return None
+        try:
+            first = int(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or 0)
+            urljoin(url, names[-1])
+        except ValueError:  # FFmpeg will say what it thinks of these
+            return None
+        most = _seconds(target) + 0.5  # which lengths are rounded to
+        lengths = [min(_seconds(text.partition(",")[0]), most) for text in timed]
+        ended = "#EXT-X-ENDLIST" in lines
+        now = cls(url, first, names, lengths, _seconds(target), ended, began, lines)
+        if before is not None and now.newest >= before.newest:  # or an encoder began anew
+            now.read = before.read
+        return now
+
+    @property
+    def newest(self) -> int:
+        """Number of what comes after its last segment."""
+        return self.first + len(self.names)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its last segment was asked for."""
+        return self.read is not None and self.read >= self.newest - 1
+
+    def asked(self, url: str) -> int | None:
+        """A segment is asked for; its number, if it is one of these."""
+        file = url.rpartition("/")[2]
+        for n in range(len(self.names) - 1, -1, -1):
+            name = self.names[n]  # joined where that may be the one: a window may be hours long
+            if name.rpartition("/")[2] == file and urljoin(self.url, name) == url:
+                self.read = max(self.first + n, -1 if self.read is None else self.read)
+                return self.first + n
+        return None
+
+    def may_be_gone(self, number: int, now: float) -> bool:
+        """Whether a segment was asked for so late that a server need not have it any more."""
+        before = sum(self.lengths[: number - self.first + 1])
+        return now - self.began > before + self.target
+
+    def lost(self, before: _Listed) -> bool:
+        """Whether segments left the playlist unread because whoever reads it was late.
+
+        Where an encoder leaps, more segments are new than there was time for.
+        """
+        if before.read is None or self.first <= before.read + 1:
+            return False
+        new = (self.newest - before.newest) * sum(self.lengths) / len(self.lengths)
+        return new <= self.began - before.began + 2.0 * self.target
+
+
+@dataclass
 class _Pace:
     """When a media playlist is loaded again: after a change no sooner than a segment lasts.
 
@@ -110,57 +201,35 @@ class _Pace:
     segments at once: then it comes about a quarter of a segment after each, and stays there.
 
     Attributes:
-        began: of the last load, on the monotonic clock.
-        newest: number of its last segment.
-        length: of that, in seconds.
-        last: address of that.
+        listed: of the last load.
         body: what FFmpeg was given of it.
         changed: whether that load found something new.
         is_soon: whether loads come soon after changes.
         later: of a segment, that the next load comes later than it may.
-        read: whether its last segment was asked for.
     """
 
-    began: float
-    newest: int
-    length: float
-    last: str
+    listed: _Listed
     body: bytes
     changed: bool = True
     is_soon: bool = False
     later: float = _LATER
-    read: bool = False
 
     @classmethod
-    def of(cls, url: str, body: bytes, began: float, before: _Pace | None) -> _Pace | None:
-        """After a load; None where there is nothing to come for."""
-        # names may be bytes that are no text: they are handed on as they came
-        lines = body.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")
-        timed = [n for n, line in enumerate(lines) if line.startswith("#EXTINF:")]
-        segments = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        target = _value(lines, "#EXT-X-TARGETDURATION:")
-        if target is None or not timed or not segments or "#EXT-X-ENDLIST" in lines:
-            return None
-        if segments[-1] in segments[:-1]:  # ranges of one file: nobody sees which are read
-            return None
-        try:
-            newest = int(_value(lines, "#EXT-X-MEDIA-SEQUENCE:") or 0) + len(segments)
-            last = urljoin(url, segments[-1])
-        except ValueError:  # FFmpeg will say what it thinks of these
-            return None
-        duration, _, title = lines[timed[-1]].removeprefix("#EXTINF:").partition(",")
-        length = min(_seconds(duration), _seconds(target) + 0.5)  # which that is rounded to
+    def of(cls, listed: _Listed, before: _Pace | None) -> _Pace:
+        """After a load."""
+        lines = list(listed.lines)
+        last = max(n for n, line in enumerate(lines) if line.startswith("#EXTINF:"))
+        title = lines[last].partition(",")[2]
         # FFmpeg waits for this long before it asks again: it is to ask early, and be held
-        lines[timed[-1]] = f"#EXTINF:{length / 2:.6f},{title}"
-        now = cls(began, newest, length, last, b"")
-        now.body = "\n".join(lines).encode("utf-8", "surrogateescape")
+        lines[last] = f"#EXTINF:{listed.lengths[-1] / 2:.6f},{title}"
+        now = cls(listed, "\n".join(lines).encode("utf-8", "surrogateescape"))
         if before is not None:
-            now.changed = newest != before.newest
+            then = before.listed
+            now.changed = listed.newest != then.newest
             # more than one are there after a load that came late as well, which says nothing
-            late = began - before.began > _USUAL * length
-            both = newest == before.newest + 2 and not late
+            late = listed.began - then.began > _USUAL * listed.lengths[-1]
+            both = listed.newest == then.newest + 2 and not late
             now.is_soon = both or (before.is_soon and now.changed)
-            now.read = before.read and not now.changed
             if now.is_soon:
                 now.later = 0.0 if before.is_soon else _SPARE
         return now
@@ -169,21 +238,27 @@ class _Pace:
         """Seconds until the next load."""
         if not self.changed:  # FFmpeg has waited for half the target duration
             return 0.0
-        return max(self.began + (1.0 + self.later) * self.length - now, 0.0)
+        listed = self.listed
+        return max(listed.began + (1.0 + self.later) * listed.lengths[-1] - now, 0.0)
 
 
 class LiveReach(Reach):
     """Reaches like any asset's, and lets `playlists` see the playlists that pass.
 
-    A connection does not begin on a playlist that stands still: its segments were seen before.
+    A connection does not begin on a playlist that stands still: its segments were seen before. It
+    ends where segments were gone before they were read, because whoever reads was late: what FFmpeg
+    would leave out is no hole in the stream.
     """
 
     def __init__(self, uri: str, limits: Limits, playlists: Playlists) -> None:
         super().__init__(uri, limits)
         self._playlists = playlists
         self.programme = playlists.programme  # over all connections
+        playlists.is_late = False
         self._begun: set[str] = set()
         self._paces: dict[str, _Pace | None] = {}
+        self._listed: dict[str, _Listed] = {}  # as it was loaded last
+        self._overdue = False  # of the segment that is being opened: it may be gone
 
     def main(self) -> Readable:
         """The stream itself, open.
@@ -192,6 +267,7 @@ class LiveReach(Reach):
             SourceError: it cannot be opened, or stands still.
         """
         if is_playlist(self._uri):  # read once beforehand, to be seen
+            began = time.monotonic()
             look = super().main()
             try:
                 body = _whole(look)
@@ -199,22 +275,22 @@ class LiveReach(Reach):
                 look.close()
             if self._saw(self._name, body):
                 raise SourceError("stale_playlist", _STANDS_STILL)
+            if (listed := _Listed.of(self._name, body, began, None)) is not None:
+                self._listed[self._name] = listed
         return super().main()
 
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
         """Open a file that the stream names; an empty one where that is refused or fails."""
-        pace = None
+        if self._playlists.is_late:
+            return io.BytesIO(_OVER if is_playlist(url) else b"")
         if not is_playlist(url):
-            for one in self._paces.values():
-                if one is not None and one.last == url:
-                    one.read = True
-        else:
-            pace = self._paces.get(url)
-            if pace is not None and (rest := pace.rest(time.monotonic())):
-                # there is more to read meanwhile, or nobody should be held for so long
-                if not pace.read or rest > _LONGEST_HELD:
-                    return io.BytesIO(pace.body)
-                time.sleep(rest)
+            return self._segment(url, flags, options)
+        pace = self._paces.get(url)
+        if pace is not None and (rest := pace.rest(time.monotonic())):
+            # there is more to read meanwhile, or nobody should be held for so long
+            if not pace.listed.is_read or rest > _LONGEST_HELD:
+                return io.BytesIO(pace.body)
+            time.sleep(rest)
         began = time.monotonic()
         file = super().__call__(url, flags, options)
         if not is_playlist(url) or isinstance(file, io.BytesIO):
@@ -229,9 +305,34 @@ class LiveReach(Reach):
         if self._saw(url, body):
             self.note("stale_playlist", _STANDS_STILL)
             return io.BytesIO()
-        following = _Pace.of(url, body, began, pace)
+        before = self._listed.get(url)
+        listed = _Listed.of(url, body, began, before)
+        if listed is not None:
+            if before is not None and listed.lost(before):
+                self._playlists.is_late = True
+                return io.BytesIO(_OVER)
+            self._listed[url] = listed
+        following = None if listed is None or listed.ended else _Pace.of(listed, pace)
         self._paces[url] = following if body else pace  # what failed has told nothing
         return io.BytesIO(body if following is None else following.body)
+
+    def note(self, reason: str, detail: str) -> None:
+        """Keep a problem for whoever reads the container, unless it is our own lateness."""
+        if self._overdue and reason in _GONE:
+            self._playlists.is_late = True
+        else:
+            super().note(reason, detail)
+
+    def _segment(self, url: str, flags: int, options: Mapping[str, str]) -> Readable:
+        now = time.monotonic()
+        for listed in self._listed.values():
+            number = listed.asked(url)
+            if number is not None:
+                self._overdue = listed.may_be_gone(number, now)
+        try:
+            return super().__call__(url, flags, options)
+        finally:
+            self._overdue = False
 
     def _saw(self, url: str, body: bytes) -> bool:
         """Whether a playlist that this connection would begin on stands still."""

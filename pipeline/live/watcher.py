@@ -141,7 +141,10 @@ class Watcher:
         self._arrived = time.time()  # of the last segment, or of the start
         self._held: list[Found] = []  # until the clock is settled
         self._watched: list[tuple[float, float]] = []  # likewise, seconds of presentation
-        self._behind = False
+        self._covered = self._arrived  # how far
+        self._judging = False  # what has come, and is not waiting for more
+        self._behind = False  # so that it is to be connected anew
+        self._skipping = False  # since it was, and until something is covered
         self._thread = threading.Thread(target=self._run, name=f"watch {stream.name}", daemon=True)
 
     def start(self) -> None:
@@ -171,7 +174,7 @@ class Watcher:
                 self._note(Kind.STALE_PLAYLIST, stale, now, said.format(late))
             else:
                 self._emit(self._tracker.settle(Kind.STALE_PLAYLIST, now))
-            quiet = now - self._arrived
+            quiet = 0.0 if self._judging else now - self._arrived  # our slowness is no outage
             patience = OPENING if self._status.state == "connecting" else STALL
             if quiet > max(patience, STALE * self._playlists.target + 1.0):
                 why = self._status.detail or "nothing new comes in"
@@ -188,14 +191,15 @@ class Watcher:
             why = self._connect()
             if self._stop.is_set():
                 return
+            if self._behind or self._playlists.is_late:
+                self._behind, self._skipping = False, True
+                continue
             if self._playlists.ended:
                 with self._lock:
                     self._emit(self._tracker.settle(Kind.OUTAGE, time.time()))
                     self._state("ended", "the stream says that it is over")
                 return
-            if self._behind:
-                self._behind = False
-                continue
+            self._skipping = False
             failures = 1 if time.monotonic() - began > STEADY else failures + 1
             with self._lock:
                 watched = self._status.connections > 0
@@ -246,6 +250,7 @@ class Watcher:
                 for note in segment.notes:
                     if note.what == "read_error":
                         why = note.detail
+                self._judging = True
                 finished, standing = relay.update(segment)
                 spent, cpu = time.thread_time() - cpu, time.thread_time()
                 with self._lock:
@@ -255,11 +260,13 @@ class Watcher:
                     self._judge(finished, standing)
                     self._status.av_offset_ms = relay.av_offset_ms()
                     self._status.problems = [problem.detail for problem in relay.problems]
+                    self._judging = False
                     if self._behind:
                         return "watching fell behind"
         finally:
             last = relay.finish()
             with self._lock:
+                self._judging = False
                 self._clock.settled = True
                 if not self._stop.is_set():
                     self._judge(last, [])
@@ -288,7 +295,6 @@ class Watcher:
             status.behind = round(max(now - status.seen, 0.0), 3)
             if status.behind > BEHIND:
                 self._behind = True
-                status.skipped += status.behind
         if segment.picture is not None:
             status.size = (segment.picture.format.width, segment.picture.format.height)
             status.luma = round(float(segment.picture.frames["luma"][-1]), 2)
@@ -302,6 +308,11 @@ class Watcher:
             return
         anchor = self._clock.anchor
         for start, end in self._watched:
+            if self._skipping:
+                gap = max(anchor + start - self._covered, 0.0)
+                self._status.skipped = round(self._status.skipped + gap, 3)
+                self._skipping = False
+            self._covered = anchor + end
             self._cover(self.stream.name, anchor + start, anchor + end)
         self._watched.clear()
         ended, self._held = self._held, []

@@ -82,15 +82,24 @@ def repeated(source: Path, target: Path, times: int) -> Path:
 class LiveHls:
     """Serves segments as if they were being made now, from the first time that somebody asks.
 
+    By then as many are made as there are in the playlist, but four at most.
+
     Attributes:
         url: of the playlist.
         stands_still: the playlist does not change while this is true.
         down: the server answers with 503 while this is true.
         tags: lines of the playlist before a segment, by its number.
+
+    Args:
+        window: segments in the playlist.
+        keeps: segments that are served although they have left it.
     """
 
-    def __init__(self, server: web.Server, lengths: list[float], window: int = 4) -> None:
+    def __init__(
+        self, server: web.Server, lengths: list[float], window: int = 4, keeps: int | None = None
+    ) -> None:
         self._lengths, self._window = lengths, window
+        self._keeps = len(lengths) if keeps is None else keeps
         self._begun: float | None = None
         self._frozen = ""
         self.stands_still = self.down = False
@@ -105,11 +114,15 @@ class LiveHls:
         """Seconds that have been made."""
         return 0.0 if self._begun is None else time.monotonic() - self._begun
 
-    def _list(self) -> str:
+    def _ready(self) -> int:
         ready, done = 0, 0.0
         while ready < len(self._lengths) and done + self._lengths[ready] <= self.position:
             done += self._lengths[ready]
             ready += 1
+        return ready
+
+    def _list(self) -> str:
+        ready = self._ready()
         first = max(ready - self._window, 0)
         target = max(map(round, self._lengths))  # as RFC 8216 4.3.3.1 has it
         lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{target}"]
@@ -126,7 +139,7 @@ class LiveHls:
             request.send_error(503)
             return
         if self._begun is None:
-            self._begun = time.monotonic() - sum(self._lengths[: self._window])
+            self._begun = time.monotonic() - sum(self._lengths[: min(self._window, 4)])
         if not self.stands_still or not self._frozen:
             self._frozen = self._list()
         _send(request, self._frozen.encode())
@@ -135,6 +148,8 @@ class LiveHls:
         def answer(request) -> None:
             if self.down:
                 request.send_error(503)
+            elif n < self._ready() - self._window - self._keeps:
+                request.send_error(404)
             else:
                 _send(request, (server.folder / f"{n}.ts").read_bytes())
 
@@ -149,10 +164,12 @@ def _send(request, body: bytes) -> None:
 
 
 @contextmanager
-def live_hls(folder: Path, lengths: list[float], window: int = 4) -> Iterator[LiveHls]:
-    """An origin for the length of a test; its playlist has so many segments."""
+def live_hls(
+    folder: Path, lengths: list[float], window: int = 4, keeps: int | None = None
+) -> Iterator[LiveHls]:
+    """An origin for the length of a test; see LiveHls."""
     with web.serving(folder) as server:
-        yield LiveHls(server, lengths, window)
+        yield LiveHls(server, lengths, window, keeps)
 
 
 class Sender:
