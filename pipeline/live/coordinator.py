@@ -31,7 +31,8 @@ PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is
 PARDON = 600.0  # seconds without another death after which a stream is no suspect any more
 SUSPECT = 2  # deaths of its workers
 SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
-STILLBORN = 5  # workers in a row that die at their start: then something is wrong with all
+STILLBORN = 5  # workers in a row that die at their start, before any lived: something is wrong
+LONGEST_REST = 60.0  # seconds until the next is tried; doubled from one second on
 
 
 class Sink(Protocol):
@@ -109,7 +110,9 @@ class Coordinator:
         self._urgent: set[str] = set()  # of these: were watched until their worker died
         self._wishes: int | None = None
         self._tidied = self._pruned = 0.0
-        self._stillborn = 0
+        self._stillborn = 0  # in a row
+        self._lived = False  # any worker
+        self._rests = 0.0  # until then nobody is hired
 
     @property
     def workers(self) -> list[WorkerFacts]:
@@ -132,7 +135,7 @@ class Coordinator:
         """Do what is to be done now; to be called a few times a second.
 
         Raises:
-            WorkersError: workers do not start.
+            WorkersError: workers do not start, and none ever did.
         """
         now = self._clock()
         self._read_streams(now)
@@ -216,8 +219,9 @@ class Coordinator:
             if worker is not None:
                 placed[name] = worker
         self._begin(placed)
-        for name, state in self._pools.items():
-            self._hire_for(name, state, now)
+        if now >= self._rests:
+            for name, state in self._pools.items():
+                self._hire_for(name, state, now)
 
     def _begin(self, placed: Mapping[str, str]) -> None:
         """Let workers watch streams, given by name: thousands may wait at once."""
@@ -277,7 +281,7 @@ class Coordinator:
         self._crew.hire(worker, own)
 
     def _ready(self, news: Ready) -> None:
-        self._stillborn = 0
+        self._stillborn, self._lived = 0, True
         hand = self._hands[news.worker]
         hand.place = news.place
         self._pools[hand.pool].placement.joined(news.worker, alone=hand.alone)
@@ -311,7 +315,8 @@ class Coordinator:
         if hand.place is None:
             self._stillborn += 1
             log.error("a worker died while it started: %s", news.why)
-            if self._stillborn >= STILLBORN:
+            self._rests = now + min(2.0 ** (self._stillborn - 1), LONGEST_REST)
+            if self._stillborn >= STILLBORN and not self._lived:
                 raise WorkersError(f"workers do not start: {news.why}")
             return
         state = self._pools[hand.pool]

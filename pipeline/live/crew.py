@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")
 SILENT = 10.0  # seconds without an answer: a worker that hangs is ended
+_MOST_SAID = 500  # characters of the cause of a death
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class RayCrew:
             try:
                 answer = ray.get(waits)
             except RayActorError as error:
-                found.append(self._gone(name, str(error).strip().splitlines()[0]))
+                found.append(self._gone(name, _cause(error)))
                 continue
             except RayError as error:
                 found.append(self._gone(name, f"{type(error).__name__}: {error}"))
@@ -148,3 +149,9 @@ class RayCrew:
     def _gone(self, name: str, why: str) -> Gone:
         self.dismiss(name)
         return Gone(name, why)
+
+
+def _cause(error: RayActorError) -> str:
+    """What Ray says of a death, without the lines that name the actor: its cause comes last."""
+    lines = [line for line in str(error).splitlines() if line.strip() and line[0] not in " \t"]
+    return " ".join(lines)[:_MOST_SAID]

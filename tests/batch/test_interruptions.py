@@ -156,14 +156,18 @@ def test_an_archive_as_a_job_of_ray(clips, jobs, undisturbed, tmp_path):
     """`ray job submit`: the driver runs on the cluster."""
     port, _ = jobs
     out = tmp_path / "out"
-    submitted = subprocess.run(
-        [
-            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
-            *("--address", f"http://127.0.0.1:{port}", "--"),
-            *command(clips, out, "auto"),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    submit = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
+        *("--address", f"http://127.0.0.1:{port}", "--"),
+        *command(clips, out, "auto"),
+    ]
+    until = time.monotonic() + 60
+    while True:
+        submitted = subprocess.run(submit, cwd=ROOT, capture_output=True, text=True, check=False)
+        # the dashboard takes jobs only once the agent of its node has come up
+        if "No available agent" not in submitted.stderr or time.monotonic() > until:
+            break
+        time.sleep(1.0)
     # a job whose command ends with 2, one file being no film, has failed for Ray
-    assert "exit code 2" in submitted.stdout + submitted.stderr, submitted.stdout
+    assert "exit code 2" in submitted.stdout + submitted.stderr, submitted
     assert tables(out) == undisturbed

@@ -36,12 +36,14 @@ class FakeCrew:
         self.cost: dict[str, float] = {}
         self.events: dict[str, list] = {}
         self.broken = False  # workers die while they start
+        self.hired: list[float] = []  # when each was
         self._gone: list[Gone] = []
 
     def clock(self) -> float:
         return self.now
 
     def hire(self, worker, pool) -> None:
+        self.hired.append(self.now)
         self.hands[worker] = _Hand(self.now + self.starts_in)
 
     def watch(self, worker, stream, resumed) -> None:

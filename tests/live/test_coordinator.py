@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from pipeline.errors import WorkersError
@@ -205,6 +206,23 @@ def test_workers_that_do_not_start_end_it(desk, crew):
     one = desk(["s0"])
     with pytest.raises(WorkersError, match="workers do not start"):
         one.run(60)
+
+
+def test_workers_that_do_not_start_for_a_while_are_tried_again_ever_more_seldom(desk, crew):
+    one = desk(["s0"])
+    one.run(12)
+    crew.broken = True
+    for worker in list(crew.hands):
+        crew.kill(worker)
+    crew.hired.clear()
+    one.run(600)
+    assert not crew.watching()
+    waits = np.diff(crew.hired)
+    assert len(waits) > 8  # two at a time: one of them to stand by
+    assert 60 < waits.max() < 60 + crew.starts_in + 1
+    crew.broken = False
+    one.run(60 + 2 * crew.starts_in)
+    assert list(crew.watching()) == ["s0"]
 
 
 @pytest.mark.slow
