@@ -112,7 +112,9 @@ class DistortionFault(PartFault):
         """As in PartFault."""
         if self.rng.random() < 0.5:
             del self.parameters["kbps_per_channel"]
-            return self._driven(part)
+            bias = float(self.rng.choice([0.0, 0.2]))  # asymmetric: even harmonics, as a tube
+            self.parameters |= {"bias": bias}
+            return driven(part, self.parameters["drive_db"], bias)
         del self.parameters["drive_db"]
         codec = str(self.rng.choice(CODECS))
         self.parameters["codec"] = codec
@@ -121,14 +123,20 @@ class DistortionFault(PartFault):
         half = 24_000 if codec == "mp3" and rate > 24_000 else None
         return Coder(part, rate, codec, bits, half).decode()
 
-    def _driven(self, part: Float32) -> Float32:
-        bias = float(self.rng.choice([0.0, 0.2]))  # asymmetric: even harmonics, as a tube
-        self.parameters |= {"bias": bias}
-        drive = amplitude(self.parameters["drive_db"])
-        peak = max(float(np.abs(part).max()), 1e-6)
-        fine = signal.resample_poly(part / peak, OVERSAMPLED, 1, axis=1)
-        bent = np.tanh(drive * (fine + bias)) - np.tanh(drive * bias)
-        bent = signal.resample_poly(bent, 1, OVERSAMPLED, axis=1)
-        bent = bent - bent.mean(axis=1, keepdims=True)  # such stages are coupled without DC
-        out: Float32 = (bent * amplitude(level(part) - level(bent))).astype(np.float32)
-        return out
+
+def driven(part: Float32, decibels: float, bias: float) -> Float32:
+    """What a stage makes of sound that is `decibels` too loud for it, as loud as it was.
+
+    Args:
+        part: [C, N].
+        decibels: of the highest peak over the level at which the stage bends by 24 %.
+        bias: 0: symmetric; else even harmonics as well, as of a tube.
+    """
+    drive = amplitude(decibels)
+    peak = max(float(np.abs(part).max()), 1e-6)
+    fine = signal.resample_poly(part / peak, OVERSAMPLED, 1, axis=1)
+    bent = np.tanh(drive * (fine + bias)) - np.tanh(drive * bias)
+    bent = signal.resample_poly(bent, 1, OVERSAMPLED, axis=1)
+    bent = bent - bent.mean(axis=1, keepdims=True)  # such stages are coupled without DC
+    out: Float32 = (bent * amplitude(level(part) - level(bent))).astype(np.float32)
+    return out

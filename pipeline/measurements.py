@@ -150,6 +150,7 @@ class SoundFormat:
 
 
 CROSS_BANDS = (20.0, 250.0, 2000.0)  # Hz, where the bands of Spectra.cross begin
+WAVE_BINS = 16  # of Spectra.wave
 
 
 @dataclass
@@ -160,7 +161,8 @@ class Spectra:
     float32 [F, B] is the mean over the channels; its sum over B is the mean square of the window
     (full scale 1.0). `cross` float32 [F, P, 3, 3] holds for each pair of channels the power of the
     left, the power of the right and their cross power (left times right) in three bands, which
-    begin at CROSS_BANDS.
+    begin at CROSS_BANDS. `wave` float32 [F, 4 + WAVE_BINS] says how the samples of each window are
+    spread, see pipeline/measure/wave.py.
     """
 
     time: float  # start of the first window
@@ -170,6 +172,7 @@ class Spectra:
     power: Float32
     pairs: tuple[tuple[int, int], ...]  # channels: left and right of the front, back, sides
     cross: Float32
+    wave: Float32
 
     @property
     def times(self) -> Float64:

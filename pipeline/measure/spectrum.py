@@ -8,7 +8,8 @@ import av
 import numpy as np
 import scipy.fft
 
-from pipeline.measurements import CROSS_BANDS, Float32, SoundFormat, Spectra
+from pipeline.measure.wave import wave_figures
+from pipeline.measurements import CROSS_BANDS, WAVE_BINS, Float32, SoundFormat, Spectra
 
 WINDOW_SECONDS = 0.043  # 2048 samples at 48 kHz: bins of 23 Hz, shorter than a syllable
 CHUNK = 64  # windows transformed at a time, bounds memory
@@ -59,11 +60,14 @@ class SpectrumMeter:
         self._rest = samples[:, count * self._hop :].copy()
         power = np.zeros((count, len(self._frequencies)), dtype=np.float32)
         cross = np.zeros((count, len(self._pairs), 3, len(CROSS_BANDS)), dtype=np.float32)
+        wave = np.zeros((count, 4 + WAVE_BINS), dtype=np.float32)
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
             part = samples[:, start * self._hop : (stop - 1) * self._hop + self._size]
             windows = np.lib.stride_tricks.sliding_window_view(part, self._size, axis=1)
-            spectrum = scipy.fft.rfft(windows[:, :: self._hop] * self._window, axis=2)
+            windows = windows[:, :: self._hop]
+            wave[start:stop] = wave_figures(windows)
+            spectrum = scipy.fft.rfft(windows * self._window, axis=2)
             each = spectrum.real**2 + spectrum.imag**2
             power[start:stop] = each.mean(axis=0)
             for index, (left, right) in enumerate(self._pairs):
@@ -81,6 +85,7 @@ class SpectrumMeter:
             power=power,
             pairs=self._pairs,
             cross=cross,
+            wave=wave,
         )
 
     def _sums(self, values: Float32) -> Float32:

@@ -1,4 +1,4 @@
-"""Distortion: overdriven stretches found; what has low peaks by nature, or is only louder, not."""
+"""Distortion: overdriven and starved stretches; what is so throughout, or only louder, is none."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
+from faults.coding import Coder
+from models.distortion import INPUTS, REACH, rows, shared
+from pipeline.measure.spectrum import SpectrumMeter
+from pipeline.measurements import SoundFormat
 from tests.findings import assert_interval, examine, of_kind, only_one
-from tests.media import SAMPLE_RATE, write
+from tests.media import SAMPLE_RATE, programme, write
 
 
 def overdriven(sound, start, end, drive_db, bias=0.0):
@@ -28,13 +32,29 @@ def lively(seconds, seed=1):
     return (0.05 * noise / noise.std()).astype(np.float32)
 
 
-@pytest.mark.parametrize(("drive_db", "bias"), [(16, 0.0), (20, 0.0), (18, 0.1)])
-def test_an_overdriven_stretch(tmp_path, drive_db, bias):
-    sound = overdriven(lively(10), 3.5, 6.0, drive_db, bias)
+@pytest.mark.parametrize("make", [lively, lambda seconds: 0.3 * programme(seconds)])
+@pytest.mark.parametrize(("drive_db", "bias"), [(14, 0.0), (20, 0.0), (18, 0.1)])
+def test_an_overdriven_stretch(tmp_path, make, drive_db, bias):
+    sound = overdriven(make(10), 3.5, 6.0, drive_db, bias)
+    defect = only_one(examine(write(tmp_path / "a.mp4", sound=sound), "distortion"), "distortion")
+    assert_interval(defect, 3.5, 6.0, 0.35)
+    assert defect.evidence["overdriven_log_odds"] > 2
+    assert defect.evidence["rise"] > 3
+    assert "driven too hard" in defect.summary
+
+
+@pytest.mark.parametrize("codec", ["mp3", "aac"])
+def test_a_codec_with_far_too_few_bits(tmp_path, codec):
+    sound = lively(10)
+    span = slice(round(3.5 * SAMPLE_RATE), 6 * SAMPLE_RATE)
+    coded = Coder(
+        np.ascontiguousarray(sound[:, span]), SAMPLE_RATE, codec, 8000,
+        24_000 if codec == "mp3" else None,
+    ).decode()  # fmt: skip
+    sound[:, span] = coded
     defect = only_one(examine(write(tmp_path / "a.mp4", sound=sound), "distortion"), "distortion")
     assert_interval(defect, 3.5, 6.0, 0.3)
-    assert defect.evidence["loss_db"] > 4.5
-    assert defect.evidence["crest_db"] < 10
+    assert "too few bits" in defect.summary
 
 
 def test_the_harder_the_worse(tmp_path):
@@ -46,7 +66,7 @@ def test_the_harder_the_worse(tmp_path):
             ),
             "distortion",
         ).severity
-        for drive in (15, 20)
+        for drive in (8, 16)
     ]
     assert severity[0] < severity[1]
 
@@ -79,3 +99,24 @@ def test_two_stretches(tmp_path, second, until):
     assert len(found) == 2
     assert_interval(found[0], 2.5, 4, 0.3)
     assert_interval(found[1], second, until, 0.3)
+
+
+@pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
+def test_rows_of_any_rate_are_finite_and_of_silence_too(rate):
+    meter = SpectrumMeter(SoundFormat(0, rate, 1, "mono"))
+    for sound in (np.zeros((1, rate)), np.random.default_rng(1).normal(0, 0.1, (1, rate))):
+        spectra = meter.measure(sound.astype(np.float32), 0.0)
+        taken = rows(spectra.power, float(spectra.frequencies[-1]), spectra.wave)
+        assert taken.shape == (len(spectra.power), INPUTS)
+        assert np.isfinite(taken).all()
+        assert np.isfinite(shared().of(taken)).all()
+
+
+def test_an_output_depends_on_no_more_than_it_says():
+    taken = np.random.default_rng(2).normal(0, 1, (80, INPUTS)).astype(np.float32)
+    whole = shared().of(taken)
+    part = shared().of(taken[10:70])
+    np.testing.assert_allclose(part[REACH:-REACH], whole[10 + REACH : 70 - REACH], atol=1e-4)
+    taken[40] += 5.0
+    moved = np.flatnonzero(np.abs(shared().of(taken) - whole).max(axis=1) > 1e-6)
+    assert (moved.min(), moved.max()) == (40 - REACH, 40 + REACH)

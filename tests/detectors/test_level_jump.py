@@ -131,6 +131,7 @@ def test_a_stretch_shorter_than_a_cell_is_borne():
     inserts = Inserts()
     power = np.full((CELL - 1, 513), 1e-6, np.float32)
     pairs = np.zeros((CELL - 1, 0, 3, 3), np.float32)
-    first = Spectra(0.0, 0.0215, 0.043, np.linspace(0, 24_000, 513), power, (), pairs)
+    wave = np.zeros((CELL - 1, 20), np.float32)
+    first = Spectra(0.0, 0.0215, 0.043, np.linspace(0, 24_000, 513), power, (), pairs, wave)
     assert inserts.add(first) == []
     assert inserts.finish() == []

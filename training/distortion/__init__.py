@@ -1,0 +1,1 @@
+"""Fitting the net that hears what was done to sound."""

@@ -1,0 +1,102 @@
+"""Data, net, evaluation, weights and model card: one command.
+
+    python -m training.distortion [MEDIA...] [--steps N] [--batch N]
+
+MEDIA are folders of clean media (see corpus/sources.py; `python -m corpus.fetch DIR` and
+`python -m corpus.fetch --wide DIR` gather some). Everything is kept in the work folder: a run that
+was interrupted goes on where it was. The sources are split by the hash of their names: those of the
+development split are fitted on, the others are seen by the evaluation alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus.clips import FORM as CLIP_FORM
+from corpus.clips import prepare
+from corpus.sources import recipes, scan, split_of
+from training.distortion import card, dataset
+from training.distortion.evaluate import figures
+from training.distortion.net import save
+from training.distortion.train import Recipe, fit
+from training.run import device_name, parser, progress, told_by
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_SEED, _EVALUATION_SEED = 1, 90_001
+_WITH_SOUND = ("sound", "talk")
+
+
+def main() -> None:
+    """Do all that is not done yet."""
+    command = parser(
+        __doc__, "distortion", media="clean media", steps=1000, batch=(64, "stretches"),
+        makes="make data",
+    )  # fmt: skip
+    command.add_argument("--per-source", type=int, default=40, help="clips of each kind and source")
+    chosen = command.parse_args()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    assets = scan(chosen.media or [ROOT.parent / "shared/media"])
+    wanted = [
+        r for r in recipes(assets, _SEED, per_source=chosen.per_source) if r.kind in _WITH_SOUND
+    ]
+    with progress() as bar:
+        clean, _ = prepare(
+            wanted,
+            chosen.work / f"clean-{CLIP_FORM}",
+            workers=chosen.workers,
+            told=told_by(bar, "clean clips"),
+        )
+        made = {
+            split: dataset.make(
+                [clip for clip in clean if clip.sound and split_of(clip.sound_source) == split],
+                chosen.work / f"examples-{CLIP_FORM}-{dataset.FORM}",
+                seed,
+                workers=chosen.workers,
+                told=told_by(bar, f"stretches, {what}"),
+            )
+            for split, seed, what in (
+                ("dev", _SEED, "to fit"),
+                ("test", _EVALUATION_SEED, "to evaluate"),
+            )
+        }
+    if chosen.data_only:
+        return
+    examples, unseen = (dataset.Examples.read(made[split]) for split in ("dev", "test"))
+    device = torch.device(chosen.device)
+    started = time.monotonic()
+    with progress() as bar:
+        task = bar.add_task("fitting", total=chosen.steps)
+
+        def told(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"fitting, loss {loss:.4f}")
+            bar.console.print(f"step {step}: loss {loss:.4f}")
+
+        recipe = Recipe(chosen.steps, chosen.batch)
+        net = fit(examples, recipe, chosen.work / "checkpoint.pt", device, told)
+    note: dict[str, Any] = {
+        "device": device_name(device),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "steps": chosen.steps,
+        "batch": chosen.batch,
+        "per_source": chosen.per_source,
+        "stretches": len(examples.source) + len(unseen.source),
+        "fitted": sorted(set(examples.source)),
+        "unseen": sorted(set(unseen.source)),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "figures": figures(net, unseen),
+        "figures_fitted": figures(net, examples),
+    }
+    (chosen.work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
+    save(net)
+    card.write(note)
+    print(json.dumps(note["figures"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
