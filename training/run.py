@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+NetT = TypeVar("NetT", bound=torch.nn.Module)
 
 
 def progress() -> Progress:
@@ -117,3 +122,75 @@ class Checkpoint:
         half_written = self._path.with_suffix(".part")
         torch.save({"recipe": asdict(self._recipe), "step": step, **state}, half_written)
         half_written.replace(self._path)
+
+
+def descend(
+    net: NetT,
+    recipe: Recipe,
+    checkpoint: Path,
+    device: torch.device,
+    loss_of: Callable[[int], torch.Tensor],
+    told: Callable[[int, float], None],
+    *,
+    warm: int,
+    saved_every: int,
+) -> NetT:
+    """Fit a net by AdamW, or go on where a checkpoint of the same recipe ended.
+
+    The rate rises for the first steps and falls as a cosine.
+
+    Args:
+        net: on the device.
+        recipe: how.
+        checkpoint: file that is written now and then.
+        device: where.
+        loss_of: a step, by its number; what it draws does not depend on the steps before.
+        told: is called with the step and the mean loss of late.
+        warm: steps until the whole rate is reached.
+        saved_every: steps between checkpoints.
+    """
+    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
+    kept = Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser)
+    first = kept.load(device)
+    net.train()
+    mean = 0.0
+    for step in range(first, recipe.steps):
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / recipe.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * min(1.0, (step + 1) / warm) * falling
+        loss = loss_of(step)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        now = float(loss.detach())
+        mean = 0.98 * mean + 0.02 * now if step > first else now
+        if (step + 1) % saved_every == 0 or step + 1 == recipe.steps:
+            told(step + 1, mean)
+            kept.save(step + 1)
+    return net.eval()
+
+
+def make_files(
+    jobs: Sequence[tuple[Path, tuple[Any, ...]]],
+    write: Callable[..., None],
+    *,
+    workers: int,
+    told: Callable[[int, int], None],
+) -> None:
+    """Make the files of examples that are not there yet, in processes beside each other.
+
+    Args:
+        jobs: of each file, its path and what `write` is called with before that. A file is there
+            once the JSON beside it is.
+        write: makes one; of a module, so that another process knows it.
+        workers: processes.
+        told: is called with the number of files that are there and of all.
+    """
+    missing = [job for job in jobs if not job[0].with_suffix(".json").is_file()]
+    there = len(jobs) - len(missing)
+    told(there, len(jobs))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        begun = [pool.submit(write, *arguments, path) for path, arguments in missing]
+        for n, one in enumerate(as_completed(begun), 1):
+            one.result()
+            told(there + n, len(jobs))

@@ -8,6 +8,7 @@ import torch
 
 from corpus.clips import CleanClip
 from models.distortion import FAULTS, INPUTS, REACH, Distortion
+from tests import media
 from training.distortion import card, dataset
 from training.distortion.dataset import CLIPPED, FINE, OVERDRIVEN, STARVED, Examples
 from training.distortion.evaluate import BINS, figures
@@ -16,8 +17,15 @@ from training.distortion.train import Recipe, fit, wanted
 
 
 @pytest.fixture(scope="module")
-def clip(clean_clip) -> CleanClip:
-    return clean_clip(8.0, width=64, height=48, cuts=0, seed=2)
+def clip(tmp_path_factory) -> CleanClip:
+    path = media.write(
+        tmp_path_factory.mktemp("clip") / "sound.mkv", sound=0.3 * media.programme(8.0)
+    )
+    return CleanClip(
+        id="sound", file=str(path), kind="sound", source="drawn", sound_source="drawn",
+        split="dev", duration=8.0, picture=False, frame_rate=0.0, sample_rate=48_000,
+        files=("sound.mkv",),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

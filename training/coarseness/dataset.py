@@ -13,9 +13,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from faults.media import Clean, Picture
 from faults.recode import recode
 from models.coarseness import CROP, FINEST
 from pipeline.errors import SourceError
+from training import run
 
 FORM = 3  # raise it when examples are made in another way
 UNKNOWN = -1.0  # quantiser of what was coded somehow before it came to us
@@ -105,14 +104,9 @@ def make(
         for source, files in sorted(pictures.items())
     ]
     wanted = [(job, folder / f"{job[1]}-{seed}.npz") for job in jobs]
-    missing = [(job, path) for job, path in wanted if not path.with_suffix(".json").is_file()]
-    there = len(wanted) - len(missing)
-    told(there, len(wanted))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        begun = [pool.submit(_write, *job[1:], seed, path) for job, path in missing]
-        for n, one in enumerate(as_completed(begun), 1):
-            one.result()
-            told(there + n, len(wanted))
+    run.make_files(
+        [(path, (*job[1:], seed)) for job, path in wanted], _write, workers=workers, told=told
+    )
     return [(job[0], path) for job, path in wanted if path.is_file()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,29 +55,14 @@ def fit(
     """Fit a net, or go on where a checkpoint of the same recipe ended."""
     torch.manual_seed(recipe.seed)
     net = CoarsenessNet().to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
-    kept = run.Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser)
-    first = kept.load(device)
-    net.train()
-    mean = 0.0
-    for step in range(first, recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _share(step, recipe.steps)
+
+    def loss(step: int) -> Tensor:
         crops, qp = _batch(examples, recipe, step, device)
-        loss = loss_of(net(crops), qp)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        mean = 0.98 * mean + 0.02 * float(loss.detach()) if step > first else float(loss.detach())
-        if (step + 1) % _SAVED_EVERY == 0 or step + 1 == recipe.steps:
-            told(step + 1, mean)
-            kept.save(step + 1)
-    return net.eval()
+        return loss_of(net(crops), qp)
 
-
-def _share(step: int, steps: int) -> float:
-    """Of the rate: it rises quickly and falls as a cosine."""
-    return min(1.0, (step + 1) / _WARM) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    return run.descend(
+        net, recipe, checkpoint, device, loss, told, warm=_WARM, saved_every=_SAVED_EVERY
+    )
 
 
 def _batch(

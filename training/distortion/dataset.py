@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import av.error
@@ -32,6 +30,7 @@ from models.distortion import rows
 from pipeline.errors import SourceError
 from pipeline.measure.spectrum import SpectrumMeter
 from pipeline.measurements import Float32, SoundFormat
+from training import run
 
 FORM = 1  # raise it when examples are made in another way
 FINE, OVERDRIVEN, STARVED, CLIPPED = 0, 1, 2, 3  # of a part
@@ -108,17 +107,12 @@ def make(
     folder.mkdir(parents=True, exist_ok=True)
     files = tuple(Path(clip.file) for clip in clips)
     wanted = [(clip, folder / f"{clip.id}-{seed}.npz") for clip in clips]
-    missing = [(clip, path) for clip, path in wanted if not path.with_suffix(".json").is_file()]
-    there = len(wanted) - len(missing)
-    told(there, len(wanted))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        begun = [
-            pool.submit(_write, clip.id, Path(clip.file), files, seed, path)
-            for clip, path in missing
-        ]
-        for n, one in enumerate(as_completed(begun), 1):
-            one.result()
-            told(there + n, len(wanted))
+    run.make_files(
+        [(path, (clip.id, Path(clip.file), files, seed)) for clip, path in wanted],
+        _write,
+        workers=workers,
+        told=told,
+    )
     return [(clip.sound_source, path) for clip, path in wanted if path.is_file()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,25 +105,13 @@ def fit(
     """Fit a net, or go on where a checkpoint of the same recipe ended."""
     torch.manual_seed(recipe.seed)
     net = DistortionNet().to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
-    kept = run.Checkpoint(checkpoint, recipe, net=net, optimiser=optimiser)
-    first = kept.load(device)
     draw = _Draw(examples)
-    net.train()
-    mean = 0.0
-    for step in range(first, recipe.steps):
-        share = min(1.0, (step + 1) / _WARM) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * share
+
+    def loss(step: int) -> Tensor:
         windows, right, weight = (one.to(device) for one in draw.batch(recipe, step))
         each = functional.binary_cross_entropy_with_logits(net(windows), right, reduction="none")
-        loss = (each * weight).sum() / weight.sum()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        now = float(loss.detach())
-        mean = 0.98 * mean + 0.02 * now if step > first else now
-        if (step + 1) % _SAVED_EVERY == 0 or step + 1 == recipe.steps:
-            told(step + 1, mean)
-            kept.save(step + 1)
-    return net.eval()
+        return (each * weight).sum() / weight.sum()
+
+    return run.descend(
+        net, recipe, checkpoint, device, loss, told, warm=_WARM, saved_every=_SAVED_EVERY
+    )
