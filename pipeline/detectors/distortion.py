@@ -62,7 +62,7 @@ class DistortionSettings(DetectorSettings):
     min_weight: float = setting(
         7.0, "", "least rise times the root of the seconds that it lasts: what is short must stand "
         "out more", f"{CHOSEN}: 43 of 100 are found (weight 0: 50, 8: 38); and on 2.0 hours of "
-        "sound of games, of which 2 stretches are reported (13; 1)", gt=0,
+        "sound of games, of which 4 stretches are reported (without it 13 and more)", gt=0,
     )  # fmt: skip
     max_step: float = setting(
         7.0, "dB", "by how much the level may differ from that before and after", "calibrated", gt=0
