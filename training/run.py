@@ -6,6 +6,7 @@ import argparse
 import math
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -194,3 +195,31 @@ def make_files(
         for n, one in enumerate(as_completed(begun), 1):
             one.result()
             told(there + n, len(jobs))
+
+
+def fitted(
+    chosen: argparse.Namespace, fit: Callable[[Callable[[int, float], None]], NetT]
+) -> tuple[NetT, dict[str, Any]]:
+    """Fit with a bar; returns the net and what its card says of the run.
+
+    Args:
+        chosen: what was asked of `parser`, and `per_source`.
+        fit: is given what is to be called with the steps done and the loss.
+    """
+    started = time.monotonic()
+    with progress() as bar:
+        task = bar.add_task("fitting", total=chosen.steps)
+
+        def told(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"fitting, loss {loss:.4f}")
+            bar.console.print(f"step {step}: loss {loss:.4f}")
+
+        net = fit(told)
+    return net, {
+        "device": device_name(torch.device(chosen.device)),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "steps": chosen.steps,
+        "batch": chosen.batch,
+        "per_source": chosen.per_source,
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }

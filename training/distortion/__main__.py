@@ -11,7 +11,6 @@ development split are fitted on, the others are seen by the evaluation alone.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from training.distortion import card, dataset
 from training.distortion.evaluate import figures
 from training.distortion.net import save
 from training.distortion.train import Recipe, fit
-from training.run import device_name, parser, progress, told_by
+from training.run import fitted, parser, progress, told_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SEED, _EVALUATION_SEED = 1, 90_001
@@ -68,27 +67,13 @@ def main() -> None:
     if chosen.data_only:
         return
     examples, unseen = (dataset.Examples.read(made[split]) for split in ("dev", "test"))
+    recipe, checkpoint = Recipe(chosen.steps, chosen.batch), chosen.work / "checkpoint.pt"
     device = torch.device(chosen.device)
-    started = time.monotonic()
-    with progress() as bar:
-        task = bar.add_task("fitting", total=chosen.steps)
-
-        def told(step: int, loss: float) -> None:
-            bar.update(task, completed=step, description=f"fitting, loss {loss:.4f}")
-            bar.console.print(f"step {step}: loss {loss:.4f}")
-
-        recipe = Recipe(chosen.steps, chosen.batch)
-        net = fit(examples, recipe, chosen.work / "checkpoint.pt", device, told)
-    note: dict[str, Any] = {
-        "device": device_name(device),
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "steps": chosen.steps,
-        "batch": chosen.batch,
-        "per_source": chosen.per_source,
+    net, of_run = fitted(chosen, lambda told: fit(examples, recipe, checkpoint, device, told))
+    note: dict[str, Any] = of_run | {
         "stretches": len(examples.source) + len(unseen.source),
         "fitted": sorted(set(examples.source)),
         "unseen": sorted(set(unseen.source)),
-        "parameters": sum(p.numel() for p in net.parameters()),
         "figures": figures(net, unseen),
         "figures_fitted": figures(net, examples),
     }
