@@ -62,11 +62,13 @@ class DistortionSettings(DetectorSettings):
     min_weight: float = setting(
         7.0, "", "least rise times the root of the seconds that it lasts: what is short must stand "
         "out more", f"{CHOSEN}: 43 of 100 are found (weight 0: 50, 8: 38); and on 2.0 hours of "
-        "sound of games, of which 4 stretches are reported (without it 13 and more)", gt=0,
+        "sound of games, of which the shipped net, fitted on some of it, reports 4 stretches "
+        "(without it 13 and more)", gt=0,
     )  # fmt: skip
     max_step: float = setting(
-        7.0, "dB", "by how much the level may differ from that before and after", "calibrated", gt=0
-    )
+        7.0, "dB", "by how much the level may differ from that before and after",
+        "kept from version 1, calibrated there: what is overdriven stays about as loud", gt=0,
+    )  # fmt: skip
     min_duration: float = setting(
         1.0, "s", "shortest stretch", f"{CHOSEN}: what stands out by nature is shorter", gt=0.3
     )
