@@ -10,13 +10,13 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from pipeline.decode import Decoder
+from pipeline.decode import Decoded, Decoder
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator
 from pipeline.live.connect import connected, wait
@@ -38,6 +38,9 @@ State = Literal["connecting", "watching", "outage", "ended", "stopped"]
 JOIN = 0.5  # seconds between intervals of coverage that are one
 STALL = 4.0  # seconds without anything new: players have run dry by then
 OPENING = 8.0  # likewise, of the first connection: FFmpeg looks at a stream before it gives any
+# Seconds that count as waited for between two looks at the most: a process that gets no time of its
+# machine comes to look late, and what came meanwhile may be there.
+LOOK = 1.0
 # Seconds that are judged at a time: what begins one waits for the rest of it, over HLS until the
 # next segment of the playlist is there. Whole seconds cost about an eighth less (bench.live).
 LENGTH = 0.5
@@ -142,7 +145,9 @@ class Watcher:
         self._held: list[Found] = []  # until the clock is settled
         self._watched: list[tuple[float, float]] = []  # likewise, seconds of presentation
         self._covered = self._arrived  # how far
-        self._judging = False  # what has come, and is not waiting for more
+        self._waited = 0.0  # seconds for something new, since it arrived
+        self._looked = self._arrived  # when that was counted last
+        self._busy = False  # with what has come, and is not waiting for more
         self._behind = False  # so that it is to be connected anew
         self._skipping = False  # since it was, and until something is covered
         self._thread = threading.Thread(target=self._run, name=f"watch {stream.name}", daemon=True)
@@ -174,10 +179,13 @@ class Watcher:
                 self._note(Kind.STALE_PLAYLIST, stale, now, said.format(late))
             else:
                 self._emit(self._tracker.settle(Kind.STALE_PLAYLIST, now))
-            quiet = 0.0 if self._judging else now - self._arrived  # our slowness is no outage
+            if not self._busy:  # our slowness is no outage
+                self._waited += min(max(now - max(self._looked, self._arrived), 0.0), LOOK)
+            self._looked = now
             patience = OPENING if self._status.state == "connecting" else STALL
-            if quiet > max(patience, STALE * self._playlists.target + 1.0):
+            if self._waited > max(patience, STALE * self._playlists.target + 1.0):
                 why = self._status.detail or "nothing new comes in"
+                quiet = now - self._arrived
                 self._note(Kind.OUTAGE, self._arrived, now, f"{why} (for {quiet:.0f} s)")
                 if self._status.state == "watching":
                     self._state("outage", why)
@@ -240,7 +248,7 @@ class Watcher:
         cpu = time.thread_time()
         try:
             aspect = asset.video[0].sample_aspect_ratio if asset.video else None
-            seen = self._glimpses.passing(decoder, aspect or 1.0)
+            seen = self._glimpses.passing(self._handing(decoder), aspect or 1.0)
             segmenter = Segmenter(
                 lips(self._settings, asset), judges_coarseness(self._settings), LENGTH
             )
@@ -250,7 +258,6 @@ class Watcher:
                 for note in segment.notes:
                     if note.what == "read_error":
                         why = note.detail
-                self._judging = True
                 finished, standing = relay.update(segment)
                 spent, cpu = time.thread_time() - cpu, time.thread_time()
                 with self._lock:
@@ -260,18 +267,26 @@ class Watcher:
                     self._judge(finished, standing)
                     self._status.av_offset_ms = relay.av_offset_ms()
                     self._status.problems = [problem.detail for problem in relay.problems]
-                    self._judging = False
                     if self._behind:
                         return "watching fell behind"
         finally:
             last = relay.finish()
             with self._lock:
-                self._judging = False
                 self._clock.settled = True
                 if not self._stop.is_set():
                     self._judge(last, [])
                     self._emit(self._tracker.interrupt())
         return why
+
+    def _handing(self, items: Iterable[Decoded]) -> Iterator[Decoded]:
+        """Hand everything on, and know when it is worked on and when more is waited for."""
+        try:
+            for item in items:
+                self._busy = True
+                yield item
+                self._busy = False
+        finally:
+            self._busy = False
 
     def _arrive(self, segment: Segment, spent: float) -> None:
         now, status = time.time(), self._status
@@ -282,7 +297,7 @@ class Watcher:
         dated = self._clock.anchor
         self._tracker.redate(dated, dated - self._clock.saw(segment, now))
         self._tracker.resume(now)
-        self._arrived = now
+        self._arrived, self._waited = now, 0.0
         if status.state != "watching":
             self._state("watching", "")
         length = segment.end - segment.start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import socket
 import threading
 import time
@@ -152,6 +155,38 @@ def test_what_left_the_playlist_while_we_were_late_is_skipped_and_no_defect(
     assert status.connections == 2
     assert not watched.told(Kind.SEGMENT_MISSING) + watched.told(Kind.TIMESTAMP_GAP)
     assert not watched.told(Kind.OUTAGE) + watched.told(Kind.STALE_PLAYLIST)
+
+
+def _watch_apart(url, told, enough):
+    """In a process of its own: watch until it is enough, and tell what was seen."""
+    warm()
+    with Watched(url) as watched:
+        watched.until_state("watching")
+        told.put(len(watched.covered))
+        enough.wait(60)
+        told.put(([str(event.kind) for event in watched.events], watched.covered))
+
+
+def test_a_process_that_gets_no_time_for_a_while_tells_no_outage(clean):
+    """It is stopped for 7 s, and the stream goes on."""
+    _, folder, lengths = clean
+    context = multiprocessing.get_context("spawn")
+    told, enough = context.Queue(), context.Event()
+    with origin.live_hls(folder, lengths, window=12) as live:
+        apart = context.Process(target=_watch_apart, args=(live.url, told, enough), daemon=True)
+        apart.start()
+        told.get(timeout=60)
+        time.sleep(2.0)
+        os.kill(apart.pid, signal.SIGSTOP)
+        time.sleep(7.0)
+        os.kill(apart.pid, signal.SIGCONT)
+        time.sleep(3.0)
+        enough.set()
+        kinds, covered = told.get(timeout=20)
+        apart.join(20)
+    assert not {"outage", "stale_playlist"} & set(kinds)
+    assert len(covered) == 1, "all of it was still there"
+    assert covered[0][1] - covered[0][0] > 9.0
 
 
 def test_a_playlist_that_stands_still_is_stale_and_then_an_outage(clean):

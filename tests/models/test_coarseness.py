@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import numpy as np
 import pytest
 import torch
 
-from models.coarseness import ACROSS, CROP, DOWN, places, shared
+from models.coarseness import ACROSS, CROP, DOWN, Coarseness, places, shared
 from tests.media import scene, write
 
 
@@ -53,6 +57,28 @@ def test_frames_of_a_batch_and_one_by_one_give_the_same(clean):
     assert together.shape == (3, ACROSS * DOWN, 2)
     for plane, expected in zip(planes, together, strict=True):
         np.testing.assert_allclose(shared().of_plane(plane), expected, atol=1e-3)
+
+
+def test_threads_share_batches_and_each_gets_its_own_answer(clean):
+    planes = [frame.mean(axis=2).astype(np.uint8) for frame in clean[:12]]
+    net, held = Coarseness(), threading.Event()
+    alone = [net.of_plane(plane) for plane in planes]
+    sizes = []
+
+    def counted(module, crops):
+        sizes.append(len(crops[0]) // (ACROSS * DOWN))
+        held.wait(10)  # so long that the others ask meanwhile
+
+    net._net.register_forward_pre_hook(counted)
+    with ThreadPoolExecutor(len(planes)) as pool:
+        asked = [pool.submit(net.of_plane, plane) for plane in planes]
+        while len(net._looks._waiting) < len(planes) - 1:
+            time.sleep(0.01)
+        held.set()
+        together = [one.result(10) for one in asked]
+    assert sizes == [1, 4, 4, 3]
+    for one, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, expected)  # ranges of an asset rely on it
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 200), (270, 480), (1080, 1920)])
