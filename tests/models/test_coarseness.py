@@ -65,7 +65,7 @@ def test_threads_share_batches_and_each_gets_its_own_answer(clean):
     alone = [net.of_plane(plane) for plane in planes]
     sizes = []
 
-    def counted(module, crops):
+    def counted(_, crops):
         sizes.append(len(crops[0]) // (ACROSS * DOWN))
         held.wait(10)  # so long that the others ask meanwhile
 
