@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -202,14 +203,14 @@ def _work(settings: Settings, pipe: multiprocessing.connection.Connection) -> No
     """A worker: takes streams, and answers how far behind they are."""
     logging.getLogger("vidette").setLevel(logging.ERROR)
     warm()
-    worker = Worker(settings)
+    worker, orders = Worker(settings), itertools.count()
     pipe.send(None)
     while True:
         asked: Stream | None = pipe.recv()
         if asked is None:
             pipe.send(_behind(worker))
         else:
-            worker.watch(asked)
+            worker.watch(next(orders), asked)
 
 
 def _filled(

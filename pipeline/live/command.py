@@ -96,7 +96,7 @@ def watch_streams(
                     database=plan.database,
                 )
                 try:
-                    _run(watch, config, desk, plan, table)
+                    _run(watch, config, settings, desk, plan, table)
                 finally:
                     desk.close()
         finally:
@@ -125,7 +125,9 @@ def _shown(screen: Console) -> Iterator[_Screen]:
         yield _Screen(live)
 
 
-def _run(watch: Watch, config: Path | None, desk: Desk, plan: Plan, table: _Screen) -> None:
+def _run(
+    watch: Watch, config: Path | None, settings: Settings, desk: Desk, plan: Plan, table: _Screen
+) -> None:
     store = desk.store
     _sync(store, watch.streams)
     changed = _changed(config)
@@ -139,7 +141,7 @@ def _run(watch: Watch, config: Path | None, desk: Desk, plan: Plan, table: _Scre
                 table.show(store, desk.workers)
                 if config is not None and _changed(config) != changed:
                     changed = _changed(config)
-                    _reread(config, store, watch)
+                    _reread(config, store, watch, settings)
                 if config is None and _are_over(store.streams()):
                     return
             time.sleep(STEP)
@@ -156,9 +158,11 @@ def _sync(store: Store, streams: Sequence[Stream]) -> None:
         store.add(stream)
 
 
-def _reread(config: Path, store: Store, before: Watch) -> None:
+def _reread(config: Path, store: Store, before: Watch, settings: Settings) -> None:
     try:
         watch = read_watch(config)
+        for stream in watch.streams:
+            stream.chosen(settings)
     except UsageError as error:
         log.error("%s; what was asked before goes on", error)
         return
@@ -300,7 +304,7 @@ def print_status(
 
 def _rollup_table(by: str, rows: Sequence[dict[str, object]]) -> Table:
     table = Table(box=None)
-    for column in (by, "defect", "share of the time watched", "streams affected", "of"):
+    for column in (by, "defect", "share of the time", "streams affected", "of"):
         table.add_column(column, overflow="fold")
     for row in rows:
         share = row["share"]

@@ -73,7 +73,7 @@ def connected(
                 yield container
         return
     reach: Reach
-    if scheme in _BY_CHILD or urlsplit(uri).path.endswith(".mpd"):
+    if scheme in _BY_CHILD or is_dash(uri):
         reach = _ChildReach(uri, patient)
         extra = {"analyzeduration": str(_COPY_PROBE)}
     else:
@@ -155,6 +155,11 @@ def _application(uri: str) -> str:
     names = names[: 2 if len(names) > 2 and ":" not in names[1] else 1]
     place = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{place}/{'/'.join(names)}"
+
+
+def is_dash(uri: str) -> bool:
+    """Whether a URI is that of a manifest of DASH."""
+    return urlsplit(uri).path.endswith(".mpd")
 
 
 def is_live(uri: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.errors import WorkersError
+from pipeline.errors import StoreError, WorkersError
 from pipeline.live.crew import Crew, Gone, Ready, Said
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
@@ -33,6 +33,7 @@ SUSPECT = 2  # deaths of its workers
 SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
 STILLBORN = 5  # workers in a row that die at their start, before any lived: something is wrong
 LONGEST_REST = 60.0  # seconds until the next is tried; doubled from one second on
+CLOSING = 3.0  # seconds for what workers still have to say
 
 
 class Sink(Protocol):
@@ -52,6 +53,12 @@ class _Hand:
     memory: int = 0
     cpu: float = 0.0
     alone: bool = False
+    until: int | None = None  # it is ended once this batch is in the store
+
+    @property
+    def final(self) -> int:
+        """Number of a batch that has all that happened before now; one may be on its way."""
+        return self.safe + 2
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,10 @@ class Coordinator:
         self._streams: dict[str, Stream] = {}
         self._waiting: dict[str, float] = {}  # streams that nobody watches, since when
         self._urgent: set[str] = set()  # of these: were watched until their worker died
+        # Streams that are handed over: by whom, and the batch that has the last of it. Whoever goes
+        # on must know what was open; until then it is only booked.
+        self._handing: dict[str, tuple[str, int]] = {}
+        self._booked: dict[str, str] = {}
         self._wishes: int | None = None
         self._tidied = self._pruned = 0.0
         self._stillborn = 0  # in a row
@@ -146,8 +157,9 @@ class Coordinator:
                 self._ready(news)
             elif isinstance(news, Gone):
                 self._gone(news, now)
+        handing = {worker for worker, _ in self._handing.values()}
         for name, hand in self._hands.items():
-            if hand.place is not None and now - hand.asked >= ASK_EVERY:
+            if hand.place is not None and (now - hand.asked >= ASK_EVERY or name in handing):
                 hand.asked = now
                 self._crew.ask(name, hand.safe)
         self._place(now)
@@ -161,9 +173,31 @@ class Coordinator:
 
     def close(self) -> None:
         """End all workers; what they watched is watched again by whoever comes next."""
-        for name in list(self._hands):
-            self._crew.dismiss(name)
-        self._hands.clear()
+        try:
+            self._collect()
+        except StoreError:
+            log.exception("what workers had to say last is lost")
+        finally:
+            for name in list(self._hands):
+                self._crew.dismiss(name)
+            self._hands.clear()
+
+    def _collect(self) -> None:
+        """Take what workers still have to say."""
+        wanted = {name: hand.final for name, hand in self._hands.items() if hand.place is not None}
+        until = time.monotonic() + CLOSING
+        while wanted and time.monotonic() < until:
+            for name in wanted:
+                self._crew.ask(name, self._hands[name].safe)
+            told = [news for news in self._crew.news() if news.worker in wanted]
+            self._said([news for news in told if isinstance(news, Said)])
+            gone = {news.worker for news in told if isinstance(news, Gone)}
+            wanted = {
+                name: number
+                for name, number in wanted.items()
+                if name in self._hands and name not in gone and self._hands[name].safe < number
+            }
+            time.sleep(0.01)
 
     # ------------------------------------------------------------------------------------- streams
 
@@ -184,6 +218,8 @@ class Coordinator:
                 self._drop(name, removed=False)
             self._streams[name] = one.stream
             self._waiting[name] = now
+            if one.status is not None and one.status.cost is not None:  # of an earlier watch
+                self._pools[one.stream.pool].placement.measured(name, one.status.cost)
         self._wishes = wishes
 
     def _drop(self, name: str, *, removed: bool) -> None:
@@ -194,9 +230,10 @@ class Coordinator:
         state.suspects.discard(name)
         self._waiting.pop(name, None)
         self._urgent.discard(name)
-        if worker is not None:
-            self._crew.leave(worker, name)
+        if self._booked.pop(name, None) is None and worker is not None:
+            self._leave(worker, name)
         if removed:
+            self._handing.pop(name, None)
             state.placement.forget(name)
             self._tell(
                 [
@@ -204,6 +241,19 @@ class Coordinator:
                     for event in self._store.standing(name)
                 ]
             )
+
+    def _leave(self, worker: str, name: str) -> None:
+        """Let a worker leave a stream, and wait for what it has to say of it."""
+        self._crew.leave(worker, name)
+        self._handing[name] = worker, self._hands[worker].final
+
+    def _is_handed_over(self, name: str) -> bool:
+        worker, number = self._handing.get(name, ("", 0))
+        hand = self._hands.get(worker)
+        if hand is not None and hand.safe < number:
+            return False
+        self._handing.pop(name, None)
+        return True
 
     def _place(self, now: float) -> None:
         placed: dict[str, str] = {}
@@ -225,6 +275,11 @@ class Coordinator:
 
     def _begin(self, placed: Mapping[str, str]) -> None:
         """Let workers watch streams, given by name: thousands may wait at once."""
+        for name in placed:
+            self._waiting.pop(name, None)
+            self._urgent.discard(name)
+        self._booked |= placed
+        placed = {name: to for name, to in self._booked.items() if self._is_handed_over(name)}
         if not placed:
             return
         self._store.placed({name: self._hands[worker].place for name, worker in placed.items()})
@@ -232,8 +287,7 @@ class Coordinator:
         for event in self._store.standing():
             standing.setdefault(event.stream, []).append(event)
         for name, worker in placed.items():
-            self._waiting.pop(name, None)
-            self._urgent.discard(name)
+            del self._booked[name]
             self._crew.watch(worker, self._streams[name], standing.get(name, []))
 
     # ------------------------------------------------------------------------------------- workers
@@ -308,7 +362,13 @@ class Coordinator:
         for news in told:
             hand, batch = self._hands[news.worker], news.batch
             hand.safe, hand.cpu, hand.memory = batch.number, batch.cpu, batch.memory
+            if hand.until is not None and hand.safe >= hand.until:
+                self._end(news.worker)
         self._out(fresh)
+
+    def _end(self, worker: str) -> None:
+        self._crew.dismiss(worker)
+        del self._hands[worker]
 
     def _gone(self, news: Gone, now: float) -> None:
         hand = self._hands.pop(news.worker)
@@ -319,8 +379,12 @@ class Coordinator:
             if self._stillborn >= STILLBORN and not self._lived:
                 raise WorkersError(f"workers do not start: {news.why}")
             return
+        if hand.until is not None:  # it had nothing more to do
+            return
         state = self._pools[hand.pool]
         names = state.placement.left(news.worker)
+        for name in names:
+            self._booked.pop(name, None)
         log.warning("worker %s is gone (%s), with %d streams", hand.place, news.why, len(names))
         deaths = self._store.died(names, now, PARDON)
         suspects = [name for name, count in deaths.items() if count >= SUSPECT]
@@ -350,8 +414,7 @@ class Coordinator:
         placement = state.placement
         while (move := placement.relief()) is not None:
             name, old, new = move
-            self._crew.leave(old, name)
-            self._begin({name: new})
+            self._move(name, old, new)
         known = self._store.streams() if placement.confined else {}
         for worker, name in placement.confined.items():
             if name in known and now - known[name].died > PARDON:
@@ -368,17 +431,27 @@ class Coordinator:
                 placement.remove(name)
                 to = placement.place(name, crowd=True, avoid=[spare])
                 if to is not None and to != spare:
-                    self._crew.leave(spare, name)
-                    self._begin({name: to})
+                    self._move(name, spare, to)
         for worker in placement.idle[self._standby :]:
             if now - self._hands[worker].hired > SPARE_FOR:
                 self._release(state, worker)
 
+    def _move(self, name: str, old: str, new: str) -> None:
+        if self._booked.pop(name, None) is None:  # else it has not begun there
+            self._leave(old, name)
+        self._begin({name: new})
+
     def _release(self, state: _PoolState, worker: str) -> None:
-        for name in state.placement.left(worker):
+        """Let a worker go, once it has said all."""
+        names = state.placement.left(worker)
+        for name in names:
             self._waiting[name] = self._clock()
-        self._crew.dismiss(worker)
-        del self._hands[worker]
+            if self._booked.pop(name, None) is None:
+                self._leave(worker, name)
+        if names:
+            self._hands[worker].until = self._hands[worker].final
+        else:
+            self._end(worker)
 
     # ---------------------------------------------------------------------------------------- news
 

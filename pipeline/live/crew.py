@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -88,6 +89,7 @@ class RayCrew:
     def __init__(self, settings: Settings) -> None:
         self._settings = ray.put(settings)
         self._hands: dict[str, _Hand] = {}
+        self._orders = itertools.count()
 
     def hire(self, worker: str, pool: Pool) -> None:
         """See Crew."""
@@ -100,11 +102,11 @@ class RayCrew:
 
     def watch(self, worker: str, stream: Stream, resumed: Sequence[Event]) -> None:
         """See Crew."""
-        self._hands[worker].actor.watch.remote(stream, list(resumed))
+        self._hands[worker].actor.watch.remote(next(self._orders), stream, list(resumed))
 
     def leave(self, worker: str, stream: str) -> None:
         """See Crew."""
-        self._hands[worker].actor.leave.remote(stream)
+        self._hands[worker].actor.leave.remote(next(self._orders), stream)
 
     def ask(self, worker: str, safe: int) -> None:
         """See Crew; a question that waits for its answer is not asked again."""

@@ -62,11 +62,12 @@ class Desk:
         self._metrics = Metrics(self.store)
         self._hooks = Webhooks(self.store, secret)
         self._parquet = Parquet(self.store, out / "events")
+        self._lines = JsonLines(self.store, out / "events.jsonl")
         self._coordinator = Coordinator(
             self.store,
             RayCrew(settings),
             pools,
-            [*sinks, JsonLines(out / "events.jsonl"), self._metrics],
+            [*sinks, self._lines, self._metrics],
             webhooks,
             standby=standby,
             most=most,
@@ -120,6 +121,7 @@ class Desk:
         if now - self._refreshed >= _REFRESH:
             self._refreshed = now
             self._hooks.look()
+            self._lines.write()
             self._metrics.refresh()
         if now - self._exported >= _EXPORT:
             self._exported = now

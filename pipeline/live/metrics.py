@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ray.util.metrics import Counter, Gauge
@@ -31,6 +32,7 @@ class Metrics:
             "vidette_defect_seconds_total", "Seconds of defects that ended", ("stream", "kind")
         )
         self._shown: set[tuple[str, str]] = set()
+        self._named: set[str] = set()  # streams that figures were given of
 
     def take(self, events: Sequence[Event]) -> None:
         """See Sink."""
@@ -45,7 +47,12 @@ class Metrics:
     def refresh(self) -> None:
         """Bring the gauges up to date; to be called every few seconds."""
         states: dict[str, int] = {}
-        for name, known in self._store.streams().items():
+        streams = self._store.streams()
+        for name in self._named - set(streams):  # the exporter forgets none
+            for gauge in (self._up, self._behind, self._cost):
+                gauge.set(math.nan, {"stream": name})
+        self._named = set(streams)
+        for name, known in streams.items():
             status = known.status
             state = "quarantined" if known.quarantined else status.state if status else "waiting"
             states[state] = states.get(state, 0) + 1

@@ -23,6 +23,7 @@ GRACE = 1.0  # seconds more, for the way
 _STANDS_STILL = "the playlist has had nothing new for too long"
 _MOST = 1 << 22  # bytes of a playlist
 _FORGOTTEN = 3.0  # target durations: a playlist that is not asked for any more says nothing
+_REMEMBERED = 600.0  # seconds after which it is not even kept
 # Of a segment: by how much each load comes later until it comes soon after a change, and then once
 # more, so that a segment that is a little late itself is not missed. Chosen on segments of 2 s.
 _LATER, _SPARE = 0.25, 0.1
@@ -59,6 +60,13 @@ class Playlists:
         self.programme = ProgramTime()
         self._lock = threading.Lock()
         self._known: dict[str, _Playlist] = {}
+        self._asked: set[str] = set()  # by this connection
+
+    def connect(self) -> None:
+        """A connection begins; the addresses that it is given may be for it alone."""
+        self.is_late = False
+        with self._lock:
+            self._asked.clear()
 
     def saw(self, url: str, body: bytes, now: float) -> bool:
         """A playlist was fetched; returns whether it has had nothing new for too long."""
@@ -71,6 +79,10 @@ class Playlists:
         newest = (sequence, segments[-1] if segments else "")
         ended = "#EXT-X-ENDLIST" in lines
         with self._lock:
+            self._asked.add(url)
+            self._known = {
+                name: one for name, one in self._known.items() if now - one.asked < _REMEMBERED
+            }
             known = self._known.get(url)
             changed = now if known is None or known.newest != newest else known.changed
             seen = self._known[url] = _Playlist(_seconds(target), newest, changed, now, ended)
@@ -86,7 +98,8 @@ class Playlists:
     def ended(self) -> bool:
         """Whether the stream says that nothing more will come."""
         with self._lock:
-            return bool(self._known) and all(one.ended for one in self._known.values())
+            asked = [one for name, one in self._known.items() if name in self._asked]
+        return bool(asked) and all(one.ended for one in asked)
 
     def stale_since(self, now: float) -> float | None:
         """Since when a playlist that is still asked for has had nothing new, if that is too long.
@@ -254,7 +267,7 @@ class LiveReach(Reach):
         super().__init__(uri, limits)
         self._playlists = playlists
         self.programme = playlists.programme  # over all connections
-        playlists.is_late = False
+        playlists.connect()
         self._begun: set[str] = set()
         self._paces: dict[str, _Pace | None] = {}
         self._listed: dict[str, _Listed] = {}  # as it was loaded last

@@ -6,7 +6,9 @@ All of them come after the store. A sink that is slow or dead holds nobody up.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ _WORDS = {"opened": "begins", "updated": "goes on", "closed": "ends"}
 _LOOK_EVERY = 0.5  # seconds between looks for messages
 _ANSWER = 10.0  # seconds that a receiver has to answer
 _AT_ONCE = 50_000  # events in one Parquet file at most
+_BLOCK = 1 << 16  # bytes
 EVENTS = pa.schema(
     [
         ("id", pa.string()),
@@ -77,19 +80,74 @@ class Lines:
 
 
 class JsonLines:
-    """A file to which every event is added; it may be moved away at any time.
+    """A file to which every event is added, once each; it may be moved away at any time.
+
+    It is read on from the log: what could not be written, because the disk was full or the process
+    died, is written later.
 
     Args:
+        store: with the log.
         path: of the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, store: Store, path: Path) -> None:
+        self._store, self._path = store, path
+        self._reader = f"{socket.gethostname()}:{path.resolve()}"
+        self._number: int | None = None  # in the log, of the last that is written; None: look
+        self._failing = False
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[Event]) -> None:  # noqa: ARG002 - it reads the log
         """See Sink."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(event.model_dump_json(by_alias=True) + "\n" for event in events)
+        self.write()
+
+    def write(self) -> None:
+        """Write what is not written yet; one that cannot says so, and is tried again."""
+        try:
+            self._write()
+        except OSError as error:
+            if not self._failing:
+                log.error("events wait for %s: %s", self._path, error)
+            self._failing, self._number = True, None
+        else:
+            self._failing = False
+
+    def _write(self) -> None:
+        if self._number is None:
+            self._number = self._found()
+        while told := self._store.lines_since(self._number):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for _, line in told)
+            self._number = told[-1][0]
+            self._store.move_cursor(self._reader, self._number)
+
+    def _found(self) -> int:
+        """How far the file is: the last line may be one that the cursor does not know of."""
+        number = self._store.cursor(self._reader)
+        last = _last_line(self._path)
+        at = number
+        while last and (told := self._store.lines_since(at)):
+            at = told[-1][0]
+            number = max([number, *(n for n, line in told if line == last)])
+        return number
+
+
+def _last_line(path: Path) -> str:
+    """The last whole line of a file; what was written of the next is taken off."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError:
+        return ""
+    with file:
+        end = file.seek(0, os.SEEK_END)
+        tail = b""
+        while end and tail.count(b"\n") < 2:
+            size = min(end, _BLOCK)
+            end -= size
+            file.seek(end)
+            tail = file.read(size) + tail
+        whole = tail.rpartition(b"\n")[0]
+        file.truncate(end + len(whole) + 1 if b"\n" in tail else end)
+    return whole.rpartition(b"\n")[2].decode()
 
 
 class Parquet:

@@ -32,6 +32,7 @@ from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
 from pipeline.live.tables import (
     COVERAGE,
+    CURSORS,
     DELIVERIES,
     EVENTS,
     GLIMPSES,
@@ -45,7 +46,7 @@ from pipeline.live.tables import (
     rollup,
 )
 from pipeline.live.telling import SLOT
-from pipeline.live.watcher import Status
+from pipeline.live.watcher import UNSEEN, Status
 
 NAME = "watch.sqlite"
 KEPT = 7 * 86_400.0  # seconds for which what is over is kept
@@ -234,13 +235,30 @@ class Store(HasDatabase):
 
     def since(self, number: int, most: int = 1000) -> list[tuple[int, Event]]:
         """What was told after a number of the log, in order."""
+        return [
+            (at, Event.model_validate_json(text)) for at, text in self.lines_since(number, most)
+        ]
+
+    def lines_since(self, number: int, most: int = 1000) -> list[tuple[int, str]]:
+        """Likewise, as JSON."""
         rows = self.database.ask(
             select(LOG.c.number, LOG.c.event)
             .where(LOG.c.number > number)
             .order_by(LOG.c.number)
             .limit(most)
         )
-        return [(row.number, Event.model_validate_json(row.event)) for row in rows]
+        return [(row.number, row.event) for row in rows]
+
+    def cursor(self, reader: str) -> int:
+        """How far somebody has read the log; 0 for who has not begun."""
+        rows = self.database.ask(select(CURSORS.c.number).where(CURSORS.c.reader == reader))
+        return int(rows[0].number) if rows else 0
+
+    @writing
+    def move_cursor(self, writer: Connection, reader: str, number: int) -> None:
+        """Note how far somebody has read the log."""
+        writer.execute(delete(CURSORS).where(CURSORS.c.reader == reader))
+        writer.execute(insert(CURSORS).values(reader=reader, number=number))
 
     def last_number(self) -> int:
         """The newest number of the log."""
@@ -342,15 +360,17 @@ class Store(HasDatabase):
             now: the end of the window.
 
         Returns:
-            One row per value of the label and kind of defect: `value`, `kind`, `streams` that
-            have the value, `watched_s`, `affected` streams, `defect_s`, and `share` of the watched
-            time. A value without defects has one row, whose kind is None.
+            One row per value of the label and kind of defect, the worst first: `value`, `kind`,
+            `streams` that have the value, `watched_s`, `affected` streams, `defect_s`, and `share`
+            of the watched time; of outages and stale playlists, of that time and their own, in
+            which there was nothing to watch. A value without defects has one row, whose kind is
+            None.
         """
         rows = [dict(row._mapping) for row in self.database.ask(rollup(label, now - window, now))]
         for row in rows:
-            watched = row["watched_s"]
-            row["share"] = round(row["defect_s"] / watched, 4) if watched else None
-        return rows
+            whole = row["watched_s"] + (row["defect_s"] if row["kind"] in UNSEEN else 0.0)
+            row["share"] = round(row["defect_s"] / whole, 4) if whole else None
+        return sorted(rows, key=lambda row: (-(row["share"] or 0.0), row["value"]))
 
     # ------------------------------------------------------------------------------------ webhooks
 

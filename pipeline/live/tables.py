@@ -111,6 +111,12 @@ DELIVERIES = Table(
     Column("due", Double, nullable=False),
     sqlite_autoincrement=True,
 )
+CURSORS = Table(  # how far in the log those are who read it on
+    "watch_cursors",
+    TABLES,
+    Column("reader", NAME, primary_key=True),
+    Column("number", NUMBER, nullable=False),
+)
 
 
 def rollup(label: str, first: float, now: float) -> Select[Any]:
@@ -154,18 +160,14 @@ def rollup(label: str, first: float, now: float) -> Select[Any]:
         .cte("defects")
     )
     defect_s = func.coalesce(defects.c.seconds, 0.0)
-    return (
-        select(
-            watched.c.value,
-            defects.c.kind,
-            watched.c.streams,
-            watched.c.seconds.label("watched_s"),
-            func.coalesce(defects.c.affected, 0).label("affected"),
-            defect_s.label("defect_s"),
-        )
-        .select_from(watched.outerjoin(defects, defects.c.value == watched.c.value))
-        .order_by((defect_s / _greatest(watched.c.seconds, 1.0)).desc(), watched.c.value)
-    )
+    return select(
+        watched.c.value,
+        defects.c.kind,
+        watched.c.streams,
+        watched.c.seconds.label("watched_s"),
+        func.coalesce(defects.c.affected, 0).label("affected"),
+        defect_s.label("defect_s"),
+    ).select_from(watched.outerjoin(defects, defects.c.value == watched.c.value))
 
 
 def _least(column: ColumnElement[float], value: float) -> ColumnElement[float]:

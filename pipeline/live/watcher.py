@@ -10,20 +10,21 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from pipeline.decode import Decoded, Decoder
+from pipeline.decode import Decoder
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator
-from pipeline.live.connect import connected, wait
+from pipeline.live.connect import connected, is_dash, wait
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse, Glimpses
 from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
+from pipeline.live.silence import Silence
 from pipeline.live.streams import Stream
 from pipeline.live.tracker import Tracker
 from pipeline.measurements import Segment
@@ -36,11 +37,6 @@ log = logging.getLogger("vidette")
 
 State = Literal["connecting", "watching", "outage", "ended", "stopped"]
 JOIN = 0.5  # seconds between intervals of coverage that are one
-STALL = 4.0  # seconds without anything new: players have run dry by then
-OPENING = 8.0  # likewise, of the first connection: FFmpeg looks at a stream before it gives any
-# Seconds that count as waited for between two looks at the most: a process that gets no time of its
-# machine comes to look late, and what came meanwhile may be there.
-LOOK = 1.0
 # Seconds that are judged at a time: what begins one waits for the rest of it, over HLS until the
 # next segment of the playlist is there. Whole seconds cost about an eighth less (bench.live).
 LENGTH = 0.5
@@ -48,7 +44,7 @@ BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us
 SETTLING = 3.0  # seconds after which the clock is taken as it is
 STEADY = 60.0  # seconds of watching after which a connection counts as a good one
-_UNSEEN = (Kind.OUTAGE, Kind.STALE_PLAYLIST)  # the last picture would not show what is wrong
+UNSEEN = (Kind.OUTAGE, Kind.STALE_PLAYLIST)  # there is nothing to see meanwhile
 
 
 class Status(Published):
@@ -140,14 +136,12 @@ class Watcher:
         self._clock = Clock()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._status = Status(stream=stream.name, since=time.time())
-        self._arrived = time.time()  # of the last segment, or of the start
+        now = time.time()
+        self._status = Status(stream=stream.name, since=now)
         self._held: list[Found] = []  # until the clock is settled
         self._watched: list[tuple[float, float]] = []  # likewise, seconds of presentation
-        self._covered = self._arrived  # how far
-        self._waited = 0.0  # seconds for something new, since it arrived
-        self._looked = self._arrived  # when that was counted last
-        self._busy = False  # with what has come, and is not waiting for more
+        self._covered = now  # how far
+        self._silence = Silence(now, hidden=is_dash(stream.uri))
         self._behind = False  # so that it is to be connected anew
         self._skipping = False  # since it was, and until something is covered
         self._thread = threading.Thread(target=self._run, name=f"watch {stream.name}", daemon=True)
@@ -179,14 +173,14 @@ class Watcher:
                 self._note(Kind.STALE_PLAYLIST, stale, now, said.format(late))
             else:
                 self._emit(self._tracker.settle(Kind.STALE_PLAYLIST, now))
-            if not self._busy:  # our slowness is no outage
-                self._waited += min(max(now - max(self._looked, self._arrived), 0.0), LOOK)
-            self._looked = now
-            patience = OPENING if self._status.state == "connecting" else STALL
-            if self._waited > max(patience, STALE * self._playlists.target + 1.0):
-                why = self._status.detail or "nothing new comes in"
-                quiet = now - self._arrived
-                self._note(Kind.OUTAGE, self._arrived, now, f"{why} (for {quiet:.0f} s)")
+            self._silence.look(now)
+            quiet = self._silence.lasts(
+                opening=self._status.state == "connecting", target=self._playlists.target
+            )
+            if quiet:
+                stuck = "judging what came last does not get on" if self._silence.is_stuck else ""
+                why = self._status.detail or stuck or "nothing new comes in"
+                self._note(Kind.OUTAGE, now - quiet, now, f"{why} (for {quiet:.0f} s)")
                 if self._status.state == "watching":
                     self._state("outage", why)
 
@@ -204,16 +198,22 @@ class Watcher:
                 continue
             if self._playlists.ended:
                 with self._lock:
+                    if self._stop.is_set():
+                        return
                     self._emit(self._tracker.settle(Kind.OUTAGE, time.time()))
                     self._state("ended", "the stream says that it is over")
                 return
             self._skipping = False
             failures = 1 if time.monotonic() - began > STEADY else failures + 1
             with self._lock:
+                if self._stop.is_set():
+                    return
                 watched = self._status.connections > 0
                 self._state("outage" if watched else "connecting", why)
                 if watched:
-                    self._note(Kind.OUTAGE, self._arrived, time.time(), why)
+                    now = time.time()
+                    self._silence.look(now)
+                    self._note(Kind.OUTAGE, now - self._silence.waited, now, why)
             self._stop.wait(wait(failures, random.random()))  # noqa: S311 - jitter
 
     def _connect(self) -> str:
@@ -248,7 +248,7 @@ class Watcher:
         cpu = time.thread_time()
         try:
             aspect = asset.video[0].sample_aspect_ratio if asset.video else None
-            seen = self._glimpses.passing(self._handing(decoder), aspect or 1.0)
+            seen = self._glimpses.passing(self._silence.handing(decoder), aspect or 1.0)
             segmenter = Segmenter(
                 lips(self._settings, asset), judges_coarseness(self._settings), LENGTH
             )
@@ -261,6 +261,8 @@ class Watcher:
                 finished, standing = relay.update(segment)
                 spent, cpu = time.thread_time() - cpu, time.thread_time()
                 with self._lock:
+                    if self._stop.is_set():
+                        return why
                     self._playlists.programme.reach(decoder.presentation, segment.end)
                     if segment.end > segment.start:
                         self._arrive(segment, spent)
@@ -278,16 +280,6 @@ class Watcher:
                     self._emit(self._tracker.interrupt())
         return why
 
-    def _handing(self, items: Iterable[Decoded]) -> Iterator[Decoded]:
-        """Hand everything on, and know when it is worked on and when more is waited for."""
-        try:
-            for item in items:
-                self._busy = True
-                yield item
-                self._busy = False
-        finally:
-            self._busy = False
-
     def _arrive(self, segment: Segment, spent: float) -> None:
         now, status = time.time(), self._status
         told = self._tracker.settle(Kind.OUTAGE, now)
@@ -297,7 +289,6 @@ class Watcher:
         dated = self._clock.anchor
         self._tracker.redate(dated, dated - self._clock.saw(segment, now))
         self._tracker.resume(now)
-        self._arrived, self._waited = now, 0.0
         if status.state != "watching":
             self._state("watching", "")
         length = segment.end - segment.start
@@ -341,7 +332,7 @@ class Watcher:
 
     def _emit(self, events: Sequence[Event]) -> None:
         for event in events:
-            if event.change == "opened" and event.kind not in _UNSEEN:  # its picture is there first
+            if event.change == "opened" and event.kind not in UNSEEN:  # its picture is there first
                 length = (event.end - event.start).total_seconds()
                 self._glimpses.take(event.id, event.position + length / 2)
             self._tell(event)

@@ -5,6 +5,7 @@ Frames never leave it. What it has to say waits here until the coordinator has i
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -21,6 +22,7 @@ from pipeline.live.watcher import JOIN, Status, Watcher
 from pipeline.settings import Settings
 from pipeline.warm import warm
 
+log = logging.getLogger("vidette")
 TICK = 0.5  # seconds
 REPORT = 2.0  # seconds between reports of all streams; what changes is told at once
 _MOST_GLIMPSES = 1000  # that wait to be collected; more are not missed
@@ -62,7 +64,10 @@ class Worker:
         warm()
         self._settings = settings
         self._lock = threading.Lock()
+        self._changing = threading.Lock()  # whom it watches; taken before the other
+        self._orders: dict[str, int] = {}  # the last one of each stream
         self._watchers: dict[str, Watcher] = {}
+        self._failed: dict[str, Status] = {}  # streams that cannot be watched
         self._events: list[Event] = []
         self._coverage: dict[str, list[tuple[float, float]]] = {}
         self._glimpses: dict[tuple[str, str], Glimpse] = {}  # by stream and event
@@ -84,25 +89,57 @@ class Worker:
         """Answers once this process is warm; says where it is."""
         return f"{socket.gethostname()}/{os.getpid()}"
 
-    def watch(self, stream: Stream, resumed: Sequence[Event] = ()) -> None:
+    def watch(self, order: int, stream: Stream, resumed: Sequence[Event] = ()) -> None:
         """Watch a stream, instead of one of the same name if there is one.
 
         Args:
+            order: number of this order; one that comes after a later one is not followed.
             stream: what.
             resumed: events that were open when somebody else stopped watching it.
         """
-        self.leave(stream.name)
-        watcher = Watcher(stream, self._settings, self._tell, self._cover, self._show, resumed)
-        with self._lock:
-            self._watchers[stream.name] = watcher
-        watcher.start()
+        with self._changing:
+            if not self._follows(order, stream.name):
+                return
+            try:
+                watcher = Watcher(
+                    stream, self._settings, self._tell, self._cover, self._show, resumed
+                )
+            except Exception as error:
+                log.exception("%s cannot be watched", stream.name)
+                now = time.time()
+                detail = f"it cannot be watched: {error}"
+                failed = Status(stream=stream.name, state="outage", detail=detail, since=now)
+                with self._lock:
+                    self._failed[stream.name] = failed
+                return
+            with self._lock:
+                self._watchers[stream.name] = watcher
+            watcher.start()
 
-    def leave(self, name: str) -> None:
-        """Watch a stream no more."""
+    def leave(self, order: int, name: str) -> None:
+        """Watch a stream no more; what `collect` gives afterwards has all that was seen of it.
+
+        Args:
+            order: see `watch`.
+            name: of the stream.
+        """
+        with self._changing:
+            self._follows(order, name)
+
+    def _follows(self, order: int, name: str) -> bool:
+        """Whether an order for a stream is the last one yet; then who watched it has stopped.
+
+        Ray runs several calls at a time, and does not promise that they begin in order.
+        """
+        if order < self._orders.get(name, order):
+            return False
+        self._orders[name] = order
         with self._lock:
             watcher = self._watchers.pop(name, None)
+            self._failed.pop(name, None)
         if watcher is not None:
             watcher.stop()
+        return True
 
     def collect(self, safe: int) -> Batch:
         """All there is to say.
@@ -110,8 +147,8 @@ class Worker:
         Args:
             safe: number of the last batch that arrived; what was in an earlier one is forgotten.
         """
-        with self._lock:
-            watchers = list(self._watchers.values())
+        with self._changing, self._lock:
+            watchers, failed = list(self._watchers.values()), list(self._failed.values())
             self._number += 1
             batch = Batch(self._number, place=self.ready())
             if self._handed is not None and self._handed.number > safe:  # it was lost on the way
@@ -130,7 +167,7 @@ class Worker:
                     for start, end in parts
                 ]
                 self._coverage = {}
-        statuses = [watcher.status() for watcher in watchers]
+        statuses = [watcher.status() for watcher in watchers] + failed
         batch.statuses = [s for s in statuses if full or self._known.get(s.stream) != s.state]
         self._known = {status.stream: status.state for status in statuses}
         spent, now = self._cpu(), time.monotonic()

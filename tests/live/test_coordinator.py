@@ -46,7 +46,7 @@ def crew():
 def desk(tmp_path, crew):
     made = []
 
-    def make(names=(), **more):
+    def make(names=(), *, crew=crew, **more):
         made.append(Desk(tmp_path, crew, names, **more))
         return made[-1]
 
@@ -146,6 +146,77 @@ def test_an_overloaded_worker_is_relieved(desk, crew):
     one.run(15)
     assert len(set(crew.watching().values())) == 2
     assert all(load.load <= 0.85 for load in one.coordinator.workers)
+
+
+class TellsLate(FakeCrew):
+    """A crew whose workers have something to say of each stream that they leave."""
+
+    def leave(self, worker, stream):
+        super().leave(worker, stream)
+        self.events.setdefault(worker, []).append(event("opened", stream, identity=f"of {stream}"))
+
+
+def test_who_goes_on_knows_what_was_seen_last(desk):
+    crew = TellsLate()
+    one = desk(["s0", "s1"], crew=crew)
+    one.run(8)
+    (worker,) = set(crew.watching().values())
+    for name in ("s0", "s1"):
+        crew.hands[worker].streams[name] = 0.7
+    one.run(10)
+    (moved,) = [name for name, by in crew.watching().items() if by != worker]
+    resumed = crew.hands[crew.watching()[moved]].resumed[moved]
+    assert [open_.id for open_ in resumed] == [f"of {moved}"]
+
+
+def test_a_stream_that_is_handed_over_is_not_lost_with_either_worker(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(8)
+    (worker,) = set(crew.watching().values())
+    for name in ("s0", "s1"):
+        crew.hands[worker].streams[name] = 0.7
+    while not one.coordinator._booked:
+        one.run(0.5)
+    (to,) = one.coordinator._booked.values()
+    for dies in (to, worker):
+        crew.kill(dies)
+        one.run(10)
+        assert sorted(crew.watching()) == ["s0", "s1"]
+        assert not one.coordinator._booked
+
+
+def test_what_is_changed_goes_on_with_what_was_open(desk):
+    crew = TellsLate()
+    one = desk(["s0"], crew=crew)
+    one.run(8)
+    one.store.add(stream("s0", cdn="a"))
+    one.run(3)
+    (open_,) = crew.hands[crew.watching()["s0"]].resumed["s0"]
+    assert open_.id == "of s0"
+    one.store.remove("s0")
+    one.run(3)
+    assert not crew.watching()
+    assert not one.store.standing()
+
+
+def test_the_last_words_of_workers_are_kept_when_it_ends(desk, crew):
+    one = desk(["s0"])
+    one.run(8)
+    crew.events[crew.watching()["s0"]] = [event("opened", "s0")]
+    one.coordinator.close()
+    assert [e.change for e in one.told] == ["opened"]
+    assert not crew.hands
+
+
+def test_what_streams_cost_is_known_to_the_next(desk, crew):
+    crew.cost = {"s0": 0.6, "s1": 0.6}
+    one = desk(["s0", "s1"])
+    one.run(20)
+    one.coordinator.close()
+    crew.now += 5.0
+    two = desk(["s0", "s1"])
+    two.run(6)
+    assert len(set(crew.watching().values())) == 2
 
 
 def test_workers_without_need_are_let_go(desk, crew):

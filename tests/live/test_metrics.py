@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -48,4 +49,8 @@ def test_gauges_fall_when_defects_end(tmp_path, monkeypatch):
     store.take([event("closed", outcome="ended")], [], [])
     metrics.refresh()
     assert shown["vidette_open_defects", "s", "freeze"] == 0.0
+    assert shown["vidette_stream_watched", "s"] == 0.0
+    store.remove("s")
+    metrics.refresh()
+    assert math.isnan(shown["vidette_stream_watched", "s"])  # no alarm says that it is not watched
     store.close()

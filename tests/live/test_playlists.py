@@ -231,6 +231,26 @@ def test_a_segment_that_is_gone_is_missing_unless_we_came_too_late(place, after,
     assert [reason for reason, _ in reach.problems] == ([] if is_late else ["not_found"])
 
 
+def test_a_stream_ends_where_it_was_found_last(place):
+    """Addresses may hold for one connection alone, and what they named before never ends."""
+    playlists = Playlists()
+    place.put("first.m3u8", window(8, 4))
+    LiveReach(f"{place.url}/first.m3u8", Limits(), playlists).main().close()
+    assert not playlists.ended
+    place.put("second.m3u8", window(12, 4, ended=True))
+    reach = LiveReach(f"{place.url}/second.m3u8", Limits(), playlists)
+    assert not playlists.ended  # nothing of it was seen
+    reach.main().close()
+    assert playlists.ended
+
+
+def test_playlists_of_long_ago_are_forgotten():
+    playlists = Playlists()
+    for n in range(100):
+        playlists.saw(f"{URL}?token={n}", window(n, 4), 100.0 * n)
+    assert len(playlists._known) <= 6
+
+
 def test_a_load_that_fails_forgets_nothing(place):
     url = place.put("a.m3u8", playlist(8.0, 2.0))
     reach = LiveReach(url, Limits(), Playlists())

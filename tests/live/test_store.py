@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import signal
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
-from pipeline.live.sinks import Parquet
+from pipeline.live.sinks import JsonLines, Parquet
 from pipeline.live.store import PICTURES, REMEMBERED, Store
 from pipeline.live.streams import Stream
 from pipeline.live.telling import SLOT
@@ -114,6 +117,33 @@ def test_defects_by_label_over_a_window(store):
     assert rows["", None]["share"] is None  # nobody watched it
 
 
+def test_what_cannot_be_watched_at_all_is_out_for_the_whole_time(store):
+    store.add(stream("s1", cdn="a"))
+    store.add(stream("s2", cdn="b"))
+    store.take([], [("s2", NOW - 1000, NOW - 25)], [])
+    store.take(
+        [
+            event("opened", "s1", NOW - 400, NOW, "1", kind="outage"),
+            event("opened", "s2", NOW - 25, NOW, "2", kind="outage"),
+            event("opened", "s2", NOW - 50, NOW - 35, "3"),
+        ],
+        [],
+        [],
+    )
+    rows = store.rollup("cdn", 100.0, NOW)
+    assert [(row["value"], row["kind"], row["share"]) for row in rows] == [
+        ("a", "outage", 1.0),
+        ("b", "outage", 0.25),
+        ("b", "freeze", 0.2),
+    ]
+
+
+def test_streams_without_a_label_have_a_row(store):
+    store.add(stream("s4"))
+    rows = {(row["value"], row["kind"]): row for row in store.rollup("cdn", 100.0, NOW)}
+    assert rows["", None]["share"] is None  # nobody watched it
+
+
 def test_an_event_that_is_dated_anew_counts_where_it_is_now(store):
     store.add(stream("s", cdn="a"))
     store.take([event("opened", start=NOW - 10, end=NOW - 9)], [("s", NOW - 50, NOW)], [])
@@ -161,6 +191,59 @@ def test_parquet_has_each_closed_event_once(store, tmp_path):
     store.take([event("opened", identity="e2"), event("closed", identity="e2")], [], [])
     assert Parquet(store, folder).export() == 1  # another process goes on
     assert sorted(pq.read_table(folder)["id"].to_pylist()) == ["e1", "e2"]
+
+
+def changes(path):
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+def test_lines_are_written_once_each_whatever_dies(store, tmp_path):
+    path = tmp_path / "events.jsonl"
+    sink = JsonLines(store, path)
+
+    def tell(*names):
+        for name in names:
+            store.take([event("opened", identity=name)], [], [])
+
+    tell("a", "b")
+    sink.write()
+    sink.write()
+    assert changes(path) == ["a", "b"]
+    # it dies between the file and the cursor, and then in the middle of a line
+    tell("c", "d")
+    number = store.cursor(sink._reader)
+    sink.write()
+    store.move_cursor(sink._reader, number)
+    path.write_text(path.read_text()[:-20])
+    tell("e")
+    JsonLines(store, path).write()
+    assert changes(path) == ["a", "b", "c", "d", "e"]
+    # it is moved away
+    path.rename(tmp_path / "old.jsonl")
+    tell("f")
+    JsonLines(store, path).write()
+    assert changes(path) == ["f"]
+
+
+def test_lines_wait_for_a_disk_that_is_full(store, tmp_path, caplog):
+    path = tmp_path / "events.jsonl"
+    sink = JsonLines(store, path)
+    store.take([event("opened", identity="a")], [], [])
+    sink.write()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store.take([event("opened", identity="b")], [], [])
+    try:  # half a line fits
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size * 3 // 2, limits[1]))
+        sink.write()
+        sink.write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert len([r for r in caplog.records if "events wait for" in r.message]) == 1
+    assert not path.read_bytes().endswith(b"\n")
+    sink.write()
+    assert changes(path) == ["a", "b"]
 
 
 def test_where_nothing_was_watched_there_is_nothing_to_show(tmp_path):
