@@ -450,7 +450,12 @@ def batch_command(
         ),
     ] = 300.0,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Try again what failed before, and what may come out better now: what ran out of "
+            "time, or could not be reached or opened.",
+        ),
     ] = False,
     reports: Annotated[
         bool, typer.Option("--reports", help="Write an HTML report of each asset as well.")

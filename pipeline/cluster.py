@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from pipeline.errors import UsageError
+
+_MOST_SAID = 500  # characters of the cause of a death
 
 
 def join(address: str | None, cpus: float | None = None, metrics_port: int | None = None) -> None:
@@ -33,6 +36,17 @@ def join(address: str | None, cpus: float | None = None, metrics_port: int | Non
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"Ray cannot be reached at {address}: {error}") from error
+
+
+def why_died(error: RayActorError) -> str:
+    """What Ray says of a death, without the lines that name the actor: its cause comes last."""
+    lines = [line for line in str(error).splitlines() if line.strip() and line[0] not in " \t"]
+    return " ".join(lines)[:_MOST_SAID]
+
+
+def node_died(error: RayActorError) -> bool:
+    """Whether an actor died with its machine; nothing but Ray's words says so."""
+    return "its node has died" in str(error)
 
 
 def leave() -> None:

@@ -67,7 +67,7 @@ def inspect_archive(
         return NO_ROOM
     counts = _counts(ledger, name)
     if screen is not None:
-        _summary(screen, ledger, name, state, counts)
+        _summary(screen, ledger, name, ids, state, counts)
     if state.interrupted:
         return INTERRUPTED
     if counts["failed"] or counts["unseen"]:
@@ -99,7 +99,12 @@ def _counts(ledger: Ledger, name: str) -> dict[str, float]:
 
 
 def _summary(
-    screen: Console, ledger: Ledger, name: str, state: State, counts: dict[str, float]
+    screen: Console,
+    ledger: Ledger,
+    name: str,
+    ids: Sequence[str],
+    state: State,
+    counts: dict[str, float],
 ) -> None:
     took = time.monotonic() - state.started
     screen.print(
@@ -115,6 +120,10 @@ def _summary(
         )
     else:
         screen.print("Nothing was left to do.")
+    shelves = (ledger.ids(shelf) for shelf in ("failed", "again"))
+    again = len(set().union(*shelves).intersection(ids))
+    if again:
+        screen.print(f"--retry-failed tries {again} again that failed or may come out better.")
     answer = connect(ledger).execute(
         "SELECT uri, defects, badness, coalesce(reason, '') FROM worst_assets "
         "WHERE run = ? AND (defects > 0 OR reason IS NOT NULL) LIMIT ?",
@@ -173,10 +182,8 @@ def _facts(state: State) -> str:
         facts.insert(0, f"{state.failed} failed")
     if state.parts[1]:
         facts.append(f"{state.parts[0]} of {state.parts[1]} ranges of long ones")
-    finished = state.done + state.failed
-    if finished and state.left:
-        each = (time.monotonic() - state.started) / finished
-        facts.append(f"{words.seconds_words(each * state.left)} left")
+    if state.time_left is not None:
+        facts.append(f"{words.seconds_words(state.time_left)} left")
     return ", ".join(facts)
 
 

@@ -42,6 +42,11 @@ class Cuts:
         return name in self._cuts
 
     @property
+    def count(self) -> int:
+        """Assets that are cut and not finished."""
+        return len(self._cuts)
+
+    @property
     def waiting(self) -> int:
         """Assets that no worker joins yet."""
         return sum(not cut.joining for cut in self._cuts.values())
@@ -78,10 +83,11 @@ class Cuts:
         return cut.joining
 
     def again(self, job: Job) -> None:
-        """The worker that joined an asset is gone; another takes it."""
+        """The worker that joined an asset is gone; another takes it, as `job` counts them."""
         cut = self._cuts.get(job.id)
         if cut is not None:
-            cut.joining, cut.job = False, replace(cut.job, attempt=job.attempt + 1)
+            cut.joining = False
+            cut.job = replace(cut.job, attempt=job.attempt, lost=job.lost)
 
     def finish(self, name: str) -> None:
         """An asset is done, or has failed."""

@@ -28,10 +28,13 @@ from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
 _ATTEMPTS = 2
+_LOST = 5  # machines that may die under an asset
 _STILLBORN = 3  # workers that may die at their start before the run is given up
 _ASKED_AT_ONCE = 16  # assets
 _GRACE = 20.0  # seconds over its time that a worker has to end by itself before it is killed
 _LOOK_EVERY = 0.5  # seconds
+# Seconds between looks at how far assets in work are, and at how many of them: each is a file
+_ASK_EVERY, _ASKED = 3.0, 32
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Plan:
         cpus, gpus: of each, as Ray counts them; a worker decodes with so many threads.
         address: of a Ray cluster; None: start one here, "auto": the one that runs here.
         bounds: of each asset.
-        retry_failed: have another go at what failed before.
+        retry_failed: have another go at what failed before, or may come out better now.
         reports: write an HTML report of each asset.
         range_seconds: an asset of at least two ranges of so many seconds of presentation is cut
             into them where there are two workers; 0: none is.
@@ -71,6 +74,8 @@ class State:
         defects: that this run found.
         without: assets of this run of which nothing could be examined.
         running: URIs in work.
+        underway: seconds of presentation of these that were examined.
+        share: these, in whole assets.
         parts: ranges of long assets that are measured, and all of them, until they are joined.
         started: on time.monotonic().
         interrupted: by the user.
@@ -84,6 +89,8 @@ class State:
     defects: int = 0
     without: int = 0
     running: tuple[str, ...] = ()
+    underway: float = 0.0
+    share: float = 0.0
     parts: tuple[int, int] = (0, 0)
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
@@ -96,7 +103,16 @@ class State:
     @property
     def speed(self) -> float:
         """Seconds of presentation per second."""
-        return self.seconds / max(time.monotonic() - self.started, 1e-3)
+        return (self.seconds + self.underway) / max(time.monotonic() - self.started, 1e-3)
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds, if the assets that are left are like the others; None: nothing tells."""
+        finished = self.done + self.failed + self.share
+        if not finished or not self.left:
+            return None
+        each = (time.monotonic() - self.started) / finished
+        return max(each * (self.left - self.share), 0.0)
 
 
 def run(
@@ -130,11 +146,14 @@ def run(
             name: Job(name, one.uri, one.labels) for name, one in zip(names, wanted, strict=True)
         }
     results = ledger.ids("results")
-    over = results if plan.retry_failed else results | ledger.ids("failed")
+    again = ledger.ids("again") if plan.retry_failed else set()
+    over = results - again if plan.retry_failed else results | ledger.ids("failed")
     for job in jobs.values():
         if job.id in over:
             _labelled(ledger, job)
-    queue = deque(job for job in jobs.values() if job.id not in over)
+    queue = deque(
+        replace(job, again=job.id in again) for job in jobs.values() if job.id not in over
+    )
     state = State(total=len(jobs), there=len(jobs) - len(queue))
     told(state)
     if queue:
@@ -175,6 +194,7 @@ class _Pool:
         self._stillborn = 0  # workers that died before they were ready, one after the other
         self._cuts = Cuts()
         self._most = 1  # workers
+        self._asked = 0.0  # how far assets are, on the monotonic clock
 
     def run(self, queue: deque[Job]) -> None:
         """Work through the queue."""
@@ -191,7 +211,27 @@ class _Pool:
             self._end_late()
             self._state.running = tuple({job.uri: None for _, job, _ in self._busy.values()})
             self._state.parts = self._cuts.parts
+            self._look()
             self._told(self._state)
+
+    def _look(self) -> None:
+        """See how far the assets in work are."""
+        now = time.monotonic()
+        if now - self._asked < _ASK_EVERY:
+            return
+        self._asked, state = now, self._state
+        state.underway = state.share = 0.0
+        measured, parts = state.parts
+        if parts:  # of long assets: joining costs little beside measuring
+            state.underway = measured * self._plan.range_seconds
+            state.share = measured / parts * self._cuts.count
+        whole = [job for _, job, _ in self._busy.values() if job.id not in self._cuts]
+        for job in whole[:_ASKED]:
+            working = self._ledger.read("working", job.key) or {}
+            position = float(working.get("position") or 0.0)
+            state.underway += position
+            if duration := working.get("duration"):
+                state.share += min(position / float(duration), 1.0)
 
     def _size(self) -> int:
         have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -256,8 +296,8 @@ class _Pool:
         done: Done | Cut | Measured | None = None
         try:
             done = ray.get(reference)
-        except RayActorError:
-            self._died(job)
+        except RayActorError as error:
+            self._died(job, error)
             self._fill()
             return
         except RayTaskError as error:
@@ -311,14 +351,15 @@ class _Pool:
         state.defects += done.defects
         state.without += not done.examined
 
-    def _died(self, job: Job) -> None:
+    def _died(self, job: Job, error: RayActorError) -> None:
         """A worker is gone: its asset is tried once more, unless it was done or is too large."""
         if job.part is not None and not self._cuts.wants(job):
             self._ledger.remove(f"working/{job.key}.json")
             if job.id not in self._cuts:
                 self._drop_pieces(job)
             return
-        record = None if job.part is not None else self._ledger.read("results", job.id)
+        unwritten = job.part is not None or job.again
+        record = None if unwritten else self._ledger.read("results", job.id)
         if record is not None:  # it died after writing
             one = Record.model_validate(record).inspection
             self._over(job)
@@ -329,14 +370,17 @@ class _Pool:
         if working.get("reason") == "memory_limit":
             limit = self._plan.bounds.megabytes
             self._fail(job, "memory_limit", f"over {limit:g} MB of memory {where}")
-        elif job.attempt < _ATTEMPTS:
-            if job.id in self._cuts and job.part is None:
-                self._cuts.again(job)
-            else:
-                self._queue.append(replace(job, attempt=job.attempt + 1))
-        else:
-            detail = f"its worker died {job.attempt} times, the last time {where}"
+            return
+        lost = cluster.node_died(error)
+        next_try = replace(job, attempt=job.attempt + (not lost), lost=job.lost + lost)
+        if next_try.attempt > _ATTEMPTS or next_try.lost > _LOST:
+            times = f"{job.attempt} times" + (f", its machine {job.lost}" if job.lost else "")
+            detail = f"its worker died {times}, the last time {where}: {cluster.why_died(error)}"
             self._fail(job, "worker_died", detail)
+        elif job.id in self._cuts and job.part is None:
+            self._cuts.again(next_try)
+        else:
+            self._queue.append(next_try)
 
     def _end_late(self) -> None:
         """Kill workers that are stuck: a native call cannot be cancelled."""
@@ -359,6 +403,6 @@ class _Pool:
         self._ledger.keep(
             Record(
                 id=job.id, uri=job.uri, labels=job.labels, state="failed", reason=reason,
-                detail=detail, attempts=job.attempt,
+                detail=detail, attempts=job.tries,
             )
         )  # fmt: skip

@@ -45,6 +45,8 @@ class Job:
         uri: of the asset.
         labels: of the asset.
         attempt: counted from 1.
+        lost: workers that died with their machines, which says nothing of the asset.
+        again: there is a result, which may come out better.
         part: the range of it that is to be measured; None: all of it.
         parts: the ranges that are to be joined; none: it is inspected, or found to be so long that
             it is cut.
@@ -55,9 +57,16 @@ class Job:
     uri: str
     labels: dict[str, str]
     attempt: int = 1
+    lost: int = 0
+    again: bool = False
     part: Range | None = None
     parts: tuple[Range, ...] = ()
     whole: str | None = None
+
+    @property
+    def tries(self) -> int:
+        """All of them."""
+        return self.attempt + self.lost
 
     @property
     def key(self) -> str:
@@ -172,7 +181,7 @@ class Inspector:
             self._report(job, result)
         self._ledger.keep(
             Record(
-                id=job.id, uri=job.uri, labels=job.labels, state="done", attempts=job.attempt,
+                id=job.id, uri=job.uri, labels=job.labels, state="done", attempts=job.tries,
                 ranges=1 if whole or not job.parts else len(job.parts), whole=whole,
                 inspection=result,
             )
@@ -190,7 +199,7 @@ class Inspector:
         def progress(now: Progress) -> None:
             if new and is_long(now.duration, self._range_seconds):
                 raise _LongError
-            if clock.tell(now.position):
+            if clock.tell(now.position, now.duration):
                 raise KeyboardInterrupt  # ends an inspection and keeps what it found
 
         if not job.parts or job.whole is not None:
@@ -259,14 +268,21 @@ class Inspector:
         """A job is in work, and so far."""
         self._now = (job, position)
 
-    def note(self, job: Job, position: float, reason: str | None = None) -> None:
+    def note(
+        self,
+        job: Job,
+        position: float,
+        reason: str | None = None,
+        duration: float | None = None,
+    ) -> None:
         """Write down what is in work."""
         working = Working(
             uri=job.uri,
             host=socket.gethostname(),
             pid=os.getpid(),
-            attempt=job.attempt,
+            attempt=job.tries,
             position=position,
+            duration=duration,
             reason=reason,
         )
         self._ledger.write(f"working/{job.key}.json", working.model_dump_json().encode())
@@ -297,7 +313,7 @@ class _Clock:
         """The job begins anew."""
         self._started, self._position = time.monotonic(), 0.0
 
-    def tell(self, position: float | None) -> bool:
+    def tell(self, position: float | None, duration: float | None = None) -> bool:
         """Note a position, None for the same as before; returns whether it has taken too long."""
         if position is not None:
             self._position = position
@@ -305,7 +321,7 @@ class _Clock:
         now = time.monotonic()
         if now - self._told >= _TOLD_EVERY:
             self._told = now
-            self._inspector.note(self._job, self._position)
+            self._inspector.note(self._job, self._position, duration=duration)
         limit = self._inspector.bounds.seconds
         self.late = bool(limit) and now - self._started > limit
         return self.late

@@ -4,6 +4,7 @@ A folder (or a bucket) holds everything of an archive:
 
     results/ID.json    an asset that was inspected, see `Record`
     failed/ID.json     one that could not be: it killed its worker twice, took too long, ...
+    again/ID.json      one whose result may be another the next time, see `Record.may_differ`
     working/ID.json    one that a worker has now, and how far it is
     pieces/ID/         what was measured of the ranges of a long one, until they are joined
     runs/NAME.json     which assets a run covers, in order
@@ -50,7 +51,12 @@ _STAMPS = (
     *("content-length", "last-modified"),
 )
 _PATIENCE = 5.0  # seconds for a web server to tell what it has
-Shelf = Literal["results", "failed", "working", "runs", "pieces"]
+# Problems that may be over the next time
+_OUTWARD = {
+    *("time_limit", "read_timeout", "connection_refused", "connection_failed"),
+    *("not_permitted", "not_found", "http_error", "read_error"),
+}
+Shelf = Literal["results", "failed", "again", "working", "runs", "pieces"]
 
 
 class FullError(Exception):
@@ -76,6 +82,14 @@ class Record(BaseModel):
     )
     inspection: Inspection | None = None
 
+    @property
+    def may_differ(self) -> bool:
+        """Whether nothing could be examined, time was short, or a source got out of reach."""
+        if self.inspection is None:
+            return False
+        coverage = self.inspection.coverage
+        return coverage.state == "none" or any(p.reason in _OUTWARD for p in coverage.problems)
+
 
 class Working(BaseModel):
     """An asset in work."""
@@ -87,6 +101,7 @@ class Working(BaseModel):
     pid: int
     attempt: int
     position: float = Field(default=0.0, description="seconds of presentation examined")
+    duration: float | None = Field(default=None, description="of these, all that there are")
     reason: str | None = Field(default=None, description="why its worker gave itself up")
 
 
@@ -150,9 +165,13 @@ class Ledger:
         shelf: Shelf = "results" if record.state == "done" else "failed"
         text = record.model_dump_json(by_alias=True)
         self.write(f"{shelf}/{record.id}.json", text.encode("utf-8", "backslashreplace"))
-        self.remove(f"working/{record.id}.json")
         if record.state == "done":
             self.remove(f"failed/{record.id}.json")
+            if record.may_differ:
+                self.write(f"again/{record.id}.json", b"{}")
+            else:
+                self.remove(f"again/{record.id}.json")
+        self.remove(f"working/{record.id}.json")
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that nobody ever sees half of it.

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from pipeline.cluster import why_died
 from pipeline.live.event import Event
 from pipeline.live.streams import Pool, Stream
 from pipeline.live.worker import Batch, Worker
@@ -19,7 +20,6 @@ from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")
 SILENT = 10.0  # seconds without an answer: a worker that hangs is ended
-_MOST_SAID = 500  # characters of the cause of a death
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class RayCrew:
             try:
                 answer = ray.get(waits)
             except RayActorError as error:
-                found.append(self._gone(name, _cause(error)))
+                found.append(self._gone(name, why_died(error)))
                 continue
             except RayError as error:
                 found.append(self._gone(name, f"{type(error).__name__}: {error}"))
@@ -151,9 +151,3 @@ class RayCrew:
     def _gone(self, name: str, why: str) -> Gone:
         self.dismiss(name)
         return Gone(name, why)
-
-
-def _cause(error: RayActorError) -> str:
-    """What Ray says of a death, without the lines that name the actor: its cause comes last."""
-    lines = [line for line in str(error).splitlines() if line.strip() and line[0] not in " \t"]
-    return " ".join(lines)[:_MOST_SAID]

@@ -9,19 +9,21 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.exceptions import ActorDiedError
 from rich.console import Console
 
 from pipeline.batch import driver
 from pipeline.batch.command import inspect_archive
 from pipeline.batch.driver import Plan
-from pipeline.batch.inspector import Bounds
-from pipeline.batch.ledger import Ledger, Record, identity
+from pipeline.batch.inspector import Bounds, Job
+from pipeline.batch.ledger import Ledger, Record, Working, identity
 from pipeline.batch.query import connect
 from pipeline.inspect import inspect
 from pipeline.settings import load
@@ -100,6 +102,97 @@ def test_an_archive_is_inspected_once_and_gone_on_with(clips, cluster, tmp_path,
     again = {path.name for path in (out / "results").iterdir() if path not in written}
     assert again == {identity(str(clips / "b.mp4"), SETTINGS) + ".json"}
     assert len(table(out, "uri")) == 4
+
+
+def test_what_ran_out_of_time_is_tried_again_when_one_asks(clips, cluster, tmp_path, capsys):
+    ledger = Ledger(str(tmp_path))
+
+    def go_on(**more) -> int:
+        plan = Plan(workers=1, address=cluster, **more)
+        sources = [str(clips / name) for name in ("a.mp4", "broken.mp4")]
+        return inspect_archive(sources, str(tmp_path), "x", SETTINGS, plan, Console())
+
+    columns = "split_part(uri, '/', -1), state, coverage"
+    go_on(bounds=Bounds(seconds=1e-6))
+    short = [("a.mp4", "done", "partial"), ("broken.mp4", "done", "none")]
+    assert table(tmp_path, columns) == short
+    go_on()  # more time alone changes nothing of what is there
+    said = capsys.readouterr().out
+    assert "Nothing was left to do" in said
+    assert "--retry-failed tries 2 again" in said
+    assert table(tmp_path, columns) == short
+    go_on(retry_failed=True)
+    assert table(tmp_path, columns) == [
+        ("a.mp4", "done", "complete"),
+        ("broken.mp4", "done", "none"),
+    ]
+    assert "--retry-failed tries 1 again" in capsys.readouterr().out
+    assert len(ledger.ids("again")) == 1
+
+
+def test_a_result_that_is_there_does_not_hide_that_its_next_try_dies(cluster, tmp_path):
+    ledger, stop = Ledger(str(tmp_path)), threading.Event()
+    with web.silent() as stalled:
+        limits = SETTINGS.limits.model_copy(update={"open_timeout": 1.0})
+        hasty = SETTINGS.model_copy(update={"limits": limits})
+        plan = Plan(workers=1, address=cluster)
+        inspect_archive([stalled], str(tmp_path), "x", hasty, plan, None)
+        (before,) = table(tmp_path, "state, reason, coverage")
+        assert before == ("done", "open_timeout", "none")
+        killer = threading.Thread(target=killed, args=(ledger, stalled, signal.SIGSEGV, stop))
+        killer.start()
+        try:
+            plan = replace(plan, retry_failed=True)
+            inspect_archive([stalled], str(tmp_path), "x", hasty, plan, None)
+        finally:
+            stop.set()
+            killer.join()
+    (name,) = ledger.ids("failed")
+    failed = Record.model_validate(ledger.read("failed", name))
+    assert failed.reason == "worker_died"
+    assert "connection error" in failed.detail  # what Ray knows of it
+    assert table(tmp_path, "state, reason, coverage") == [before]  # nothing is lost
+
+
+def dead(words: str) -> ActorDiedError:
+    error = ActorDiedError()
+    error.error_msg = f"The actor died.\n\tactor_id: 1\n{words}"
+    return error
+
+
+def test_machines_that_die_under_an_asset_are_not_its_deaths(tmp_path):
+    told = []
+    pool = driver._Pool(Ledger(str(tmp_path)), SETTINGS, Plan(), driver.State(1), told.append)
+    job = Job("a", "a.mp4", {})
+    gone = dead("The actor is dead because its node has died. Node Id: 1")
+    for n in range(driver._LOST):
+        pool._died(job, gone)
+        job = pool._queue.pop()
+        assert (job.attempt, job.lost, job.tries) == (1, n + 1, n + 2)
+    pool._died(job, dead("The worker process has died."))
+    job = pool._queue.pop()
+    assert (job.attempt, job.lost) == (2, driver._LOST)
+    pool._died(job, gone)
+    failed = Record.model_validate(pool._ledger.read("failed", "a"))
+    assert "2 times, its machine 5" in failed.detail
+    assert "node has died" in failed.detail
+
+
+def test_how_far_a_run_is_within_its_assets(tmp_path):
+    """A long film counts while it is in work."""
+    ledger = Ledger(str(tmp_path))
+    state = driver.State(2, started=time.monotonic() - 10.0)
+    pool = driver._Pool(ledger, SETTINGS, Plan(), state, print)
+    job = Job("a", "a.mp4", {})
+    pool._busy["reference"] = (None, job, 0.0)
+    pool._look()
+    assert (state.speed, state.time_left) == (0.0, None)
+    working = Working(uri="a.mp4", host="h", pid=1, attempt=1, position=100.0, duration=400.0)
+    ledger.write("working/a.json", working.model_dump_json().encode())
+    pool._asked = 0.0
+    pool._look()
+    assert state.speed == pytest.approx(10.0, rel=0.01)
+    assert state.time_left == pytest.approx(70.0, rel=0.01)
 
 
 def killed(ledger: Ledger, uri: str, number: int, until: threading.Event) -> None:
