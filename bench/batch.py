@@ -9,9 +9,9 @@ One clip (by default one that is made: 20 s of 640x360 with sound), as an archiv
 - `vidette batch` with one worker and with two: overhead and scaling;
 - the same by Ray Data with a pool of two actors, which keeps nothing when it is interrupted;
 - one long asset (240 s of 1280x720 over and over), in one piece and in ranges of a minute;
-- the same detectors behind a decoding actor that sends its frames through Ray's object store, one
-  task a frame and in batches of 32, and behind one that writes them to files. These stand here only
-  to be measured.
+- the same detectors, of picture and sound, behind a decoding actor that sends what it decodes
+  through Ray's object store, one task a frame and in batches of 32, and behind one that writes it
+  to files. These stand here only to be measured.
 
 Figures are CPU seconds per hour of one stream, of all processes together, start-up left out.
 """
@@ -23,10 +23,13 @@ import logging
 import multiprocessing
 import multiprocessing.synchronize
 import os
+import queue
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +41,9 @@ import ray
 from pipeline.batch.driver import Plan, State, run
 from pipeline.batch.ledger import Ledger
 from pipeline.batch.sources import gather
-from pipeline.decode import DecodedFrame, Decoder
+from pipeline.decode import Decoded, DecodedFrame, DecodedSound, Decoder
 from pipeline.inspect import inspect
-from pipeline.measurements import FrameFlag
+from pipeline.measurements import FrameFlag, Note
 from pipeline.panel import Panel, judges_coarseness
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
@@ -51,7 +54,7 @@ from tests.live import origin
 
 RESULTS = Path(__file__).parent / "results/batch.md"
 _SECONDS = 20.0
-_TITLES = ("Whole assets", "One long asset", "Pictures alone: the lesson")
+_TITLES = ("Whole assets", "One long asset", "The lesson")
 _BATCH = 32  # frames that travel together
 
 
@@ -65,7 +68,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two copies, nothing is written")
     chosen = parser.parse_args()
     copies = 2 if chosen.quick else chosen.copies
-    # lips are left out: the frames that travel below carry none of what they need
+    # lips are left out: the clip that is made shows none
     settings = load(skip=("sync",), threads=1)
     with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
         folder = Path(name)
@@ -77,8 +80,8 @@ def main() -> None:
             rows.append(_batch(way, folder / f"out-{workers}", clips, settings, Plan(workers)))
         rows.append(_ray_data(clips, settings))
         long = _long(folder, settings, 60.0 if not chosen.quick else 0.0)
-        pictures = _elsewhere(folder, str(clips[0]), settings)
-    text = _table([rows, long, pictures], copies, chosen.clip)
+        lesson = _elsewhere(folder, str(clips[0]), settings)
+    text = _table([rows, long, lesson], copies, chosen.clip)
     print(text)
     if not chosen.quick:
         RESULTS.write_text(text)
@@ -254,70 +257,72 @@ def _batch(name: str, out: Path, clips: list[Path], settings: Settings, plan: Pl
 # ------------------------------------------------------------- what this project does not do
 
 
+@dataclass(frozen=True)
+class _Carried:
+    """A picture or a run of samples on its way: what is known of it, and the array or its file."""
+
+    facts: dict[str, Any]
+    data: np.ndarray | str
+    is_picture: bool
+
+    @staticmethod
+    def of(item: DecodedFrame | DecodedSound) -> _Carried:
+        """To be sent."""
+        if isinstance(item, DecodedSound):
+            facts = {name: getattr(item, name) for name in ("stream", "time", "rate", "layout")}
+            return _Carried(facts, item.samples, is_picture=False)
+        names = ("stream", "time", "duration", "rate")
+        facts = {name: getattr(item, name) for name in names} | {"flags": int(item.flags)}
+        return _Carried(facts, item.frame.to_ndarray(format="yuv420p"), is_picture=True)
+
+    def arrived(self) -> DecodedFrame | DecodedSound:
+        """Where it was sent to; a file is removed."""
+        data = self.data
+        if isinstance(data, str):
+            path = Path(data)
+            data = np.load(path)
+            path.unlink()
+        if not self.is_picture:
+            return DecodedSound(**self.facts, samples=data)
+        frame = av.VideoFrame.from_ndarray(data, format="yuv420p")
+        return DecodedFrame(**self.facts | {"flags": FrameFlag(self.facts["flags"])}, frame=frame)
+
+
+def _found(items: Iterable[Decoded], settings: Settings, asset: Asset) -> int:
+    """Measure and detect; returns how many observations there are."""
+    panel, segmenter = Panel(settings, asset), Segmenter(coarseness=judges_coarseness(settings))
+    for segment in segmenter.run(items):
+        panel.update(segment)
+    panel.finish()
+    return len(panel.found)
+
+
 class _Detectors:
-    """Gets frames from elsewhere and runs the same detectors on them."""
+    """Gets pictures and sound from elsewhere and runs the same detectors on them."""
 
     def __init__(self, settings: Settings, asset: Asset) -> None:
-        self._panel, self._segmenter = (
-            Panel(settings, asset),
-            Segmenter(coarseness=judges_coarseness(settings)),
-        )
-        self._items: list[Any] = []
+        self._items: queue.SimpleQueue[Decoded | None] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(1)
+        items: Iterator[Any] = iter(self._items.get, None)
+        self._work = self._pool.submit(_found, items, settings, asset)
 
-    def frame(
-        self, time_: float, duration: float, rate: float, flags: int, picture: np.ndarray
-    ) -> None:
-        """Take one frame."""
-        self.frames((time_, duration, rate, flags, picture))
-
-    def frames(self, *rows: tuple[float, float, float, int, np.ndarray]) -> None:
-        """Take frames: time, duration, rate, flags, picture."""
-        for row in rows:
-            self._items.append(_decoded(*row))
-
-    def files(self, *rows: tuple[float, float, float, int, str]) -> None:
-        """The same, from files, which are removed."""
-        for time_, duration, rate, flags, path in rows:
-            self._items.append(_decoded(time_, duration, rate, flags, np.load(path)))
-            Path(path).unlink()
-
-    def keep(self, item: DecodedFrame) -> None:
-        """Take a frame that was decoded here."""
-        self._items.append(item)
+    def take(self, *parts: _Carried | Note) -> None:
+        """Take what was sent."""
+        for one in parts:
+            self._items.put(one.arrived() if isinstance(one, _Carried) else one)
 
     def finish(self) -> int:
-        """Measure and detect; returns how many observations there are."""
-        for segment in self._segmenter.run(self._items):
-            self._panel.update(segment)
-        self._panel.finish()
-        return len(self._panel.found)
-
-
-def _decoded(
-    time_: float, duration: float, rate: float, flags: int, picture: np.ndarray
-) -> DecodedFrame:
-    frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
-    return DecodedFrame(0, time_, duration, rate, FrameFlag(flags), frame)
-
-
-def _pictures(clip: str, settings: Settings) -> Iterator[tuple[Any, ...]]:
-    with open_source(clip, Limits()) as container:
-        for item in Decoder(container, settings.threads):
-            if isinstance(item, DecodedFrame):
-                picture = item.frame.to_ndarray(format="yuv420p")
-                yield item.time, item.duration, item.rate, int(item.flags), picture
+        """That was all; returns as `_found` does."""
+        self._items.put(None)
+        return self._work.result()
 
 
 def _elsewhere(folder: Path, clip: str, settings: Settings) -> list[_Row]:
-    """Pictures alone: in the process that decodes them, and in another one."""
-    asset = inspect(clip, settings).asset.model_copy(update={"audio": []})
+    """The whole of it: in the process that decodes, and in another one."""
+    asset = inspect(clip, settings).asset
     started, cpu = time.perf_counter(), time.process_time()
-    here = _Detectors(settings, asset)
     with open_source(clip, Limits()) as container:
-        for item in Decoder(container, settings.threads):
-            if isinstance(item, DecodedFrame):
-                here.keep(item)
-    here.finish()
+        found = _found(Decoder(container, settings.threads), settings, asset)
     wall, used = time.perf_counter() - started, time.process_time() - cpu
     rows = [_Row("frames stay in the process", asset.duration, wall, used)]
     _own_ray(2)
@@ -328,33 +333,27 @@ def _elsewhere(folder: Path, clip: str, settings: Settings) -> list[_Row]:
         ("frames through files, one task a frame", 1, True),
     ):
         actor: Any = detectors.remote(settings, asset)
-        ray.get(actor.frames.remote())
+        ray.get(actor.take.remote())
         started, cpu = time.perf_counter(), _cpu()
-        part: list[Any] = []
-        for n, row in enumerate(_pictures(clip, settings)):
-            if files:
-                path = folder / f"{n}.npy"
-                np.save(path, row[-1])
-                row = (*row[:-1], str(path))  # noqa: PLW2901 - the same frame, elsewhere
-            part.append(row)
-            if len(part) == size:
-                _send(actor, part, files)
-                part = []
-        _send(actor, part, files)
-        ray.get(actor.finish.remote())
+        part: list[_Carried | Note] = []
+        with open_source(clip, Limits()) as container:
+            for n, item in enumerate(Decoder(container, settings.threads)):
+                one = item if isinstance(item, Note) else _Carried.of(item)
+                if files and isinstance(one, _Carried):
+                    path = folder / f"{n}.npy"
+                    np.save(path, one.data)
+                    one = replace(one, data=str(path))
+                part.append(one)
+                if len(part) == size:
+                    actor.take.remote(*part)
+                    part = []
+        actor.take.remote(*part)
+        if ray.get(actor.finish.remote()) != found:
+            raise RuntimeError(f"{name}: other findings than in one process")
         rows.append(_Row(name, asset.duration, time.perf_counter() - started, _cpu() - cpu))
         ray.kill(actor)
     ray.shutdown()
     return rows
-
-
-def _send(actor: Any, part: list[Any], files: bool) -> None:
-    if files:
-        actor.files.remote(*part)
-    elif len(part) == 1:
-        actor.frame.remote(*part[0])
-    else:
-        actor.frames.remote(*part)
 
 
 def _table(parts: list[list[_Row]], copies: int, clip: Path | None) -> str:

@@ -1,15 +1,19 @@
 """What watching live streams costs, and how soon a defect is told.
 
-    python -m bench.live [--workers 2] [--first 1] [--most 16] [--seconds 12] [--quick]
+    python -m bench.live [CLIP] [--workers 2] [--first 1] [--most 16] [--seconds 12] [--quick]
+
+CLIP is what the streams show, again and again, in place of drawn scenes: the learned detector of
+lips has to do only where somebody speaks.
 
 - Streams of 720p25 (H.264, 2.5 Mb/s, with sound) come over HLS from an origin in a process of its
   own on the same machine. As many workers as there are cores, each a process as `vidette watch` has
   them, get one more at a time, in turn (the first ones together): CPUs, memory and how far they are
   behind, with what was skipped to catch up. The largest number that is held in real time is the
   last one at which no stream is more than a second behind what it was at first.
-- Over UDP and over HLS, black, freezes and silence begin at known moments: the time from the moment
-  at which a defect is one (its onset and the least duration that its detector asks for), over HLS
-  from that at which the segment with it is whole, until it is told.
+- `vidette watch` watches one stream over UDP and one over HLS, in which black, freezes and silence
+  begin at known moments: the time from the moment at which a defect is one (its onset and the least
+  duration that its detector asks for), over HLS from that at which the segment with it is whole,
+  until its line is in `events.jsonl`, and until a webhook has arrived.
 
 Figures depend on what the origin and everything else on the machine take of the same cores, which
 is stated. A number of streams that is not held while other work takes more than 0.3 CPUs is tried
@@ -21,32 +25,40 @@ from __future__ import annotations
 import argparse
 import fcntl
 import itertools
+import json
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import av
 import numpy as np
 import psutil
 from rich.progress import track
 
 from pipeline.live.event import Event
 from pipeline.live.streams import Stream
-from pipeline.live.watcher import Watcher
 from pipeline.live.worker import Worker
 from pipeline.settings import Settings, load
 from pipeline.warm import warm
 from tests import media
 from tests.live import origin
 
+ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results/live.md"
 _LOOP = 24  # seconds that the origin repeats
 _LATE = 1.0  # seconds behind
@@ -55,6 +67,7 @@ _PERIOD = 12.0  # seconds from one set of defects to the next
 _ONSETS = {"black": 1.0, "freeze": 4.2, "silence": 8.3}  # within a period
 _LASTS = 2.9  # seconds
 _SEGMENT = 2.0  # seconds, of HLS
+_GLANCE, _PATIENCE = 0.01, 90.0  # seconds between looks at the file; until the watch has begun
 
 
 def main() -> None:
@@ -62,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("clip", nargs="?", type=Path)
     parser.add_argument("--workers", type=int, default=psutil.cpu_count(), help="processes")
     parser.add_argument("--first", type=int, default=1, help="streams to begin with")
     parser.add_argument("--most", type=int, default=16, help="streams at most")
@@ -85,7 +99,7 @@ def main() -> None:
             ("Every signal detector", load(skip=("sync",))),
             ("With the learned detector of sound and lips", load()),
         ):
-            with _origin(folder) as (url, process), _alone(chosen.lock):
+            with _origin(folder, chosen.clip) as (url, process), _alone(chosen.lock):
                 tables.append((title, _filled(url, process, settings, chosen)))
     text = _written(tables, delays, chosen)
     print(text)
@@ -122,10 +136,10 @@ class _Load:
 
 
 @contextmanager
-def _origin(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+def _origin(folder: Path, clip: Path | None) -> Iterator[tuple[str, psutil.Process]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(str(folder / "origin"), theirs), daemon=True)
+    process = context.Process(target=_serve, args=(folder / "origin", clip, theirs), daemon=True)
     process.start()
     try:
         yield ours.recv(), psutil.Process(process.pid)
@@ -134,18 +148,21 @@ def _origin(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         process.join()
 
 
-def _serve(place: str, pipe: multiprocessing.connection.Connection) -> None:
+def _serve(folder: Path, clip: Path | None, pipe: multiprocessing.connection.Connection) -> None:
     """An origin whose programme repeats; its time stamps go on, since each segment is its own."""
-    folder = Path(place)
     if not folder.exists():
         folder.mkdir()
-        frames = media.scene(8.0, 1280, 720, cuts=3)
+        if clip is None:
+            frames = media.scene(8.0, 1280, 720, cuts=3)
+            sound = 0.5 * media.programme(float(_LOOP))
+        else:
+            frames, sound = _of(clip)
         loops = 40  # 16 minutes
         options = {"preset": "veryfast", "b": "2500000", "g": "50", "sc_threshold": "0"}
         once = media.write(
             folder / "once.ts",
             [frames[n % len(frames)] for n in range(_LOOP * media.RATE)],
-            0.5 * media.programme(float(_LOOP)),
+            sound,
             video_options=options | {"maxrate": "3000000", "bufsize": "3000000"},
         )
         origin.repeated(once, folder / "programme.ts", loops)
@@ -153,6 +170,27 @@ def _serve(place: str, pipe: multiprocessing.connection.Connection) -> None:
     with origin.live_hls(folder, origin.lengths(folder)) as live:
         pipe.send(live.url)
         threading.Event().wait()
+
+
+def _of(clip: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """A clip at 720p25, RGB, and its sound, stereo at 48 kHz, as often as it takes."""
+    pictures: list[tuple[float, np.ndarray]] = []
+    parts: list[np.ndarray] = []
+    resampler = av.AudioResampler("fltp", "stereo", media.SAMPLE_RATE)
+    with av.open(str(clip)) as container:
+        for frame in container.decode():
+            if isinstance(frame, av.VideoFrame):
+                whole = frame.reformat(1280, 720, "rgb24")
+                pictures.append((float(frame.time or 0.0), whole.to_ndarray()))
+            elif isinstance(frame, av.AudioFrame):
+                parts += [part.to_ndarray() for part in resampler.resample(frame)]
+    times = np.array([at for at, _ in pictures])
+    ticks = np.arange(times[0], times[-1], 1 / media.RATE)
+    nearest = np.abs(times[None] - ticks[:, None]).argmin(axis=1)
+    once = np.concatenate(parts, axis=1)[:, : len(ticks) * media.SAMPLE_RATE // media.RATE]
+    count = _LOOP * media.SAMPLE_RATE
+    sound = np.tile(once, -(-count // once.shape[1]))[:, :count]
+    return [pictures[n][1] for n in nearest], sound
 
 
 class _Crew:
@@ -299,12 +337,44 @@ def _all_cpus() -> float:
 
 @dataclass(frozen=True)
 class _Delays:
-    """Seconds until defects are told, by kind."""
+    """Seconds until defects are told, by kind: in the file, and by webhook."""
 
     over: str
     since: str
-    kinds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in _ONSETS})
+    file: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in _ONSETS})
+    hook: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in _ONSETS})
     asked: Counter[str] = field(default_factory=Counter)  # that could be told
+
+    def add(self, kind: str, told: _Told, onset: float, since: float) -> None:
+        """One defect, which began at an onset, and could be told from a moment on."""
+        self.asked[kind] += 1
+        stream = self.over.lower()
+        self.file[kind] += _first(told.lines, stream, kind, onset, since)
+        self.hook[kind] += _first(told.messages, stream, kind, onset, since)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """When which events arrived, since 1970."""
+
+    lines: list[tuple[float, Event]] = field(default_factory=list)
+    messages: list[tuple[float, Event]] = field(default_factory=list)
+
+
+def _first(
+    told: list[tuple[float, Event]], stream: str, kind: str, onset: float, since: float
+) -> list[float]:
+    """Seconds after a moment at which the defect of an onset was told; nothing if it was not.
+
+    When it began is told by the wall clock, for which a stream may seem late.
+    """
+    own = [
+        when - since
+        for when, event in told
+        if (event.stream, event.kind, event.change) == (stream, kind, "opened")
+        and abs(event.start.timestamp() - onset) < _PERIOD / 3
+    ]
+    return own[:1]
 
 
 def _delays(folder: Path, periods: int) -> list[_Delays]:
@@ -316,16 +386,27 @@ def _delays(folder: Path, periods: int) -> list[_Delays]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with origin.live_hls(folder, lengths) as live:
-        udp, hls = _Listener(f"udp://127.0.0.1:{port}", settings), _Listener(live.url, settings)
-        time.sleep(1.0)
-        sender = origin.Sender(source, port)
-        begun, made = time.time(), live.position
-        for _ in track(range(round(periods * _PERIOD) + 4), "defects over UDP and HLS"):
-            time.sleep(1.0)
-        sender.close()
-        udp.watcher.stop()
-        hls.watcher.stop()
+    told = _Told()
+    with origin.live_hls(folder, lengths) as live, _receiver(told.messages) as hook:
+        config = folder / "streams.yaml"
+        config.write_text(
+            json.dumps(
+                {
+                    "streams": [
+                        {"name": "udp", "uri": f"udp://127.0.0.1:{port}", "only": list(_ONSETS)},
+                        {"name": "hls", "uri": live.url, "only": list(_ONSETS)},
+                    ]
+                }
+            )
+        )
+        with _watching(folder / "watched", config, hook, told.lines):
+            _until(lambda: live.position > 0.0)  # both are given to a worker at once
+            _rest(1.0)
+            sender = origin.Sender(source, port)
+            begun, made = time.time(), live.position
+            for _ in track(range(round(periods * _PERIOD) + 4), "defects over UDP and HLS"):
+                _rest(1.0)
+            sender.close()
     over_udp = _Delays("UDP", "the moment at which a defect is one (onset and least duration)")
     over_hls = _Delays("HLS", f"the moment at which its segment of {_SEGMENT:g} s is whole")
     whole = np.cumsum(lengths)
@@ -333,42 +414,87 @@ def _delays(folder: Path, periods: int) -> list[_Delays]:
         for n in range(periods):
             onset = n * _PERIOD + inside
             ripe = onset + least[kind]
-            over_udp.asked[kind] += 1
-            over_udp.kinds[kind] += udp.first(kind, begun + onset, begun + ripe)
+            over_udp.add(kind, told, begun + onset, begun + ripe)
             # over HLS the programme is `made` seconds ahead; what was there before is no news
             there = float(whole[np.searchsorted(whole, ripe).clip(0, len(whole) - 1)])
             if there > made:
-                over_hls.asked[kind] += 1
-                over_hls.kinds[kind] += hls.first(kind, begun - made + onset, begun - made + there)
+                over_hls.add(kind, told, begun - made + onset, begun - made + there)
     return [over_udp, over_hls]
 
 
-class _Listener:
-    """Watches one stream and keeps when it told what."""
+class _Hook(BaseHTTPRequestHandler):
+    """Notes when messages arrive."""
 
-    def __init__(self, uri: str, settings: Settings) -> None:
-        self._told: list[tuple[float, Event]] = []
-        self.watcher = Watcher(
-            Stream(name="s", uri=uri),
-            settings,
-            lambda event: self._told.append((time.time(), event)),
-            lambda *_: None,
-            lambda _: None,
-        )
-        self.watcher.start()
+    got: ClassVar[list[tuple[float, Event]]]
 
-    def first(self, kind: str, onset: float, since: float) -> list[float]:
-        """Seconds after a moment at which the defect of an onset was told; nothing if it was not.
+    def do_POST(self) -> None:
+        """A message."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.got.append((time.time(), Event.model_validate(body["data"])))
+        self.send_response(204)
+        self.end_headers()
 
-        When it began is told by the wall clock, for which a stream may seem late.
-        """
-        own = [
-            when - since
-            for when, event in self._told
-            if (event.kind, event.change) == (kind, "opened")
-            and abs(event.start.timestamp() - onset) < _PERIOD / 3
-        ]
-        return own[:1]
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def _receiver(got: list[tuple[float, Event]]) -> Iterator[str]:
+    """A receiver of webhooks; its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"got": got}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def _watching(
+    out: Path, config: Path, hook: str, lines: list[tuple[float, Event]]
+) -> Iterator[None]:
+    """`vidette watch`, and who notes when a line is in its file."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, ROOT / "vidette.py", "watch", "--config", config, "--out", out),
+            *("--workers", "1", "--webhook", hook),
+        ],
+        stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    over = threading.Event()
+    reader = threading.Thread(target=_read, args=(out / "events.jsonl", lines, over))
+    reader.start()
+    try:
+        yield
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    finally:
+        over.set()
+        reader.join()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _read(path: Path, lines: list[tuple[float, Event]], over: threading.Event) -> None:
+    """Note when each line is there."""
+    done = 0
+    while not over.wait(_GLANCE):
+        data = path.read_bytes() if path.exists() and path.stat().st_size > done else b""
+        whole, _, _ = data[done:].rpartition(b"\n")
+        if whole:
+            now = time.time()
+            lines += [(now, Event.model_validate_json(line)) for line in whole.splitlines()]
+            done += len(whole) + 1
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not happen")
+        time.sleep(0.05)
 
 
 def _defective(folder: Path, periods: int) -> Path:
@@ -395,10 +521,11 @@ def _written(
 ) -> str:
     parts = [
         "# What watching costs, and how soon a defect is told\n",
-        f"`python -m bench.live --workers {chosen.workers} --first {chosen.first} "
-        f"--most {chosen.most} --periods {chosen.periods}`, {psutil.cpu_count()} cores. Streams of "
-        "720p25 H.264 at 2.5 Mb/s with sound over HLS; the origin and other work run on the same "
-        "cores.\n",
+        f"`python -m bench.live{' CLIP' if chosen.clip else ''} --workers {chosen.workers} "
+        f"--first {chosen.first} --most {chosen.most} --periods {chosen.periods}`, "
+        f"{psutil.cpu_count()} cores. Streams of 720p25 H.264 at 2.5 Mb/s with sound over HLS"
+        f"{', a speaker in all of them' if chosen.clip else ''}; the origin and other work run on "
+        "the same cores.\n",
     ]
     for title, loads in tables:
         held = [load for load in loads if load.holds]
@@ -423,18 +550,22 @@ def _written(
         parts[-1] += "\n"
     for told in delays:
         parts.append(
-            f"## How soon, over {told.over}\n\nFrom {told.since} until it is told, 640x360:\n\n"
-            "| kind | told | median, s | 95 %, s | worst, s |\n| --- | --- | --- | --- | --- |"
+            f"## How soon, over {told.over}\n\nFrom {told.since} until its line is in "
+            "`events.jsonl` of `vidette watch`, and until a webhook has arrived; 640x360:\n\n"
+            "| kind | told | file: median, s | 95 %, s | worst, s | webhook: median, s | 95 %, s | "
+            "worst, s |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
         )
-        for kind, seconds in told.kinds.items():
-            figures = (
-                f"{np.median(seconds):.2f} | {np.percentile(seconds, 95):.2f} | {max(seconds):.2f}"
-                if seconds
-                else "| |"
-            )
-            parts[-1] += f"\n| {kind} | {len(seconds)} of {told.asked[kind]} | {figures} |"
+        for kind, asked in told.asked.items():
+            file, hook = (_figures(of[kind]) for of in (told.file, told.hook))
+            parts[-1] += f"\n| {kind} | {len(told.file[kind])} of {asked} | {file} | {hook} |"
         parts[-1] += "\n"
     return "\n".join(parts)
+
+
+def _figures(seconds: list[float]) -> str:
+    if not seconds:
+        return " | | "
+    return f"{np.median(seconds):.2f} | {np.percentile(seconds, 95):.2f} | {max(seconds):.2f}"
 
 
 if __name__ == "__main__":

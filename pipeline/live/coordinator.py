@@ -24,7 +24,7 @@ from pipeline.live.watcher import Status
 from pipeline.types import Kind
 
 log = logging.getLogger("vidette")
-ASK_EVERY = 0.5  # seconds
+ASK_EVERY = 0.2  # seconds; workers keep the question until they have something to say
 TIDY_EVERY = 5.0  # seconds between looks at who has too much or too little to do
 PRUNE_EVERY = 3600.0  # seconds
 PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is squeezed in

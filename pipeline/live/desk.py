@@ -67,7 +67,7 @@ class Desk:
             self.store,
             RayCrew(settings),
             pools,
-            [*sinks, self._lines, self._metrics],
+            [*sinks, self._lines, self._hooks, self._metrics],
             webhooks,
             standby=standby,
             most=most,

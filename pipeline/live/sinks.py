@@ -193,8 +193,21 @@ class Webhooks:
 
     def __init__(self, store: Store, secret: str | None) -> None:
         self._store, self._secret = store, secret
-        self._stop = threading.Event()
+        self._stop = False
+        self._changed = threading.Condition()
+        self._count = 0  # of what changed
         self._threads: dict[str, threading.Thread] = {}
+
+    def take(self, events: Sequence[Event]) -> None:  # noqa: ARG002 - it reads the queue
+        """See Sink."""
+        self.look()
+        self._wake()
+
+    def _wake(self, *, stop: bool = False) -> None:
+        with self._changed:
+            self._count += 1
+            self._stop |= stop
+            self._changed.notify_all()
 
     def look(self) -> None:
         """See to it that each address that messages wait for has its thread."""
@@ -215,15 +228,19 @@ class Webhooks:
         until = time.monotonic() + patience
         while self._store.receivers() and time.monotonic() < until:
             time.sleep(0.05)
-        self._stop.set()
+        self._wake(stop=True)
         for thread in self._threads.values():
             thread.join(_ANSWER)
 
     def _send(self, url: str) -> None:
         with httpx.Client(timeout=_ANSWER, trust_env=False) as client:
-            while not self._stop.wait(_LOOK_EVERY):
+            seen = 0
+            while not self._stop:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._count != seen, _LOOK_EVERY)  # noqa: B023
+                    seen = self._count
                 for message in self._store.due(url, time.time()):
-                    if self._stop.is_set():
+                    if self._stop:
                         return
                     if self._arrives(client, url, message.id, message.body):
                         self._store.delivered(message.number)

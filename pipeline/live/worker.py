@@ -24,6 +24,7 @@ from pipeline.warm import warm
 
 log = logging.getLogger("vidette")
 TICK = 0.5  # seconds
+WAIT = 0.5  # seconds after which it answers although there are no events
 REPORT = 2.0  # seconds between reports of all streams; what changes is told at once
 _MOST_GLIMPSES = 1000  # that wait to be collected; more are not missed
 
@@ -64,6 +65,7 @@ class Worker:
         warm()
         self._settings = settings
         self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)  # there are events
         self._changing = threading.Lock()  # whom it watches; taken before the other
         self._orders: dict[str, int] = {}  # the last one of each stream
         self._watchers: dict[str, Watcher] = {}
@@ -142,11 +144,13 @@ class Worker:
         return True
 
     def collect(self, safe: int) -> Batch:
-        """All there is to say.
+        """All there is to say, as soon as there are events, or after WAIT.
 
         Args:
             safe: number of the last batch that arrived; what was in an earlier one is forgotten.
         """
+        with self._news:
+            self._news.wait_for(lambda: self._events, WAIT)
         with self._changing, self._lock:
             watchers, failed = list(self._watchers.values()), list(self._failed.values())
             self._number += 1
@@ -181,8 +185,9 @@ class Worker:
         return float(times.user + times.system)
 
     def _tell(self, event: Event) -> None:
-        with self._lock:
+        with self._news:
             self._events.append(event)
+            self._news.notify_all()
 
     def _cover(self, name: str, start: float, end: float) -> None:
         with self._lock:
