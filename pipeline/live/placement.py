@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 ROOM = 0.85  # of a worker's CPUs that streams may take: bursts need the rest
 OVER = 1.0  # of them: then streams are moved away
 SPARE = 0.8  # of what the others have room for: then a worker is cleared
-GUESS = 0.3  # CPUs for a stream that was never measured: 720p with everything on
+GUESS = 0.3  # CPUs for a stream that was never measured: 720p takes 0.2, slower machines more
 
 
 @dataclass

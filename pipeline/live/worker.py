@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psutil
+from threadpoolctl import threadpool_limits
 
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
@@ -63,6 +64,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         warm()
+        threadpool_limits(1, "blas")  # streams have threads of their own, and matrices are small
         self._settings = settings
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)  # there are events
