@@ -22,6 +22,8 @@ import psutil
 from rich.progress import track
 
 from pipeline.live.coordinator import Coordinator
+from pipeline.live.desk import FIGURES
+from pipeline.live.metrics import Metrics
 from pipeline.live.store import Store
 from pipeline.live.streams import Pool, Stream
 from tests.live.crew import FakeCrew
@@ -70,6 +72,7 @@ def _simulated(chosen: argparse.Namespace) -> str:
         since = dict.fromkeys(names, crew.now)  # unwatched streams
         gaps: list[float] = []
         steps: list[float] = []
+        unwatched_at: list[int] = []  # streams, at each step
         deaths = most = 0
         for _ in track(range(round(chosen.seconds / _STEP)), "simulating"):
             cpu = time.process_time()
@@ -89,6 +92,7 @@ def _simulated(chosen: argparse.Namespace) -> str:
             if not started:
                 continue
             most = max(most, len(since))
+            unwatched_at.append(len(since))
             for worker in sorted(set(watched.values())):
                 if draw.random() < _STEP / chosen.lives:
                     deaths += 1
@@ -99,6 +103,10 @@ def _simulated(chosen: argparse.Namespace) -> str:
         memory = process.memory_info().rss - before
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         held = sum(known.quarantined is not None for known in store.streams().values())
+        metrics = Metrics(store)
+        cpu = time.process_time()
+        metrics.refresh()
+        figures = time.process_time() - cpu
         coordinator.close()
         store.close()
     simulated = len(steps) * _STEP
@@ -115,12 +123,14 @@ def _simulated(chosen: argparse.Namespace) -> str:
         ),
         ("share of all stream time unwatched", f"{unwatched:.3%}"),
         ("most streams unwatched at once", f"{most}"),
+        ("streams unwatched, mean of each minute", _by_minute(unwatched_at)),
         ("streams put in quarantine by mistake", f"{held}"),
         (
             "CPUs of the coordinator",
             f"{sum(steps) / simulated:.3f} (a step: {np.median(steps) * 1e3:.0f} ms, "
             f"95 %: {np.percentile(steps, 95) * 1e3:.0f} ms)",
         ),
+        ("figures of all streams for Prometheus", f"{figures:.2f} s of CPU, every {FIGURES:g} s"),
         ("memory of the coordinator", f"{memory / 2**20:.0f} MiB more than before"),
         ("its file", f"{size / 2**20:.0f} MiB"),
     ]
@@ -135,6 +145,12 @@ def _simulated(chosen: argparse.Namespace) -> str:
         "real coordinator, real store, made-up workers on a made-up clock.\n\n"
         f"| what | figure |\n| --- | --- |\n{table}\n"
     )
+
+
+def _by_minute(counts: list[int]) -> str:
+    minute = round(60 / _STEP)
+    parts = [counts[n : n + minute] for n in range(0, len(counts), minute)]
+    return ", ".join(f"{np.mean(part):.1f}" for part in parts if len(part) == minute)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ class Decoder:
             self._asset.start_time,
             frozenset(s.index for s in container.streams if _wraps(container, s)),
         )
+        self._alone = threads == 1
         self._choose(threads, reads)
 
     def asset(self) -> Asset:
@@ -98,7 +99,7 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
-        with ErrorCount() as log:
+        with ErrorCount(own_thread=self._alone) as log:
             try:
                 yield from self._run(log)
             finally:
@@ -179,6 +180,8 @@ class Decoder:
             if problem is not None:
                 self._refuse(sound.stream, *problem)
                 continue
+            if self._alone:
+                audio.codec_context.thread_count = 1
             self._sound.append(_Sound(audio, self._clock))
         chosen = {state.stream.index for state in (*self._video, *self._sound)}
         for unread in container.streams:

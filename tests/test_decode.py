@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from fractions import Fraction
+from itertools import zip_longest
+from pathlib import Path
 
 import av
 import numpy as np
@@ -322,6 +326,59 @@ def test_segments_do_not_depend_on_frame_durations(tmp_path, small):
     assert len({s.picture.format for s in segments if s.picture}) == 1
     assert sum(len(s.picture.frames) for s in segments if s.picture) == 75
     assert all(s.end - s.start < 2.0 for s in segments)
+
+
+def damaged_hevc(path: Path, frames, seed: int) -> Path:
+    """Bits flipped in packets whose decoder tells of it in its log alone."""
+    options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+    media.write(path, frames, video_codec="libx265", video_options=options)
+    data = bytearray(path.read_bytes())
+    chance = np.random.default_rng(seed)
+    for at in chance.integers(len(data) // 3, len(data), 60):
+        if at % 188 > 20:  # the head of a transport packet stays
+            data[at] ^= 0x55
+    path.write_bytes(data)
+    return path
+
+
+def logged(path: Path) -> list[tuple[int, float]]:
+    with open_source(str(path), Limits()) as container:
+        return [
+            (round(item.time * 1000), item.value)
+            for item in Decoder(container, threads=1)
+            if isinstance(item, Note) and item.reason == "log"
+        ]
+
+
+def test_each_stream_of_a_process_has_its_own_errors(tmp_path, small):
+    """What only FFmpeg's log says is known although others decode at the same time."""
+    paths = [damaged_hevc(tmp_path / f"{n}.ts", small[0], n) for n in (1, 2, 5)]
+    clean = media.write(tmp_path / "clean.ts", small[0], small[1])
+    alone = [logged(path) for path in (*paths, clean)]
+    assert all(alone[:3])
+    assert not alone[3]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(logged, [*paths, clean] * 4))
+    assert together == alone * 4
+    # in one thread, by turns
+    with ExitStack() as stack:
+        decoders = [
+            iter(Decoder(stack.enter_context(open_source(str(path), Limits())), threads=1))
+            for path in (paths[0], clean)
+        ]
+        found = [0.0, 0.0]
+        for items in zip_longest(*decoders):
+            for n, item in enumerate(items):
+                if isinstance(item, Note) and item.reason == "log":
+                    found[n] += item.value
+    assert found == [sum(value for _, value in alone[0]), 0.0]
+
+
+def test_nothing_of_it_is_printed(tmp_path, small, capfd):
+    path = damaged_hevc(tmp_path / "a.ts", small[0], 1)
+    assert logged(path)
+    captured = capfd.readouterr()
+    assert not captured.out + captured.err
 
 
 def test_like_errors_become_one_note():

@@ -22,7 +22,7 @@ from pipeline.live.coordinator import WorkerFacts
 from pipeline.live.desk import STEP, Desk
 from pipeline.live.sinks import Lines
 from pipeline.live.store import Known, Store
-from pipeline.live.streams import Stream, Watch, read_watch
+from pipeline.live.streams import Stream, Watch, check, read_watch
 from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")
@@ -161,8 +161,7 @@ def _sync(store: Store, streams: Sequence[Stream]) -> None:
 def _reread(config: Path, store: Store, before: Watch, settings: Settings) -> None:
     try:
         watch = read_watch(config)
-        for stream in watch.streams:
-            stream.chosen(settings)
+        check(watch, settings)
     except UsageError as error:
         log.error("%s; what was asked before goes on", error)
         return

@@ -386,7 +386,7 @@ class Coordinator:
         for name in names:
             self._booked.pop(name, None)
         log.warning("worker %s is gone (%s), with %d streams", hand.place, news.why, len(names))
-        deaths = self._store.died(names, now, PARDON)
+        deaths = {} if news.with_machine else self._store.died(names, now, PARDON)
         suspects = [name for name, count in deaths.items() if count >= SUSPECT]
         for name in names:
             if names == suspects == [name]:  # alone: nobody else can have done it

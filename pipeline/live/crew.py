@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from pipeline.cluster import why_died
+from pipeline.cluster import node_died, why_died
 from pipeline.live.event import Event
 from pipeline.live.streams import Pool, Stream
 from pipeline.live.worker import Batch, Worker
@@ -40,10 +40,11 @@ class Said:
 
 @dataclass(frozen=True)
 class Gone:
-    """A worker has died."""
+    """A worker has died; with its machine, no stream is to blame."""
 
     worker: str
     why: str
+    with_machine: bool = False
 
 
 News = Ready | Said | Gone
@@ -87,7 +88,7 @@ class RayCrew:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = ray.put(settings)
+        self._settings = settings
         self._hands: dict[str, _Hand] = {}
         self._orders = itertools.count()
 
@@ -96,7 +97,7 @@ class RayCrew:
         actor: Any = (
             ray.remote(Worker)
             .options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=0, max_concurrency=4)
-            .remote(self._settings)
+            .remote(pool.chosen(self._settings))
         )
         self._hands[worker] = _Hand(actor, actor.ready.remote())
 
@@ -117,19 +118,24 @@ class RayCrew:
     def news(self) -> list[News]:
         """See Crew."""
         found: list[News] = []
-        for name, hand in list(self._hands.items()):
-            waits = hand.ready if hand.ready is not None else hand.answer
-            if waits is None:
-                continue
-            done, _ = ray.wait([waits], timeout=0)
-            if not done:
+        all_waits = {
+            name: hand.answer if hand.ready is None else hand.ready
+            for name, hand in self._hands.items()
+            if hand.ready is not None or hand.answer is not None
+        }
+        if not all_waits:
+            return found
+        done = set(ray.wait(list(all_waits.values()), num_returns=len(all_waits), timeout=0)[0])
+        for name, waits in all_waits.items():
+            hand = self._hands[name]
+            if waits not in done:
                 if hand.ready is None and time.monotonic() - hand.asked > SILENT:
                     found.append(self._gone(name, f"it has not answered for {SILENT:g} s"))
                 continue
             try:
                 answer = ray.get(waits)
             except RayActorError as error:
-                found.append(self._gone(name, why_died(error)))
+                found.append(self._gone(name, why_died(error), with_machine=node_died(error)))
                 continue
             except RayError as error:
                 found.append(self._gone(name, f"{type(error).__name__}: {error}"))
@@ -148,6 +154,6 @@ class RayCrew:
         if hand is not None:
             ray.kill(hand.actor)
 
-    def _gone(self, name: str, why: str) -> Gone:
+    def _gone(self, name: str, why: str, *, with_machine: bool = False) -> Gone:
         self.dismiss(name)
-        return Gone(name, why)
+        return Gone(name, why, with_machine)

@@ -19,7 +19,8 @@ from pipeline.live.streams import Pool
 from pipeline.settings import Settings
 
 STEP = 0.2  # seconds between steps
-_REFRESH = 1.0  # seconds between looks at messages and figures
+_REFRESH = 1.0  # seconds between looks at messages that wait
+FIGURES = 5.0  # seconds between figures for Prometheus
 _EXPORT = 600.0  # seconds between Parquet files
 _HELD = 20.0  # seconds after which another machine may take over from one that says nothing
 
@@ -72,7 +73,7 @@ class Desk:
             standby=standby,
             most=most,
         )
-        self._refreshed = 0.0
+        self._refreshed = self._figured = 0.0
         self._held = self._exported = time.monotonic()
 
     @staticmethod
@@ -122,6 +123,8 @@ class Desk:
             self._refreshed = now
             self._hooks.look()
             self._lines.write()
+        if now - self._figured >= FIGURES:
+            self._figured = now
             self._metrics.refresh()
         if now - self._exported >= _EXPORT:
             self._exported = now

@@ -47,20 +47,19 @@ class Metrics:
     def refresh(self) -> None:
         """Bring the gauges up to date; to be called every few seconds."""
         states: dict[str, int] = {}
-        streams = self._store.streams()
-        for name in self._named - set(streams):  # the exporter forgets none
+        streams = self._store.figures()
+        names = {stream.name for stream in streams}
+        for name in self._named - names:  # the exporter forgets none
             for gauge in (self._up, self._behind, self._cost):
                 gauge.set(math.nan, {"stream": name})
-        self._named = set(streams)
-        for name, known in streams.items():
-            status = known.status
-            state = "quarantined" if known.quarantined else status.state if status else "waiting"
-            states[state] = states.get(state, 0) + 1
-            self._up.set(float(state == "watching"), {"stream": name})
-            if status is not None:
-                self._behind.set(status.behind, {"stream": name})
-                if status.cost is not None:
-                    self._cost.set(status.cost, {"stream": name})
+        self._named = names
+        for stream in streams:
+            states[stream.state] = states.get(stream.state, 0) + 1
+            tags = {"stream": stream.name}
+            self._up.set(float(stream.state == "watching"), tags)
+            for gauge, figure in ((self._behind, stream.behind), (self._cost, stream.cost)):
+                if figure is not None:
+                    gauge.set(figure, tags)
         for state in ("waiting", "connecting", "watching", "outage", "ended", "quarantined"):
             self._states.set(float(states.get(state, 0)), {"state": state})
         standing: dict[tuple[str, str], int] = {}

@@ -5,6 +5,7 @@ The coordinator writes; other processes may read at any time, and may add and re
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,16 @@ class Known:
     deaths: int
     died: float
     quarantined: str | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A stream in short; `behind` and `cost` as in Status, None where nobody watches it."""
+
+    name: str
+    state: str
+    behind: float | None
+    cost: float | None
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,16 @@ class Store(HasDatabase):
         """All streams, by name."""
         rows = self.database.ask(select(STREAMS).order_by(STREAMS.c.name))
         return {row.name: _known(row) for row in rows}
+
+    def figures(self) -> list[Figures]:
+        """How all streams are, in short: thousands are asked for every few seconds."""
+        columns = STREAMS.c.name, STREAMS.c.status, STREAMS.c.quarantined
+        made = []
+        for row in self.database.ask(select(*columns)):
+            status = json.loads(row.status) if row.status else {}
+            state = "quarantined" if row.quarantined else status.get("state", "waiting")
+            made.append(Figures(row.name, state, status.get("behind"), status.get("cost")))
+        return made
 
     def wishes(self) -> int:
         """A number that changes when there are other streams to watch, whoever wished it."""

@@ -14,20 +14,40 @@ from pipeline.settings import Settings, chosen, explain
 from pipeline.uri import shown
 
 
-class Stream(BaseModel):
-    """A live stream."""
+class _Judged(BaseModel):
+    """What a stream, or all streams of a pool, are judged by."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    only: tuple[str, ...] = Field(default=(), description="detectors; all where empty")
+    skip: tuple[str, ...] = Field(default=(), description="detectors that are left out")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="dotted names to values, for instance freeze.min_duration"
+    )
+
+    def chosen(self, of_all: Settings) -> Settings:
+        """The settings that it is judged by.
+
+        Args:
+            of_all: that hold where it has none of its own.
+
+        Raises:
+            UsageError: it names what there is not.
+        """
+        if not (self.only or self.skip or self.settings):
+            return of_all
+        own = chosen(None, self.only or of_all.only, (*of_all.skip, *self.skip), self.settings)
+        given = own.model_dump(exclude_unset=True)
+        return Settings.model_validate(merged(of_all.model_dump(exclude_unset=True), given))
+
+
+class Stream(_Judged):
+    """A live stream."""
 
     name: str = Field(min_length=1, max_length=200, description="unlike that of any other")
     uri: str = Field(min_length=1)
     labels: dict[str, str] = Field(
         default_factory=dict, description="for instance channel, cdn, region, rendition, device"
-    )
-    only: tuple[str, ...] = Field(default=(), description="detectors; all where empty")
-    skip: tuple[str, ...] = Field(default=(), description="detectors that are left out")
-    settings: dict[str, Any] = Field(
-        default_factory=dict, description="dotted names to values, for instance freeze.min_duration"
     )
     pool: str = Field(
         default="default", description="the kind of worker that it is watched by, see `pools`"
@@ -42,23 +62,9 @@ class Stream(BaseModel):
             raise ValueError(f"{uri} is a file, which `vidette inspect` looks at")
         return uri
 
-    def chosen(self, of_all: Settings) -> Settings:
-        """The settings that this stream is judged by.
 
-        Raises:
-            UsageError: it names what there is not.
-        """
-        if not (self.only or self.skip or self.settings):
-            return of_all
-        own = chosen(None, self.only or of_all.only, (*of_all.skip, *self.skip), self.settings)
-        given = own.model_dump(exclude_unset=True)
-        return Settings.model_validate(merged(of_all.model_dump(exclude_unset=True), given))
-
-
-class Pool(BaseModel):
-    """A kind of worker."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Pool(_Judged):
+    """A kind of worker, and what its streams are judged by where they do not say so themselves."""
 
     cpus: float = Field(default=1.0, gt=0, description="of a worker, as Ray counts them")
     gpus: float = Field(default=0.0, ge=0, description="likewise; a fraction shares one")
@@ -161,9 +167,19 @@ def asked(
         both = Settings.model_validate(merged(watch.settings, given))
     except ValidationError as error:
         raise UsageError(f"{config}: settings: {explain(error)}") from error
-    for stream in watch.streams:  # a mistake in one is told now, not by its worker
-        stream.chosen(both)
+    check(watch, both)
     return watch, both
+
+
+def check(watch: Watch, settings: Settings) -> None:
+    """Tell of a mistake in a stream now, not by its worker.
+
+    Raises:
+        UsageError: a stream or a pool names what there is not.
+    """
+    of_pools = {name: pool.chosen(settings) for name, pool in watch.pools.items()}
+    for stream in watch.streams:
+        stream.chosen(of_pools.get(stream.pool, settings))
 
 
 def merged(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class FakeCrew:
     def dismiss(self, worker) -> None:
         self.hands.pop(worker, None)
 
-    def kill(self, worker, why="SIGKILL") -> None:
+    def kill(self, worker, why="SIGKILL", *, with_machine=False) -> None:
         self.dismiss(worker)
-        self._gone.append(Gone(worker, why))
+        self._gone.append(Gone(worker, why, with_machine))
 
     def watching(self) -> dict[str, str]:
         """Stream -> the worker that watches it; one that two watch is an error."""

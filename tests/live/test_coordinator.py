@@ -123,6 +123,20 @@ def test_one_that_was_there_by_chance_is_not_put_in_quarantine(desk, crew):
     assert sorted(crew.watching()) == ["s0", "s1", "s2", "s3"]
 
 
+def test_machines_that_die_put_nobody_in_quarantine(desk, crew):
+    one = desk(["s0"])
+    one.run(8)
+    for _ in range(4):
+        crew.kill(crew.watching()["s0"], with_machine=True)
+        one.run(10)
+        assert list(crew.watching()) == ["s0"]
+    assert one.store.streams()["s0"].quarantined is None
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(10)
+    assert one.store.streams()["s0"].quarantined
+
+
 def test_a_suspect_that_behaves_is_free_after_a_while(desk, crew):
     one = desk(["s0", "s1"])
     one.run(8)

@@ -319,6 +319,31 @@ def test_mistakes_in_the_file_are_named(tmp_path, text, said):
         asked([], path, {}, [], load())
 
 
+def test_pools_have_detectors_of_their_own(tmp_path):
+    path = tmp_path / "streams.yaml"
+    path.write_text(
+        "streams:\n"
+        "- {name: a, uri: 'https://a.example/a.m3u8', pool: learned}\n"
+        "- {name: b, uri: 'https://a.example/b.m3u8', pool: learned, only: [freeze, black],"
+        " settings: {freeze.min_duration: 5}}\n"
+        "- {name: c, uri: 'https://a.example/c.m3u8'}\n"
+        "pools:\n"
+        "  default: {cpus: 1}\n"
+        "  learned: {gpus: 0.5, only: [sync, freeze], settings: {freeze.min_duration: 3}}\n"
+    )
+    watch, settings = asked([], path, {}, [], load(skip=("hum",)))
+    judged = {one.name: one.chosen(watch.pools[one.pool].chosen(settings)) for one in watch.streams}
+    assert sorted(judged["a"].enabled()) == ["freeze", "sync"]
+    assert sorted(judged["b"].enabled()) == ["black", "freeze"]
+    assert {"black", "sync", "freeze"} < set(judged["c"].enabled())
+    lengths = [one.of("freeze").min_duration for one in judged.values()]
+    assert lengths[:2] == [3.0, 5.0]
+    assert lengths[2] not in lengths[:2]
+    path.write_text(path.read_text().replace("[sync, freeze]", "[nonsense]"))
+    with pytest.raises(UsageError, match="nonsense"):
+        asked([], path, {}, [], settings)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="there is no file"):
         read_watch(tmp_path / "no.yaml")
