@@ -8,6 +8,7 @@ relation; each stream passes to the new clock when its own timestamps do.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -48,9 +49,18 @@ class Placed:
 class Clock:
     """Places the items of all streams of one asset on one time line."""
 
-    def __init__(self, origin: float, wraps: frozenset[int] = frozenset()) -> None:
-        """Start at container time `origin`; the streams in `wraps` have 33-bit timestamps."""
+    def __init__(
+        self,
+        origin: float,
+        wraps: frozenset[int] = frozenset(),
+        announced: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Start at container time `origin`; the streams in `wraps` have 33-bit timestamps.
+
+        `announced` tells of a timestamp whether its stream may jump there.
+        """
         self._offsets = [-origin]
+        self._announced = announced
         self._wraps = wraps
         self._tracks: dict[int, _Track] = {}
         self._newest: float | None = None  # raw, of any stream that wraps
@@ -157,6 +167,8 @@ class Clock:
         step = time - track.expected
         self._offsets.append(track.expected - raw)
         track.epoch = len(self._offsets) - 1
+        if self._announced is not None and self._announced(raw):
+            return Placed(track.expected)
         said = f"timestamps jump {'forward' if step > 0 else 'back'} by {abs(step):.3f} s"
         return Placed(track.expected, [Note("jump", track.expected, stream, said, step)])
 

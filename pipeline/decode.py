@@ -27,6 +27,7 @@ from pipeline.clock import Cadence, Clock
 from pipeline.errors import SourceError
 from pipeline.ffmpeg_log import ErrorCount
 from pipeline.measurements import Float32, FrameFlag, Note
+from pipeline.programme import ProgramTime
 from pipeline.samples import Samples
 from pipeline.types import Asset, Problem, VideoTrack
 
@@ -82,9 +83,11 @@ class Decoder:
         self._asset = _asset(container)
         self._video: list[PictureStream] = []
         self._sound: list[_Sound] = []
+        programme: ProgramTime | None = getattr(container.io_open, "programme", None)
         self._clock = Clock(
             self._asset.start_time,
             frozenset(s.index for s in container.streams if _wraps(container, s)),
+            None if programme is None else programme.announces,
         )
         self._alone = threads == 1
         self._choose(threads, reads)

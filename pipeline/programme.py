@@ -4,6 +4,9 @@
 without one follow their neighbours by their lengths, but not over a discontinuity. FFmpeg does not
 pass these dates on. So the first time stamp of each segment is read as its bytes go by (MPEG-TS,
 and fragments of MP4), and the presentation clock says where in the stream it is.
+
+Where a playlist announces a discontinuity (4.3.2.3), the first time stamp after it tells which jump
+is meant, such as that to advertising and back.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ _LONGEST = 1 << 22  # bytes of a playlist that is looked at
 _URI = re.compile(r'URI="([^"]+)"')
 _PACKET, _SYNC = 188, 0x47
 _TICKS = 90_000
+_WRAP = 2**33 / _TICKS  # seconds
+_ABOUT = 2.0  # seconds by which the first time stamps of picture and sound may differ
 _VIDEO, _AUDIO = range(0xE0, 0xF0), (*range(0xC0, 0xE0), 0xBD)  # stream IDs of PES
 
 
@@ -47,11 +52,13 @@ class _Segment:
         url: its address.
         date: as seconds since 1970, if it has one.
         map: address of its initialisation segment; "" where it has none.
+        breaks: a discontinuity comes before it.
     """
 
     url: str
     date: float | None
     map: str = ""
+    breaks: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class ProgramTime:
         self._moments: deque[tuple[float, float | None]] = deque(maxlen=_MOMENTS)
         self._reached = float("-inf")
         self._any = False
+        self._announced: deque[float] = deque(maxlen=_WAITING)  # time stamps, in seconds
 
     def listed(self, url: str, lines: list[str]) -> None:
         """A media playlist was fetched.
@@ -111,7 +119,9 @@ class ProgramTime:
                     lambda data, _: fragments.tracks(data) or None,
                     lambda found: self._mapped(url, found),
                 )
-            known = self._any and any(one.url == url for one in self._known.values())
+            known = any(
+                one.url == url and (self._any or one.breaks) for one in self._known.values()
+            )
         return _Headed(file, self._stamp(url), lambda s: self._began(url, s)) if known else file
 
     def restart(self) -> None:
@@ -151,6 +161,12 @@ class ProgramTime:
             before = [moment for moment in self._moments if moment[0] <= time + 1e-6]
             start, date = max(before, default=self._moments[0], key=lambda moment: moment[0])
         return None if date is None else _date(date + time - start)
+
+    def announces(self, stamp: float) -> bool:
+        """Whether a playlist said that time stamps go on anew about there, in seconds."""
+        with self._lock:
+            away = [(stamp - one + _WRAP / 2) % _WRAP - _WRAP / 2 for one in self._announced]
+        return any(abs(one) < _ABOUT for one in away)
 
     def moments(self) -> list[tuple[float, datetime | None]]:
         """Where the dates of the presentation begin, and where they change: seconds and date."""
@@ -207,6 +223,8 @@ class ProgramTime:
                 (playlist, number), one = segment
                 self._opened[playlist] = number
                 self._waiting.append(_Begun(stamp, one.date))
+                if one.breaks:
+                    self._announced.append(stamp)
 
 
 def _dates(
@@ -219,6 +237,8 @@ def _dates(
     date: float | None = None
     mapped = ""
     seconds, runs, first = 0.0, 0, 0
+    broken = False
+    breaks: list[bool] = []
     dated = False  # a date was listed; after it, what was known before may be of another run
     for line in lines:
         tag, _, value = line.partition(":")
@@ -231,6 +251,7 @@ def _dates(
             mapped = urljoin(url, name[1]) if name else ""
         elif tag == "#EXT-X-DISCONTINUITY":
             runs += 1
+            broken = True
         elif tag == "#EXTINF":
             seconds = _number(value.partition(",")[0])
         elif line and not line.startswith("#"):
@@ -238,11 +259,14 @@ def _dates(
             address = urljoin(url, line)
             before = known.get((url, first + len(listed)))
             dated = dated or date is not None
-            if date is None and before is not None and before.url == address and not dated:
+            same = before is not None and before.url == address
+            if date is None and before is not None and same and not dated:
                 date = before.date
             dates.append(date)
             listed.append((address, mapped, seconds, runs))
-            date, seconds = None, 0.0
+            # the tag leaves the window before its segment, or with it
+            breaks.append(broken or (before is not None and same and before.breaks))
+            date, seconds, broken = None, 0.0, False
     for n in range(1, len(listed)):
         last = dates[n - 1]
         if dates[n] is None and last is not None and listed[n][3] == listed[n - 1][3]:
@@ -252,8 +276,8 @@ def _dates(
         if dates[n] is None and after is not None and listed[n][3] == listed[n + 1][3]:
             dates[n] = after - listed[n][2]
     return {
-        (url, first + n): _Segment(one[0], date, one[1])
-        for n, (one, date) in enumerate(zip(listed, dates, strict=True))
+        (url, first + n): _Segment(one[0], date, one[1], broke)
+        for n, (one, date, broke) in enumerate(zip(listed, dates, breaks, strict=True))
     }
 
 

@@ -200,6 +200,42 @@ def test_dates_of_fragments_are_known(cmaf):
     assert abs(begins.date - NOON).total_seconds() < 0.05
 
 
+def test_a_discontinuity_tells_which_time_stamps_go_on_anew():
+    programme = ProgramTime()
+    first = ["#EXT-X-MEDIA-SEQUENCE:0", "#EXTINF:6,", "0.ts", "#EXTINF:6,", "1.ts"]
+    programme.listed(URL, [*first, "#EXT-X-DISCONTINUITY", "#EXTINF:6,", "2.ts"])
+    for n, stamp in ((0, 1.0), (1, 7.0)):
+        begins(programme, f"{n}.ts", stamp)
+    assert not any(programme.announces(stamp) for stamp in (1.0, 7.0, 500.0))
+    # the tag leaves the playlist before its segment
+    programme.listed(URL, ["#EXT-X-MEDIA-SEQUENCE:2", "#EXTINF:6,", "2.ts", "#EXTINF:6,", "3.ts"])
+    begins(programme, "2.ts", 500.0)
+    begins(programme, "3.ts", 506.0)
+    assert programme.announces(500.4)
+    assert programme.announces(500.4 + 2**33 / 90_000)
+    assert not programme.announces(506.0)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_jump_that_a_playlist_announces_is_no_defect(tmp_path, announced):
+    source, other = origin.programme(tmp_path, 12.0), tmp_path / "other"
+    other.mkdir()
+    lengths = origin.segmented(source, tmp_path)
+    origin.segmented(source, other, output_ts_offset="700")
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1"]
+    for n, length in enumerate(lengths):
+        if n == 6:
+            lines += ["#EXT-X-DISCONTINUITY"] * announced
+        if n >= 6:
+            (other / f"{n}.ts").replace(tmp_path / f"{n}.ts")
+        lines += [f"#EXTINF:{length:.6f},", f"{n}.ts"]
+    playlist = tmp_path / "joined.m3u8"
+    playlist.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    found = inspect(str(playlist), load(only=("timestamp_gap", "segment_missing")))
+    assert found.asset.duration == pytest.approx(12.0, abs=0.1)
+    assert [defect.kind for defect in found.defects] == ["timestamp_jump"] * (not announced)
+
+
 @pytest.mark.slow
 def test_events_have_the_date_of_the_programme_over_a_discontinuity(tmp_path):
     warm()

@@ -71,6 +71,27 @@ def test_a_segment_that_is_not_there_is_an_event_and_the_rest_is_watched(program
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.2)
 
 
+def test_another_programme_after_a_discontinuity_is_no_gap(programme, tmp_path):
+    """From 10 s on the time stamps are those of another encoder, as around advertising."""
+    source, other = programme / "programme.ts", tmp_path / "other"
+    other.mkdir()
+    lengths = origin.segmented(source, tmp_path)
+    origin.segmented(source, other, output_ts_offset="5000")
+    for n in range(10, len(lengths)):
+        (other / f"{n}.ts").replace(tmp_path / f"{n}.ts")
+    with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
+        live.tags[10] = ["#EXT-X-DISCONTINUITY"]
+        watched.until(lambda: watched.told("black", "closed"), 60)
+        watched.until_state("ended", 60)
+    (black,) = watched.told("black", "closed")
+    assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
+    ((start, end),) = watched.covered
+    assert end - start > 30.0
+    assert watched.watcher.status().connections == 1
+    # a discontinuity that is announced is no defect; the sound clicks at the joins of its loop
+    assert {event.kind for event in watched.events} <= {"black", "click"}
+
+
 def test_the_clock_of_a_stream_wraps_unnoticed(programme, tmp_path):
     """33 bits of 90 kHz end in the middle, six seconds before black."""
     offset = WRAP - 6.0

@@ -84,9 +84,18 @@ def test_rtmp(ffmpeg, port):
 
 
 @pytest.mark.slow
-def test_dash(ffmpeg, tmp_path):
+def test_multicast(ffmpeg, port):
+    group = f"udp://239.255.42.7:{port}"
+    ffmpeg("-f", "mpegts", f"{group}?localaddr=127.0.0.1&ttl=0&pkt_size=1316")
+    black_is_found(f"{group}?localaddr=127.0.0.1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", ["1", "6"])
+def test_dash(ffmpeg, tmp_path, length):
+    """Segments come in bursts, between which nothing is silent."""
     tags = ("-tag:v", "avc1", "-tag:a", "mp4a")
-    ffmpeg(*tags, "-f", "dash", "-seg_duration", "1", "-window_size", "8", tmp_path / "live.mpd")
+    ffmpeg(*tags, "-f", "dash", "-seg_duration", length, "-window_size", "8", tmp_path / "live.mpd")
     until((tmp_path / "live.mpd").is_file, 20)
     with web.serving(tmp_path) as server:
         black_is_found(f"{server.url}/live.mpd")
