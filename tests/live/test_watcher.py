@@ -167,6 +167,7 @@ def _watch_apart(url, told, enough):
         told.put(([str(event.kind) for event in watched.events], watched.covered))
 
 
+@pytest.mark.slow
 def test_a_process_that_gets_no_time_for_a_while_tells_no_outage(clean):
     """It is stopped for 7 s, and the stream goes on."""
     _, folder, lengths = clean

@@ -352,7 +352,7 @@ def enter(page, service) -> None:
 def test_the_page_shows_a_stream_its_defect_and_what_happened(page, service, admin, programme):
     folder, lengths = programme
     enter(page, service)
-    assert page.get_by_text("Nothing is watched").is_visible()
+    page.get_by_text("Nothing is watched").wait_for()
     with origin.live_hls(folder, lengths) as live:
         page.get_by_role("button", name="Watch a stream").click()
         page.get_by_label("Address", exact=True).fill("nonsense")
