@@ -90,7 +90,10 @@ def _write_report(result: Inspection, report: Path, place: str | None, settings:
     from pipeline.types import Problem
 
     try:
+        report.parent.mkdir(parents=True, exist_ok=True)
         write_report(result, report, place, settings.limits)
+    except OSError as error:  # likewise
+        typer.echo(f"the report could not be written: {error}", err=True)
     except KeyboardInterrupt:  # what was found is still printed
         detail = "stopped by the user before the report was written"
         result.coverage.problems.append(Problem(reason="interrupted", detail=detail))
@@ -458,7 +461,12 @@ def batch_command(
         ),
     ] = False,
     reports: Annotated[
-        bool, typer.Option("--reports", help="Write an HTML report of each asset as well.")
+        bool,
+        typer.Option(
+            "--reports",
+            help="Give the page of each asset charts, pictures and sound of the worst moments, as "
+            "`inspect --report` has them (2 MB and more each).",
+        ),
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="As for inspect.")] = None,
@@ -778,7 +786,10 @@ def _parse(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set wants NAME=VALUE, not {pair!r}")
-        values[name.strip()] = yaml.safe_load(value)
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair}: the value is no YAML") from error
     return values
 
 

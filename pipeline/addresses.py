@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.errors import SourceError
 
 # addresses of IPv4 inside of IPv6: what they carry decides
+_PLATFORM = {ipaddress.ip_address("168.63.129.16")}  # of Azure, to its virtual machines alone
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -28,7 +29,9 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(one) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-    return one.is_global and not one.is_multicast and not one.is_reserved
+    if isinstance(one, ipaddress.IPv6Address) and one.is_site_local:
+        return False
+    return one.is_global and not (one.is_multicast or one.is_reserved or one in _PLATFORM)
 
 
 def public_addresses(host: str, port: int, *, private: bool = False) -> list[str]:

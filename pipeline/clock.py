@@ -17,6 +17,7 @@ from pipeline.measurements import Note
 JUMP = (
     10.0  # seconds forward that are a new clock, not missing media; as FFmpeg's dts_delta_threshold
 )
+LEAP = 0.25  # seconds forward that are one, too, where a discontinuity is announced
 WRAP = 2**33 / 90_000  # seconds until MPEG-TS and MPEG-PS timestamps start again
 SOUND_GAP = 0.020  # seconds; smaller steps are rounding and jitter of the container
 SOUND_BACK = 0.050  # seconds; likewise backwards: Vorbis frames may be 3 ms, their times rounder
@@ -156,7 +157,8 @@ class Clock:
             track.catching_up = time < track.expected
             if -OVERLAP <= time - track.expected < 0:
                 return Placed(time, late=track.expected - time)
-        if time - track.expected <= JUMP and time >= track.last - back:
+        leaps = time - track.expected > LEAP and self._is_announced(raw)
+        if not leaps and time - track.expected <= JUMP and time >= track.last - back:
             return Placed(time)
         for epoch in range(max(track.epoch + 1, len(self._offsets) - EPOCHS), len(self._offsets)):
             moved = raw + self._offsets[epoch]
@@ -167,10 +169,13 @@ class Clock:
         step = time - track.expected
         self._offsets.append(track.expected - raw)
         track.epoch = len(self._offsets) - 1
-        if self._announced is not None and self._announced(raw):
+        if self._is_announced(raw):
             return Placed(track.expected)
         said = f"timestamps jump {'forward' if step > 0 else 'back'} by {abs(step):.3f} s"
         return Placed(track.expected, [Note("jump", track.expected, stream, said, step)])
+
+    def _is_announced(self, raw: float) -> bool:
+        return self._announced is not None and self._announced(raw)
 
     def _begin(self, stream: int, raw: float) -> float:
         time = raw + self._offsets[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
 from pipeline.errors import UsageError
 
@@ -38,13 +38,13 @@ def join(address: str | None, cpus: float | None = None, metrics_port: int | Non
         raise UsageError(f"Ray cannot be reached at {address}: {error}") from error
 
 
-def why_died(error: RayActorError) -> str:
+def why_died(error: RayError) -> str:
     """What Ray says of a death, without the lines that name the actor: its cause comes last."""
     lines = [line for line in str(error).splitlines() if line.strip() and line[0] not in " \t"]
     return " ".join(lines)[:_MOST_SAID]
 
 
-def node_died(error: RayActorError) -> bool:
+def node_died(error: RayError) -> bool:
     """Whether an actor died with its machine; nothing but Ray's words says so."""
     return "its node has died" in str(error)
 

@@ -34,6 +34,7 @@ from pipeline.types import Asset, Problem, VideoTrack
 MAX_READ_FAILURES = 3  # in a row, before the rest is given up
 _THREADS = 4  # more decode little faster and keep more frames in memory
 _WRAPPING = ("mpegts", "mpeg", "hls")
+_HIGHEST_RATE = 768_000  # samples a second that any sound has; what is measured grows with it
 _MPEG_TICK = 1 / 90_000
 _LONGEST_FRAME = 10.0  # seconds
 _ENCRYPTED = "the stream is encrypted"
@@ -122,6 +123,10 @@ class Decoder:
                 packet = next(packets)
             except StopIteration:
                 break
+            except IndexError:  # PyAV has no place for them; the known ones were read to their end
+                said_late = "streams that began later were not examined"
+                yield self._note("read_error", None, said_late, reason="late_streams")
+                break
             except (av.error.FFmpegError, OSError, SourceError) as error:
                 reason, detail = _read_error(error)
                 yield self._note("read_error", None, detail, reason=reason)
@@ -177,6 +182,9 @@ class Decoder:
             audio = cast(av.AudioStream, container.streams[sound.stream])
             problem = self._obstacle(audio)
             other = audio.metadata.get("variant_bitrate")
+            if problem is None and not 0 <= audio.sample_rate <= _HIGHEST_RATE:
+                said = f"a sample rate of {audio.sample_rate} Hz"
+                problem = ("unusual_rate", f"{said} is more than {_HIGHEST_RATE} Hz")
             if problem is None and variant and other and other != variant:
                 problem = ("not_examined", "only the first variant of the playlist is examined")
             sound.examined = problem is None
@@ -217,6 +225,8 @@ class _Stream(ABC):
 
     def packet(self, packet: av.Packet[Any], log: ErrorCount) -> Iterator[Decoded]:
         if packet.size == 0:
+            if packet.pts is not None or packet.dts is not None:  # an empty sample: nothing new
+                return
             self._flushed = True
         elif not self._begun:
             self._begun = True
@@ -368,7 +378,7 @@ class _Sound(_Stream):
 
     def _frame(self, frame: av.AudioFrame) -> Iterator[Decoded]:  # type: ignore[override]
         rate, layout = frame.sample_rate, frame.layout
-        if frame.samples <= 0 or rate <= 0:
+        if frame.samples <= 0 or not 0 < rate <= _HIGHEST_RATE:
             return
         try:
             samples = self._samples.of(frame)

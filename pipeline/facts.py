@@ -72,7 +72,8 @@ def video_track(stream: av.VideoStream) -> VideoTrack:
 
 def complete(track: VideoTrack, frame: av.VideoFrame) -> None:
     """Add to a track what only a decoded frame says."""
-    track.rotation = float(frame.rotation)
+    rotation = float(frame.rotation)
+    track.rotation = rotation if abs(rotation) <= 360.0 else 0.0  # of a matrix that is none
     track.width, track.height = frame.width, frame.height
     stored = stored_format(frame)
     track.decoder = "software" if frame.sw_format is None else "nvdec"

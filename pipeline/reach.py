@@ -327,7 +327,10 @@ class _VettedRedirects(urllib.request.HTTPRedirectHandler):
         except SourceError:
             fp.close()
             raise
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        made = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if made is not None and not _same_origin(req.full_url, newurl):
+            made.remove_header("Authorization")  # the login is for nobody else
+        return made
 
 
 class WebFile:

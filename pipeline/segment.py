@@ -186,6 +186,8 @@ class Segmenter:
         self._mouths: list[Mouth] = []
         self._start: float | None = None
         self._end = 0.0
+        # what each stream has given: one may lead the others by more than a segment
+        self._spans: dict[int, tuple[float, float]] = {}
 
     def run(self, items: Iterable[Decoded]) -> Iterator[Segment]:
         """Yield the segments of everything that `items` yields."""
@@ -196,7 +198,7 @@ class Segmenter:
                 yield from self._add_frame(item)
             else:
                 self._add_sound(item)
-            if self._start is not None and self._end - self._start >= self._length:
+            if any(end - start >= self._length for start, end in self._spans.values()):
                 yield self._cut()
         for meter in self._sound.values():
             self._collect(meter, everything=True)
@@ -209,7 +211,7 @@ class Segmenter:
         line = self._picture
         if line.meter is not None and len(line.meter) and line.changes(item):
             yield self._cut()
-        self._reach(item.time, item.time + item.duration)
+        self._reach(item.stream, item.time, item.time + item.duration)
         line.add(item)
         if line.meter is not None and len(line.meter) >= MAX_FRAMES:
             yield self._cut()
@@ -221,7 +223,7 @@ class Segmenter:
             if meter is not None:
                 self._collect(meter, everything=True)
             meter = self._sound[item.stream] = SoundMeter(sound_format)
-        self._reach(item.time, item.time + item.samples.shape[1] / item.rate)
+        self._reach(item.stream, item.time, item.time + item.samples.shape[1] / item.rate)
         meter.add(item.samples, item.time)
 
     def _add_note(self, note: Note) -> None:
@@ -236,9 +238,11 @@ class Segmenter:
         if len(self._notes) < MAX_NOTES or note.what in ("end", "read_error"):
             self._notes.append(note)
 
-    def _reach(self, start: float, end: float) -> None:
+    def _reach(self, stream: int, start: float, end: float) -> None:
         self._start = start if self._start is None else min(self._start, start)
         self._end = max(self._end, end)
+        first, last = self._spans.get(stream, (start, end))
+        self._spans[stream] = min(first, start), max(last, end)
 
     def _collect(self, meter: SoundMeter, everything: bool = False) -> None:
         taken = meter.take(everything)
@@ -261,4 +265,5 @@ class Segmenter:
         )
         self._stretches, self._notes, self._mouths = [], [], []
         self._start = None
+        self._spans.clear()
         return segment

@@ -165,6 +165,8 @@ _REASONS = {
     "not_examined": "A stream was not examined",
     "nothing_decoded": "A stream could not be decoded",
     "read_error": "Reading stopped early",
+    "late_streams": "Streams began while it was read",
+    "unusual_rate": "The sample rate is beyond all that sound has",
     "read_timeout": "The source stopped answering",
     "open_timeout": "The source did not answer",
     "interrupted": "The inspection was interrupted",

@@ -1,9 +1,11 @@
 """The application of FastAPI, and who may ask it for what."""
 
+import ipaddress
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
@@ -93,6 +95,8 @@ class Door:
                 makes a browser ask.
         """
         if self._keys is None:
+            if not _is_here(request):  # another site whose name was made to lead here
+                raise ProblemError(403, "wrong_host", "without keys, ask at 127.0.0.1 or localhost")
             if _of_another_site(request):  # a page elsewhere, opened on this machine
                 raise ProblemError(403, "cross_site", "pages of other sites may not ask for this")
             return ANYBODY
@@ -127,6 +131,15 @@ class Door:
             self._scoring[holder.name] -= 1
             if not self._scoring[holder.name]:
                 del self._scoring[holder.name]
+
+
+def _is_here(request: HTTPConnection) -> bool:
+    """Whether this machine was asked by a name of its own: any other may be a stranger's."""
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _of_another_site(request: HTTPConnection) -> bool:

@@ -40,6 +40,7 @@ from serve.store import Wanted
 from serve.watching import Watching
 
 _PAGE = 100  # rows of a page
+_LONGEST_KEY = 255  # characters
 _LOGS = {"encoding": "JSON"}
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
@@ -67,6 +68,12 @@ class Runner:
         """Starts the work, also where nobody asks for anything after a restart."""
         self._there()
 
+    async def __del__(self) -> None:
+        """Give back what is in work before the process ends; Serve waits for it."""
+        if self._jobs is not None:
+            jobs, self._jobs = self._jobs, None
+            await jobs.close()
+
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds of inspections that wait for any runner; see serve/scaling.py."""
         return {BACKLOG: await self._there().backlog()}
@@ -92,8 +99,8 @@ class Runner:
         return await asyncio.to_thread(self._there().store.page, owner, before, count)
 
     async def cancel(self, name: str) -> bool:
-        """See Store.cancel."""
-        return await asyncio.to_thread(self._there().store.cancel, name)
+        """See Store.cancel; what was uploaded for it is removed."""
+        return await asyncio.to_thread(self._there().cancel, name)
 
     async def counts(self) -> dict[str, int]:
         """See Store.counts."""
@@ -185,7 +192,8 @@ class Api(Monitors, Frames, Page):
                 else:
                     private, most = config.private_addresses, config.max_upload_bytes
                     with traces.span("fetch"):
-                        await fetch(asked.uri or "", path, most, private=private)
+                        seconds = min(config.score.seconds, config.fetch_seconds)
+                        await fetch(asked.uri or "", path, most, seconds, private=private)
                 async with self._free:
                     began = asyncio.get_running_loop().time()
                     result = await self._isolated.inspect(
@@ -213,7 +221,6 @@ class Api(Monitors, Frames, Page):
         uploads = self._config.data / "uploads"
         uploads.mkdir(parents=True, exist_ok=True)
         path = uploads / uuid.uuid4().hex
-        kept = False
         try:
             asked, name = await read(request, path, self._config.max_upload_bytes)
             digest = hashlib.sha256(asked.model_dump_json().encode())
@@ -230,12 +237,17 @@ class Api(Monitors, Frames, Page):
                 trace=traces.carried(),
             )
             key = request.headers.get("idempotency-key")
-            accepted, kept = await unwrapped(
+            if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+                detail = f"an Idempotency-Key has 1 to {_LONGEST_KEY} characters"
+                raise ProblemError(422, "invalid_request", detail)
+            accepted, new = await unwrapped(
                 self._runner.submit.remote(holder.name, wanted, key, digest.hexdigest())
             )
-        finally:
-            if not kept:
-                path.unlink(missing_ok=True)
+        except ProblemError:  # else it may be accepted: what nobody wants is swept away later
+            path.unlink(missing_ok=True)
+            raise
+        if not new:
+            path.unlink(missing_ok=True)
         facts = await self._runner.facts.remote(accepted)
         headers = {"Location": f"/v1/inspections/{accepted}", "Retry-After": "2"}
         return JSONResponse(facts, 202, headers)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import httpx
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import UploadFile
+from starlette.types import Message
 
 from pipeline.errors import UsageError
 from pipeline.settings import Settings, chosen, of_the_operator
@@ -18,6 +21,14 @@ from serve.problems import ProblemError
 # of a URI; `\s` is not the same everywhere: Rust has U+0085 in it, JSON Schema has not
 UNSPACED = r"[^\x00-\x20\x7f-\xa0]"
 _FORM = 1 << 20  # bytes that a form may have beside its file
+_JSON = 1 << 18  # bytes of a request without a file
+# Seconds that a body may pause, and the pace that it must keep as a whole: bytes a second
+_PAUSE, _SLOWEST = 30.0, 1 << 16
+Label = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
+LabelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Field(max_length=200)]  # of a detector or a setting
+Value = float | int | Annotated[str, Field(max_length=4096)] | bool
+AskedModel = TypeVar("AskedModel", bound=BaseModel)
 
 
 class Asked(BaseModel):
@@ -31,13 +42,25 @@ class Asked(BaseModel):
         pattern=rf"^https?://{UNSPACED}+$",
         description="http or https",
     )
-    only: list[str] = Field(default_factory=list, description="run these detectors alone")
-    skip: list[str] = Field(default_factory=list, description="run all detectors but these")
-    settings: dict[str, float | int | str | bool] = Field(
+    only: list[Name] = Field(default_factory=list, description="run these detectors alone")
+    skip: list[Name] = Field(default_factory=list, description="run all detectors but these")
+    settings: dict[Name, Value] = Field(
         default_factory=dict, description='by dotted names: {"freeze.min_duration": 0.5}'
     )
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
-    webhook: str | None = Field(default=None, max_length=4096, description="told when it is over")
+    labels: dict[LabelName, Label] = Field(default_factory=dict, max_length=32)
+    webhook: str | None = Field(
+        default=None,
+        max_length=4096,
+        pattern=rf"^https?://{UNSPACED}+$",
+        description="told when it is over",
+    )
+
+    @field_validator("uri", "webhook")
+    @classmethod
+    def _reachable(cls, uri: str | None) -> str | None:
+        if uri is not None and not is_place(uri):
+            raise ValueError("this is no address of a web server")
+        return uri
 
     def chosen(self) -> Settings:
         """The settings.
@@ -92,6 +115,57 @@ FORMATS: dict[str, Any] = {
 }
 
 
+def is_place(uri: str) -> bool:
+    """Whether a URI names a host, and a port that there can be."""
+    try:
+        url = httpx.URL(uri)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return bool(url.host) and (url.port is None or 0 < url.port < 1 << 16)
+
+
+def bounded(request: Request, most: int) -> Request:
+    """The same request, whose body may neither be longer than so many bytes nor come too slowly.
+
+    Reading it raises ProblemError: 413, 408.
+    """
+    size, until = 0, time.monotonic() + _PAUSE + most / _SLOWEST
+
+    async def receive() -> Message:
+        nonlocal size
+        try:
+            async with asyncio.timeout(min(_PAUSE, until - time.monotonic())):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise ProblemError(408, "too_slow", "the body of the request does not come") from error
+        size += len(message.get("body", b""))
+        if size > most:
+            raise ProblemError(413, "too_large", f"more than {most} bytes")
+        return message
+
+    return Request(request.scope, receive)
+
+
+async def read_json(request: Request, model: type[AskedModel]) -> AskedModel:
+    """What a request without a file says.
+
+    Raises:
+        ProblemError: 408, 413, 415, 422.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ProblemError(415, "unsupported_media_type", "send application/json")
+    try:
+        return model.model_validate_json(await bounded(request, _JSON).body())
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: ValidationError) -> ProblemError:
+    said = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
+    return ProblemError(422, "invalid_request", said)
+
+
 async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | None]:
     """What is asked for; an upload is copied, and its name returned.
 
@@ -101,7 +175,7 @@ async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | No
         most: bytes of it.
 
     Raises:
-        ProblemError: 413, 415, 422.
+        ProblemError: 408, 413, 415, 422.
     """
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most + _FORM:
@@ -109,14 +183,15 @@ async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | No
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            asked = Asked.model_validate_json(await request.body())
+            asked = await read_json(request, Asked)
             if asked.uri is None:
                 raise ProblemError(422, "invalid_request", "`uri` is missing")
             return asked, None
         if kind != "multipart/form-data":
             detail = "send application/json, or multipart/form-data with `file`"
             raise ProblemError(415, "unsupported_media_type", detail)
-        async with request.form(max_files=1, max_fields=8, max_part_size=_FORM) as form:
+        form_of = bounded(request, most + _FORM).form
+        async with form_of(max_files=1, max_fields=8, max_part_size=_FORM) as form:
             file, text = form.get("file"), form.get("request", "{}")
             if unknown := set(form) - {"file", "request"}:
                 detail = f"the form has fields that nobody knows: {', '.join(unknown)}"
@@ -133,5 +208,4 @@ async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | No
                 await asyncio.to_thread(shutil.copyfileobj, file.file, out)
             return asked, Path(file.filename or "upload").name
     except ValidationError as error:
-        said = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
-        raise ProblemError(422, "invalid_request", said) from error
+        raise _invalid(error) from error

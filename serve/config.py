@@ -55,6 +55,9 @@ class Config(BaseModel):
         description="URL of the database that keeps what was accepted and what is watched, see "
         "pipeline.database; None: SQLite files in `data`",
     )
+    fetch_seconds: float = Field(
+        default=600.0, gt=0, description="that fetching what a URI names may take"
+    )
     jobs_at_once: int = Field(default=1, gt=0, description="inspections of one runner")
     max_runners: int = Field(
         default=1,

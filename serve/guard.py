@@ -25,23 +25,32 @@ _TIMEOUT = httpx.Timeout(10.0)
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0", b"[playlist]", b"[Reference]")
 
 
-async def fetch(uri: str, into: Path, most: int, *, private: bool = False) -> None:
+async def fetch(uri: str, into: Path, most: int, seconds: float, *, private: bool = False) -> None:
     """Copy what a URI names to a file.
 
     Args:
         uri: http or https.
         into: the file.
         most: bytes.
+        seconds: that all of it may take.
         private: take it from addresses that are not public too.
 
     Raises:
         ProblemError: 422 where the address is refused or does not answer, 413 where it is too much,
             415 where it is a playlist.
     """
+    try:
+        async with asyncio.timeout(seconds):
+            await _followed(uri, into, most, private)
+    except TimeoutError as error:
+        raise ProblemError(422, "not_fetched", f"it took more than {seconds:g} s") from error
+    refuse_lists(into)
+
+
+async def _followed(uri: str, into: Path, most: int, private: bool) -> None:
     for _ in range(_REDIRECTS + 1):
         following = await _once(uri, into, most, private)
         if following is None:
-            refuse_lists(into)
             return
         uri = following
     raise ProblemError(422, "too_many_redirects", f"more than {_REDIRECTS} redirects")
@@ -51,8 +60,10 @@ async def _once(uri: str, into: Path, most: int, private: bool) -> str | None:
     """Copy, or say where to go on."""
     try:
         url = httpx.URL(uri)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise ProblemError(422, "invalid_uri", f"not a URI: {error}") from error
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise ProblemError(422, "invalid_uri", f"there is no port {url.port}")
     if url.scheme not in ("http", "https") or not url.host:
         raise ProblemError(422, "refused_scheme", "only http and https URIs are fetched")
     if url.userinfo:
@@ -68,7 +79,10 @@ async def _once(uri: str, into: Path, most: int, private: bool) -> str | None:
             ) as response,
         ):
             if response.is_redirect:
-                return str(urljoin(uri, response.headers.get("location", "")))
+                try:
+                    return str(urljoin(uri, response.headers.get("location", "")))
+                except ValueError as error:
+                    raise ProblemError(422, "invalid_uri", f"redirected to {error}") from error
             if response.status_code != 200:
                 detail = f"the host answered {response.status_code}"
                 raise ProblemError(422, "not_fetched", detail)

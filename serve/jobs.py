@@ -26,11 +26,13 @@ from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.isolated import Isolated
 from serve.problems import ProblemError
-from serve.store import LEASE, Claimed, Store
+from serve.store import LEASE, Claimed, Message, Store
 
 log = logging.getLogger("ray.serve.vidette")
 _IDLE = 0.5  # seconds between looks for work
+_POSTED = 15.0  # seconds that a receiver has; less than a message is a runner's own
 _LOCK = "lock"  # held by whoever works in a folder
+_SWEEP_EVERY = 600.0  # seconds
 _LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
 
 
@@ -51,19 +53,36 @@ class Jobs:
         self._seconds = 10.0  # that an inspection took of late
         self._place = contextlib.ExitStack()
         self._work_folder = self._place.enter_context(_own_folder(config.data / "work"))
-        self._sweep()
         self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
         self._isolated = Isolated()
         self._isolated.warm()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
         self._tasks.append(asyncio.create_task(self._post()))
+        self._tasks.append(asyncio.create_task(self._tidy()))
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._sweep)
+            except Exception:  # of the database: it is asked again
+                log.exception("uploads could not be swept")
+            await asyncio.sleep(_SWEEP_EVERY)
 
     def _sweep(self) -> None:
-        """Remove uploads that nobody wants: their request died before it was accepted."""
+        """Remove uploads that nobody wants: of requests that died, or of what nobody works on."""
         wanted, now = self.store.uploads(), time.time()
         for path in self.uploads.iterdir():
-            if str(path) not in wanted and now - path.stat().st_mtime > _LEFT_OVER:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # other runners sweep too
+                if str(path) not in wanted and now - path.stat().st_mtime > _LEFT_OVER:
+                    path.unlink()
+
+    def cancel(self, name: str) -> bool:
+        """Cancel what is not finished, and remove its upload; whether there is such a one."""
+        known = self.store.cancel(name)
+        upload = self.store.upload(name) if self._is_over(name) else None
+        if upload is not None:
+            Path(upload).unlink(missing_ok=True)
+        return known
 
     async def backlog(self) -> float:
         """Seconds until what waits has begun, were this the only runner.
@@ -160,7 +179,8 @@ class Jobs:
                 private = self.config.private_addresses
                 most = self.config.max_fetch_bytes
                 with traces.span("fetch"):
-                    await fetch(wanted.uri or "", path, most, private=private)
+                    seconds = self.config.fetch_seconds
+                    await fetch(wanted.uri or "", path, most, seconds, private=private)
 
             def told(position: float, duration: float | None) -> None:
                 self._far[name] |= {"position": position, "duration": duration}
@@ -180,16 +200,19 @@ class Jobs:
         """Send messages until they arrive, or for about eight hours."""
         while True:
             try:
-                for message in await asyncio.to_thread(self.store.due):
-                    arrived = await self._sent(message.id, message.url, message.body)
-                    wait = None if arrived else webhooks.next_try(message.attempts)
-                    if wait is None:
-                        await asyncio.to_thread(self.store.delivered, message.id)
-                    else:
-                        await asyncio.to_thread(self.store.put_off, message.id, wait)
+                due = await asyncio.to_thread(self.store.due)
+                await asyncio.gather(*(self._deliver(message) for message in due))
             except Exception:  # of the database: it is asked again
                 log.exception("messages could not be sent")
             await asyncio.sleep(_IDLE)
+
+    async def _deliver(self, message: Message) -> None:
+        arrived = await self._sent(message.id, message.url, message.body)
+        wait = None if arrived else webhooks.next_try(message.attempts)
+        if wait is None:
+            await asyncio.to_thread(self.store.delivered, message.id)
+        else:
+            await asyncio.to_thread(self.store.put_off, message.id, wait)
 
     async def _sent(self, name: str, url: str, body: str) -> bool:
         headers = webhooks.headers(name, body, self.config.webhook_secret)
@@ -198,15 +221,19 @@ class Jobs:
             port = to.port or (443 if to.scheme == "https" else 80)
             address = await public_address(to.host, port, private=self.config.private_addresses)
             headers["Host"] = to.netloc.decode("ascii")
-            async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
-                response = await client.post(
-                    to.copy_with(host=address), content=body, headers=headers,
+            async with (
+                asyncio.timeout(_POSTED),
+                httpx.AsyncClient(timeout=_POSTED, trust_env=False) as client,
+                # what a receiver answers is not read: it may be without end
+                client.stream(
+                    "POST", to.copy_with(host=address), content=body, headers=headers,
                     extensions={"sni_hostname": to.host},
-                )  # fmt: skip
-        except (httpx.HTTPError, httpx.InvalidURL, ProblemError) as error:
-            log.warning("webhook %s: %s", name, error)
+                ) as response,
+            ):  # fmt: skip
+                return response.is_success
+        except Exception as error:  # whatever an address does, the others get their messages
+            log.warning("webhook %s: %s: %s", name, type(error).__name__, error)
             return False
-        return response.is_success
 
 
 @contextlib.contextmanager

@@ -5,11 +5,12 @@ A part of the ingress class, which Serve moves to other processes: annotations a
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
@@ -22,12 +23,13 @@ from pipeline.settings import explain, of_the_operator
 from pipeline.source import LIVE_SCHEMES
 from pipeline.uri import shown
 from serve.api import Door, api, unwrapped
-from serve.asking import UNSPACED
+from serve.asking import UNSPACED, Label, LabelName, Name, Value, read_json
 from serve.config import Config
 from serve.guard import public_address
 from serve.problems import ProblemError, document
 from serve.tail import LateError, Message, Tail
 
+log = logging.getLogger("ray.serve.vidette")
 _PING = 15  # seconds between signs of life
 _FOREVER = "private, max-age=31536000, immutable"
 _UNFIT = re.compile(r"[^\w.:@-]+")
@@ -48,10 +50,10 @@ class Monitored(BaseModel):
         pattern=r"^[^/?#%\x00-\x1f]{1,200}$",
         description="unlike that of any other; made of the URI where it is missing",
     )
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
-    only: list[str] = Field(default_factory=list, description="run these detectors alone")
-    skip: list[str] = Field(default_factory=list, description="run all detectors but these")
-    settings: dict[str, float | int | str | bool] = Field(
+    labels: dict[LabelName, Label] = Field(default_factory=dict, max_length=32)
+    only: list[Name] = Field(default_factory=list, description="run these detectors alone")
+    skip: list[Name] = Field(default_factory=list, description="run all detectors but these")
+    settings: dict[Name, Value] = Field(
         default_factory=dict, description='by dotted names: {"freeze.min_duration": 0.5}'
     )
 
@@ -62,11 +64,17 @@ class Changed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     uri: str | None = Field(default=None, max_length=4096, pattern=_LIVE)
-    labels: dict[str, str] | None = Field(default=None, max_length=32)
-    only: list[str] | None = None
-    skip: list[str] | None = None
-    settings: dict[str, float | int | str | bool] | None = None
+    labels: dict[LabelName, Label] | None = Field(default=None, max_length=32)
+    only: list[Name] | None = None
+    skip: list[Name] | None = None
+    settings: dict[Name, Value] | None = None
     pardoned: StrictBool | None = Field(default=None, description="true: out of quarantine")
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """How a request is described that is read once its key was looked at."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 class Monitors:
@@ -92,18 +100,20 @@ class Monitors:
     # ------------------------------------------------------------------------------ monitors
 
     @api.post(
-        "/v1/monitors", status_code=201, responses={200: {"description": "It is watched already"}}
-    )
-    async def add_monitor(self, request: Request, asked: Monitored) -> Response:
+        "/v1/monitors", status_code=201, responses={200: {"description": "It is watched already"}},
+        openapi_extra=_body(Monitored),
+    )  # fmt: skip
+    async def add_monitor(self, request: Request) -> Response:
         """Watch a live stream from now on; asking for the same again changes nothing."""
         holder = self._door.holder(request, "admin")
+        asked = await read_json(request, Monitored)
         made = _UNFIT.sub("-", shown(asked.uri).partition("://")[2]).strip("-")[:200]
         name = asked.name or made or "stream"
         fields = asked.model_dump(exclude={"name"}) | {"name": name, "owner": holder.name}
         stream = await self._stream(fields)
         new = await unwrapped(self._watching.add.remote(stream, replace=False))
         facts = await self._watching.monitor.remote(name, 3600.0)
-        return JSONResponse(facts, 201 if new else 200, {"Location": f"/v1/monitors/{name}"})
+        return JSONResponse(facts, 201 if new else 200, {"Location": f"/v1/monitors/{quote(name)}"})
 
     @api.get("/v1/monitors")
     async def list_monitors(self, request: Request) -> dict[str, Any]:
@@ -123,10 +133,11 @@ class Monitors:
         facts: dict[str, Any] = _there(await self._watching.monitor.remote(name, window))
         return facts
 
-    @api.patch("/v1/monitors/{name}")
-    async def change_monitor(self, request: Request, name: str, asked: Changed) -> dict[str, Any]:
+    @api.patch("/v1/monitors/{name}", openapi_extra=_body(Changed))
+    async def change_monitor(self, request: Request, name: str) -> dict[str, Any]:
         """Change how a stream is watched, where it is, or let it out of quarantine."""
         self._door.holder(request, "admin")
+        asked = await read_json(request, Changed)
         old = _there(await self._watching.stream.remote(name))
         given = {
             field: value
@@ -311,8 +322,11 @@ class Monitors:
         """Tell how the newest inspections of somebody are, when that changes."""
         known = ""
         while True:
-            rows = await self._runner.page.remote(owner, None, 20)
-            text = json.dumps(rows)
+            try:
+                text = json.dumps(await self._runner.page.remote(owner, None, 20))
+            except Exception:  # a runner has died, or the store is away: it is asked again
+                log.warning("inspections could not be told", exc_info=True)
+                text = known
             if text != known:
                 known = text
                 await queue.put(Message("inspections", text))

@@ -203,11 +203,14 @@ class Store(HasDatabase):
         now = time.time()
         rows = _INSPECTIONS.c
         left = and_(rows.state == "running", rows.lease < now)  # by whoever had it
-        writer.execute(
-            update(_INSPECTIONS)
-            .where(left, rows.attempts >= ATTEMPTS)
-            .values(state="failed", updated=now, problem=json.dumps(_DIED))
-        )
+        given_up = and_(left, rows.attempts >= ATTEMPTS)
+        for (name,) in writer.execute(select(rows.id).where(given_up)).all():
+            writer.execute(
+                update(_INSPECTIONS)
+                .where(rows.id == name)
+                .values(state="failed", updated=now, problem=json.dumps(_DIED))
+            )
+            _announce(writer, name)
         row = writer.execute(
             select(rows.id, rows.wanted, rows.attempts)
             .where(or_(rows.state == "queued", left))
@@ -257,16 +260,8 @@ class Store(HasDatabase):
                 problem=json.dumps(problem) if problem else None,
             )
         )
-        webhook = claimed.wanted.webhook
-        if not changed.rowcount or webhook is None:
-            return
-        row = writer.execute(select(_INSPECTIONS).where(_INSPECTIONS.c.id == claimed.name)).one()
-        body = {"type": f"inspection.{row.state}", "timestamp": now, "data": _facts(row)}
-        writer.execute(
-            insert(_MESSAGES).values(
-                id=f"msg_{claimed.name}", url=webhook, body=json.dumps(body), attempts=0, due=now
-            )
-        )
+        if changed.rowcount:
+            _announce(writer, claimed.name)
 
     @writing
     def release(self, writer: Connection, claimed: Claimed) -> None:
@@ -310,6 +305,11 @@ class Store(HasDatabase):
         if before is not None:
             question = question.where(_INSPECTIONS.c.number < before)
         return [_facts(row) | {"cursor": row.number} for row in self.database.ask(question)]
+
+    def upload(self, name: str) -> str | None:
+        """Path of what was uploaded for an inspection."""
+        row = self._row(name)
+        return None if row is None else Wanted.model_validate_json(row.wanted).upload
 
     def uploads(self) -> set[str]:
         """Paths of uploads that are still wanted."""
@@ -355,6 +355,21 @@ class Store(HasDatabase):
             .where(_MESSAGES.c.id == name)
             .values(attempts=_MESSAGES.c.attempts + 1, due=time.time() + seconds)
         )
+
+
+def _announce(writer: Connection, name: str) -> None:
+    """Put the message that an inspection is over into the queue, if somebody wants it."""
+    row = writer.execute(select(_INSPECTIONS).where(_INSPECTIONS.c.id == name)).one()
+    webhook = Wanted.model_validate_json(row.wanted).webhook
+    if webhook is None:
+        return
+    now = time.time()
+    body = {"type": f"inspection.{row.state}", "timestamp": now, "data": _facts(row)}
+    writer.execute(
+        insert(_MESSAGES).values(
+            id=f"msg_{name}", url=webhook, body=json.dumps(body), attempts=0, due=now
+        )
+    )
 
 
 def _still(claimed: Claimed) -> Any:

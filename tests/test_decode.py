@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import wave
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
@@ -16,9 +17,11 @@ import pytest
 from pipeline import facts
 from pipeline.clock import WRAP, Cadence, Clock
 from pipeline.decode import DecodedFrame, DecodedSound, Decoder
-from pipeline.measurements import Note
+from pipeline.inspect import inspect
+from pipeline.measurements import FrameFlag, Note
 from pipeline.samples import Samples
 from pipeline.segment import Segmenter
+from pipeline.settings import load
 from pipeline.source import Limits, open_source
 from tests import media
 
@@ -264,6 +267,22 @@ def test_clock_moves_all_streams_together(step):
     assert notes[0].time == pytest.approx(4.0, abs=0.05)
 
 
+@pytest.mark.parametrize("step", [3600.0, 5.0, -5.0])
+def test_clock_goes_on_over_what_is_announced(step):
+    """Forward by a few seconds as well: nothing is missing there."""
+    clock = Clock(0.0, announced=lambda raw: abs(raw - 4.0 - step) < 2.0)
+    notes = []
+    items = [(n * 0.04, 0) for n in range(200)] + [(n * 0.04 + 0.3, 1) for n in range(200)]
+    for when, stream in sorted(items):
+        time = when if stream == 0 else when - 0.3
+        raw = time + (step if time >= 4.0 - 1e-9 else 0.0)
+        place = clock.picture if stream == 0 else clock.sound
+        placed = place(stream, raw, 0.04)
+        notes += placed.notes
+        assert placed.time == pytest.approx(time, abs=2e-3)
+    assert notes == []
+
+
 def test_clock_ignores_an_absurd_start():
     clock = Clock(0.0)
     assert clock.picture(0, 90_000.0, 0.04).time == pytest.approx(0.0)
@@ -379,6 +398,54 @@ def test_nothing_of_it_is_printed(tmp_path, small, capfd):
     assert logged(path)
     captured = capfd.readouterr()
     assert not captured.out + captured.err
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.6, 3.0])
+def test_segments_have_their_length_where_picture_leads(small, lead):
+    """As encoder buffers make it in broadcast streams."""
+    frame = av.VideoFrame.from_ndarray(small[0][0], format="rgb24").reformat(format="yuv420p")
+    items = []
+    for n in range(250):
+        picture = DecodedFrame(0, n * 0.04, 0.04, 25.0, FrameFlag(0), frame)
+        samples = np.zeros((1, 1920), np.float32)
+        sound = DecodedSound(1, n * 0.04, 48_000, "mono", samples)
+        items += [(n * 0.04, picture), (n * 0.04 + lead, sound)]
+    ordered = [item for _, item in sorted(items, key=lambda pair: pair[0])]
+    segments = list(Segmenter(length=0.5).run(ordered))
+    assert len(segments) <= 21 + lead / 0.5
+    assert sum(len(s.picture.frames) for s in segments if s.picture) == 250
+
+
+def test_streams_that_begin_later_cost_nothing_that_was_found(tmp_path, small):
+    """Another multiplexer's programme between two parts of one, with other PIDs."""
+    own = media.write(tmp_path / "a.ts", small[0], small[1])
+    other = tmp_path / "b.ts"
+    with (
+        av.open(str(own)) as old,
+        av.open(str(other), "w", format="mpegts", options={"mpegts_start_pid": "500"}) as new,
+    ):
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    joined = tmp_path / "joined.ts"
+    # what is looked at before it is opened must not reach the other programme
+    joined.write_bytes(own.read_bytes() * 20 + other.read_bytes() + own.read_bytes())
+    found = inspect(str(joined), load(only=("black",)))
+    assert found.coverage.state != "none"
+    assert found.asset.video[0].frames > 20 * len(small[0]) * 0.9
+
+
+def test_rates_that_no_sound_has_are_refused(tmp_path):
+    samples = np.zeros(4000, np.int16)
+    path = tmp_path / "absurd.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 2_000_000_000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    found = inspect(str(path), load())
+    assert [problem.reason for problem in found.coverage.problems] == ["unusual_rate"]
+    assert found.coverage.state == "none"
 
 
 def test_like_errors_become_one_note():

@@ -9,6 +9,7 @@ nothing of a job that died half-way.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from pipeline import cluster
 from pipeline.batch.cuts import Cuts
@@ -27,6 +28,7 @@ from pipeline.batch.sources import Wanted
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
+log = logging.getLogger("vidette")
 _ATTEMPTS = 2
 _LOST = 5  # machines that may die under an asset
 _STILLBORN = 3  # workers that may die at their start before the run is given up
@@ -47,7 +49,7 @@ class Plan:
         address: of a Ray cluster; None: start one here, "auto": the one that runs here.
         bounds: of each asset.
         retry_failed: have another go at what failed before, or may come out better now.
-        reports: write an HTML report of each asset.
+        reports: give the page of each asset charts, pictures and sound of the worst moments.
         range_seconds: an asset of at least two ranges of so many seconds of presentation is cut
             into them where there are two workers; 0: none is.
     """
@@ -227,7 +229,11 @@ class _Pool:
             state.share = measured / parts * self._cuts.count
         whole = [job for _, job, _ in self._busy.values() if job.id not in self._cuts]
         for job in whole[:_ASKED]:
-            working = self._ledger.read("working", job.key) or {}
+            try:
+                working = self._ledger.read("working", job.key) or {}
+            except Exception as error:  # of a store that is away: it is no more than shown
+                log.debug("how far %s is could not be read: %s", job.uri, error)
+                continue
             position = float(working.get("position") or 0.0)
             state.underway += position
             if duration := working.get("duration"):
@@ -268,8 +274,8 @@ class _Pool:
         worker = self._starting.pop(reference)
         try:
             ray.get(reference)
-        except (RayActorError, RayTaskError) as error:
-            self._stillborn += 1
+        except RayError as error:
+            self._stillborn += not cluster.node_died(error)
             if self._stillborn == _STILLBORN:
                 raise UsageError(f"workers do not start: {error}") from error
             self._start()
@@ -304,6 +310,11 @@ class _Pool:
             if isinstance(error.cause, FullError):
                 raise FullError(str(error.cause)) from error
             self._fail(job, "error", f"{type(error.cause).__name__}: {error.cause}")
+        except RayError as error:  # Ray's own watch over memory, among others
+            ray.kill(worker)
+            self._died(job, error)
+            self._fill()
+            return
         else:
             self._note(job, done)
         self._hand_out(worker)
@@ -351,19 +362,25 @@ class _Pool:
         state.defects += done.defects
         state.without += not done.examined
 
-    def _died(self, job: Job, error: RayActorError) -> None:
+    def _is_written(self, job: Job) -> bool:
+        """Whether an asset has its result although its worker is gone; it counts then."""
+        unwritten = job.part is not None or job.again
+        record = None if unwritten else self._ledger.read("results", job.id)
+        if record is None:
+            return False
+        one = Record.model_validate(record).inspection
+        self._over(job)
+        self._count(Done.of(one) if one is not None else Done(0.0, 0, False))
+        return True
+
+    def _died(self, job: Job, error: RayError) -> None:
         """A worker is gone: its asset is tried once more, unless it was done or is too large."""
         if job.part is not None and not self._cuts.wants(job):
             self._ledger.remove(f"working/{job.key}.json")
             if job.id not in self._cuts:
                 self._drop_pieces(job)
             return
-        unwritten = job.part is not None or job.again
-        record = None if unwritten else self._ledger.read("results", job.id)
-        if record is not None:  # it died after writing
-            one = Record.model_validate(record).inspection
-            self._over(job)
-            self._count(Done.of(one) if one is not None else Done(0.0, 0, False))
+        if self._is_written(job):
             return
         working = self._ledger.read("working", job.key) or {}
         where = f"at {working.get('position', 0.0):.1f} s"
@@ -390,7 +407,9 @@ class _Pool:
                 del self._busy[reference]
                 ray.kill(worker)
                 limit = self._plan.bounds.seconds
-                self._fail(job, "time_limit", f"stuck, killed {_GRACE:g} s after its {limit:g} s")
+                if not self._is_written(job):  # else its page took too long
+                    said = f"stuck, killed {_GRACE:g} s after its {limit:g} s"
+                    self._fail(job, "time_limit", said)
                 self._fill()
 
     def _fail(self, job: Job, reason: str, detail: str) -> None:

@@ -6,6 +6,7 @@ dozen numbers. Frames never leave it at all.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.batch.ledger import Ledger, Record, Working, piece_name
+from pipeline.batch.ledger import FullError, Ledger, Record, Working, piece_name
 from pipeline.decode import Decoder
 from pipeline.errors import SeamError, SourceError
 from pipeline.inspect import Progress, inspect
@@ -28,6 +29,7 @@ from pipeline.settings import Settings
 from pipeline.source import open_source
 from pipeline.types import Inspection
 
+log = logging.getLogger("vidette")
 _TOLD_EVERY = 2.0  # seconds between notes of how far an asset is
 _WATCHED_EVERY = 0.25  # seconds between looks at the memory
 _WAITED = 0.5  # seconds between looks for a piece
@@ -138,7 +140,7 @@ class Inspector:
         out: of the ledger.
         settings: of all assets.
         bounds: of each asset.
-        reports: write an HTML report of each.
+        reports: give the page of each charts, pictures and sound.
         range_seconds: of presentation; an asset of at least two such ranges is cut. 0: none is.
     """
 
@@ -177,8 +179,6 @@ class Inspector:
                 if problem.reason == "interrupted":
                     problem.reason = "time_limit"
                     problem.detail = f"not done after {self.bounds.seconds:g} s"
-        if self._reports:
-            self._report(job, result)
         self._ledger.keep(
             Record(
                 id=job.id, uri=job.uri, labels=job.labels, state="done", attempts=job.tries,
@@ -186,6 +186,12 @@ class Inspector:
                 inspection=result,
             )
         )  # fmt: skip
+        try:
+            self._report(job, result)
+        except FullError:
+            raise
+        except Exception:  # the result is there
+            log.exception("the page of %s could not be written", job.uri)
         return Done.of(result)
 
     def _inspected(self, job: Job, clock: _Clock) -> tuple[Inspection, str | None]:
@@ -257,12 +263,17 @@ class Inspector:
             yield from read_piece(file)
 
     def _report(self, job: Job, result: Inspection) -> None:
-        from pipeline.report import write_report  # noqa: PLC0415 - Plotly, only where wanted
+        from pipeline.report import render, write_report  # noqa: PLC0415 - slow to import
 
+        name = f"reports/{job.id}.html"
+        if not self._reports:
+            page = render(result, charts=False)
+            self._ledger.write(name, page.encode("utf-8", "backslashreplace"))
+            return
         with tempfile.TemporaryDirectory(prefix="vidette-report-") as folder:
             path = Path(folder) / "report.html"
             write_report(result, path, limits=self._settings.limits)
-            self._ledger.write(f"reports/{job.id}.html", path.read_bytes())
+            self._ledger.write(name, path.read_bytes())
 
     def at(self, job: Job, position: float) -> None:
         """A job is in work, and so far."""
@@ -321,7 +332,12 @@ class _Clock:
         now = time.monotonic()
         if now - self._told >= _TOLD_EVERY:
             self._told = now
-            self._inspector.note(self._job, self._position, duration=duration)
+            try:
+                self._inspector.note(self._job, self._position, duration=duration)
+            except FullError:
+                raise
+            except Exception:  # of a store that is away for a moment: it is no more than a note
+                log.warning("%s: how far it is could not be written", self._job.uri, exc_info=True)
         limit = self._inspector.bounds.seconds
         self.late = bool(limit) and now - self._started > limit
         return self.late

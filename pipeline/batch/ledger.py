@@ -9,7 +9,7 @@ A folder (or a bucket) holds everything of an archive:
     pieces/ID/         what was measured of the ranges of a long one, until they are joined
     runs/NAME.json     which assets a run covers, in order
     tables/            Parquet, see tables.py
-    reports/ID.html    with --reports
+    reports/ID.html    the page of an asset; with --reports, its whole report
     index.html         all assets, the worst first
 
 ID is made of what decides on the result: the asset's URI, size and time of change (or ETag), the

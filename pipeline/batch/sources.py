@@ -97,6 +97,8 @@ def _manifest(source: str) -> Iterator[Wanted]:
         raise UsageError(f"the manifest {source} cannot be read: {error}") from error
     folder = source.rpartition("/")[0]
     for number, row in enumerate(_rows(source, data), 1):
+        if not isinstance(row, dict) or None in row:  # the second: more fields than columns
+            raise UsageError(f"row {number} of the manifest {source} does not fit its columns")
         uri = row.pop("uri", None)
         if not isinstance(uri, str) or not uri:
             raise UsageError(f"row {number} of the manifest {source} has no `uri`")

@@ -183,7 +183,11 @@ class Coordinator:
             self._hands.clear()
 
     def _collect(self) -> None:
-        """Take what workers still have to say."""
+        """Let workers leave their streams, and take what they still have to say."""
+        for state in self._pools.values():
+            for worker in state.placement.workers:
+                for name in state.placement.streams(worker):
+                    self._crew.leave(worker, name)
         wanted = {name: hand.final for name, hand in self._hands.items() if hand.place is not None}
         until = time.monotonic() + CLOSING
         while wanted and time.monotonic() < until:

@@ -141,6 +141,7 @@ class Watcher:
         self._held: list[Found] = []  # until the clock is settled
         self._watched: list[tuple[float, float]] = []  # likewise, seconds of presentation
         self._covered = now  # how far
+        self._reached = 0.0  # likewise, seconds of presentation of this connection
         self._silence = Silence(now, hidden=is_dash(stream.uri))
         self._behind = False  # so that it is to be connected anew
         self._skipping = False  # since it was, and until something is covered
@@ -243,6 +244,7 @@ class Watcher:
         relay = Relay(self._settings, asset)
         why = "the input ended"
         self._clock.restart()
+        self._reached = 0.0
         with self._lock:
             self._status.connections += 1
         cpu = time.thread_time()
@@ -291,9 +293,12 @@ class Watcher:
         self._tracker.resume(now)
         if status.state != "watching":
             self._state("watching", "")
-        length = segment.end - segment.start
-        cost = spent / length
-        status.cost = cost if status.cost is None else status.cost + 0.1 * (cost - status.cost)
+        # segments overlap where one stream leads another
+        length = segment.end - max(segment.start, self._reached)
+        self._reached = max(self._reached, segment.end)
+        if length > 0:
+            cost = spent / length
+            status.cost = cost if status.cost is None else status.cost + 0.1 * (cost - status.cost)
         self._watched.append((segment.start, segment.end))
         if self._clock.settled:
             status.seen = self._clock.anchor + segment.end

@@ -6,6 +6,7 @@ Frames never leave it. What it has to say waits here until the coordinator has i
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -141,6 +142,7 @@ class Worker:
         with self._lock:
             watcher = self._watchers.pop(name, None)
             self._failed.pop(name, None)
+            self._reported = -math.inf  # all of it is told next
         if watcher is not None:
             watcher.stop()
         return True

@@ -36,6 +36,7 @@ from pipeline.types import Asset, VideoTrack
 # Containers in which one can go to a moment. AVI has no presentation times; playlists go to a
 # segment, and their clock depends on where it was first opened.
 FORMATS = frozenset({"mov", "matroska", "mpegts", "mxf"})
+_MOST = 2000  # ranges; of an asset that declares to be longer, the length is damaged
 _OVERLAP = 32  # packets of the next range that are decoded as well; H.264 keeps 16 references
 _BEFORE = (2.0, 15.0, 120.0)  # seconds ahead of a range from which its key frame is looked for
 
@@ -89,8 +90,10 @@ def ranges(asset: Asset, seconds: float) -> list[Range]:
         raise SeamError(f"{formats[0]} is not entered in the middle")
     if not any(video.examined for video in asset.video):
         raise SeamError("it has no pictures")
-    minutes = _minutes(seconds)
-    firsts = [n * minutes for n in range(_count(asset.declared_duration or 0.0, seconds))]
+    minutes, count = _minutes(seconds), _count(asset.declared_duration or 0.0, seconds)
+    if count > _MOST:
+        raise SeamError(f"it declares to last {asset.declared_duration:.3g} s")
+    firsts = [n * minutes for n in range(count)]
     stops = [*firsts[1:], None]
     return [Range(*pair) for pair in zip(firsts, stops, strict=True)]
 

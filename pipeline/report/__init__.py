@@ -19,7 +19,6 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from pydantic_core import PydanticSerializationError
 
 from pipeline import words
@@ -32,7 +31,7 @@ from pipeline.report.evidence import (
     gather,
 )
 from pipeline.source import Limits
-from pipeline.types import Inspection
+from pipeline.types import Inspection, Timelines
 from pipeline.uri import shown
 
 __all__ = ["EvidenceOptions", "render", "write_report"]
@@ -62,17 +61,28 @@ def write_report(
     path.write_text(render(inspection, evidence), encoding="utf-8", errors="backslashreplace")
 
 
-def render(inspection: Inspection, evidence: dict[str, Evidence] | None = None) -> str:
-    """The page. `evidence` is by the id of the defect, as `gather` returns it."""
+def render(
+    inspection: Inspection, evidence: dict[str, Evidence] | None = None, *, charts: bool = True
+) -> str:
+    """The page.
+
+    Args:
+        inspection: what was found.
+        evidence: by the ID of the defect, as `gather` returns it.
+        charts: draw the statistics over time; without them, a page takes a fiftieth of the room.
+    """
     inspection = inspection.model_copy(update={"uri": shown(inspection.uri)})  # no credentials
+    if not charts:
+        inspection = inspection.model_copy(update={"timelines": Timelines()})
     try:
         data = inspection.model_dump_json(by_alias=True)
     except PydanticSerializationError:  # names of files may hold bytes that are no text
         inspection = Inspection.model_validate(_text_only(inspection.model_dump(by_alias=True)))
         data = inspection.model_dump_json(by_alias=True)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
-    library = _plotly() if inspection.timelines.series or inspection.defects else None
-    hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in (script, get_plotlyjs()))
+    drawn = charts and (inspection.timelines.series or inspection.defects)
+    library, digest = _plotly() if drawn else (None, "")
+    hashes = " ".join(f"'sha256-{one}'" for one in (_sha256(script), digest) if one)
     page = _environment().get_template("report.html.j2")
     return page.render(
         policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
@@ -83,6 +93,7 @@ def render(inspection: Inspection, evidence: dict[str, Evidence] | None = None) 
         view=_embedded(json.dumps(view.for_script(inspection))),
         plotly=library,
         has_charts=library is not None,
+        charts=charts,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         wave_size=(WAVE_WIDTH, WAVE_HEIGHT),
         inspection=inspection,
@@ -113,9 +124,13 @@ def _sha256(text: str) -> str:
 
 
 @cache
-def _plotly() -> str:
-    """Plotly's script, packed to 2 MB of text: a report is often one of thousands."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+def _plotly() -> tuple[str, str]:
+    """Plotly's script, packed to 2 MB of text, and its hash: a report is often one of thousands."""
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - half a second, only for charts
+
+    script = get_plotlyjs()
+    packed = gzip.compress(script.encode(), 9, mtime=0)
+    return base64.b64encode(packed).decode(), _sha256(script)
 
 
 @cache

@@ -75,6 +75,8 @@ def test_manifests_have_labels(tmp_path, suffix):
         ("list.jsonl", "{oops\n", "cannot be read"),
         ("list.parquet", "no parquet", "cannot be read"),
         ("list.csv", "uri\n", "names no media file"),
+        ("list.csv", "uri,channel\nx.mp4,one,two\n", "row 1 .* does not fit"),
+        ("list.jsonl", '{"uri": "x.mp4"}\n["y.mp4"]\n', "row 2 .* does not fit"),
     ],
 )
 def test_bad_manifests_are_told(tmp_path, name, text, said):

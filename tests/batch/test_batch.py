@@ -122,6 +122,13 @@ def test_what_ran_out_of_time_is_tried_again_when_one_asks(clips, cluster, tmp_p
     assert "--retry-failed tries 2 again" in said
     assert table(tmp_path, columns) == short
     go_on(retry_failed=True)
+    index = (tmp_path / "index.html").read_text()
+    pages = list((tmp_path / "reports").glob("*.html"))
+    assert len(pages) == 2
+    for page in pages:
+        assert f"reports/{page.name}" in index
+        assert page.stat().st_size < 300_000
+        assert "Content-Security-Policy" in page.read_text()
     assert table(tmp_path, columns) == [
         ("a.mp4", "done", "complete"),
         ("broken.mp4", "done", "none"),
@@ -130,6 +137,7 @@ def test_what_ran_out_of_time_is_tried_again_when_one_asks(clips, cluster, tmp_p
     assert len(ledger.ids("again")) == 1
 
 
+@pytest.mark.slow
 def test_a_result_that_is_there_does_not_hide_that_its_next_try_dies(cluster, tmp_path):
     ledger, stop = Ledger(str(tmp_path)), threading.Event()
     with web.silent() as stalled:

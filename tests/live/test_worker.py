@@ -35,6 +35,17 @@ def test_orders_that_overtake_each_other(worker):
     assert named(worker) == []
 
 
+def test_what_is_left_is_told_whole(worker):
+    """Its coverage is told with the rest now and then, and at once when nobody sees it any more."""
+    worker.watch(20, Stream(name="c", uri=NOBODY))
+    batch = worker.collect(0)
+    worker._cover("c", 100.0, 101.0)
+    quick = worker.collect(batch.number)
+    assert not quick.coverage
+    worker.leave(21, "c")
+    assert worker.collect(quick.number).coverage == [("c", 100.0, 101.0)]
+
+
 def test_a_stream_that_cannot_be_watched_says_why(worker):
     worker.watch(6, Stream(name="b", uri=NOBODY, skip=("nonsense",)))
     batch = worker.collect(0)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.report import write_report
+from pipeline.report import render, write_report
 from pipeline.types import Asset, Coverage, Defect, Inspection, Kind, Problem, Timelines, VideoTrack
 from tests import report_media
 
@@ -228,6 +228,24 @@ def test_without_javascript_everything_can_be_read(visit, report):
     assert page.locator(".card").count() == 8
     assert page.locator(".card").last.is_visible()
     assert page.get_by_text("need JavaScript").is_visible()
+
+
+def test_a_page_without_charts_is_small_and_works(visit, tmp_path):
+    """As an archive has it for each of its assets."""
+    asset = report_media.damaged(tmp_path / "damaged.mp4")
+    (tmp_path / "page.html").write_text(render(report_media.truth(asset), charts=False))
+    assert (tmp_path / "page.html").stat().st_size < 300_000
+    page = visit(tmp_path / "page.html")
+    assert page.locator("#timeline").count() == 0
+    assert page.locator(".card:visible").count() == 8
+    page.locator("[name=severity][value=subtle]").uncheck()
+    page.wait_for_function("document.querySelector('#shown-count').innerText === '5 of 8 shown'")
+    page.locator("#list li:visible button, #list li:visible a").last.click()
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "result.json")
+    result = Inspection.model_validate_json((tmp_path / "result.json").read_text("utf-8"))
+    assert (len(result.defects), result.timelines.series) == (8, {})
 
 
 def test_scripts_in_names_do_no_harm(visit, tmp_path):

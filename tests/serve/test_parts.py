@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from pydantic import ValidationError
 from standardwebhooks import Webhook
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from pipeline.addresses import is_public
 from pipeline.errors import UsageError
@@ -26,10 +27,11 @@ from pipeline.live.streams import Stream
 from pipeline.settings import load
 from serve import store as store_module
 from serve.api import Door
+from serve.asking import Asked
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.jobs import Jobs
-from serve.keys import Keys, make_key
+from serve.keys import ANYBODY, Keys, make_key
 from serve.problems import ProblemError
 from serve.scaling import BACKLOG, ByBacklog
 from serve.store import Store, Wanted
@@ -53,6 +55,8 @@ SETTINGS = load(only=("black", "silence"))
         ("192.168.1.1", False),
         ("169.254.169.254", False),  # metadata of clouds
         ("100.64.0.1", False),
+        ("168.63.129.16", False),
+        ("fec0::1", False),
         ("0.0.0.0", False),
         ("224.0.0.1", False),
         ("255.255.255.255", False),
@@ -67,6 +71,50 @@ SETTINGS = load(only=("black", "silence"))
 )
 def test_only_public_addresses_are_public(address, public):
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.3.2.1:8000", "[::1]:8000", "LOCALHOST:1"]
+)
+def test_without_keys_this_machine_is_asked_by_a_name_of_its_own(host):
+    assert Door(None).holder(asked_of(host), "admin") is ANYBODY
+
+
+@pytest.mark.parametrize("host", ["", "rebound.example", "10.0.0.7", "[", "127.0.0.1.example:80"])
+def test_without_keys_a_name_that_was_made_to_lead_here_is_refused(host):
+    with pytest.raises(ProblemError) as told:
+        Door(None).holder(asked_of(host), "read")
+    assert (told.value.status, told.value.code) == (403, "wrong_host")
+
+
+def asked_of(host: str) -> HTTPConnection:
+    headers = [(b"host", host.encode())]
+    return HTTPConnection({"type": "http", "method": "GET", "headers": headers})
+
+
+def test_what_drips_is_not_fetched_for_ever(tmp_path):
+    def drip(request) -> None:
+        request.send_response(200)
+        request.end_headers()
+        for _ in range(100):
+            request.wfile.write(b"x")
+            time.sleep(0.1)
+
+    with web.serving(tmp_path) as server:
+        server.routes["/radio.mp3"] = drip
+        uri = f"{server.url}/radio.mp3"
+        with pytest.raises(ProblemError) as told:
+            asyncio.run(fetch(uri, tmp_path / "out", 10**9, 0.5, private=True))
+    assert (told.value.code, told.value.detail) == ("not_fetched", "it took more than 0.5 s")
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://a.example:99999/x.mp4", "http:///x.mp4", "ftp://a/x", "http://a b/"]
+)
+def test_addresses_that_there_cannot_be_are_refused_at_once(uri):
+    for field in ("uri", "webhook"):
+        with pytest.raises(ValidationError):
+            Asked.model_validate({"uri": "http://a.example/x.mp4"} | {field: uri})
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f000001", "2130706433"])
@@ -86,7 +134,7 @@ def test_what_is_refused_is_never_connected_to(tmp_path):
             (canary.url.replace("http://", "http://me:secret@"), "refused_credentials"),
         ):
             with pytest.raises(ProblemError) as told:
-                asyncio.run(fetch(uri, tmp_path / "out", 100))
+                asyncio.run(fetch(uri, tmp_path / "out", 100, 10.0))
             assert (told.value.status, told.value.code) == (422, code)
         assert canary.seen == []
 
@@ -115,7 +163,7 @@ def test_redirects_are_looked_at_again(tmp_path, monkeypatch):
     try:
         uri = f"http://127.0.0.1:{server.server_port}/a.mp4"
         with pytest.raises(ProblemError) as refused:
-            asyncio.run(fetch(uri, tmp_path / "out", 100))
+            asyncio.run(fetch(uri, tmp_path / "out", 100, 10.0))
     finally:
         server.shutdown()
         server.server_close()
@@ -128,15 +176,15 @@ def test_fetching_has_a_limit_and_says_what_went_wrong(tmp_path):
     (tmp_path / "list.mp4").write_bytes(b"\n#EXTM3U\nhttp://10.0.0.1/\n")
     with web.serving(tmp_path) as server:
         out = tmp_path / "out"
-        asyncio.run(fetch(f"{server.url}/x.mp4", out, 1000, private=True))
+        asyncio.run(fetch(f"{server.url}/x.mp4", out, 1000, 10.0, private=True))
         assert out.read_bytes() == b"x" * 1000
         wrong = (("x.mp4", 999, 413), ("gone.mp4", 9, 422), ("list.mp4", 99, 415))
         for name, most, status in wrong:
             with pytest.raises(ProblemError) as told:
-                asyncio.run(fetch(f"{server.url}/{name}", out, most, private=True))
+                asyncio.run(fetch(f"{server.url}/{name}", out, most, 10.0, private=True))
             assert told.value.status == status
     with pytest.raises(ProblemError) as told:
-        asyncio.run(fetch(web.closed(), out, 10, private=True))
+        asyncio.run(fetch(web.closed(), out, 10, 10.0, private=True))
     assert told.value.code == "not_fetched"
 
 
@@ -185,7 +233,8 @@ def test_keys_are_kept_as_hashes(tmp_path):
 
 
 def asked_with(key: str) -> Request:
-    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    headers = [(b"host", b"localhost")]
+    headers += [(b"authorization", f"Bearer {key}".encode())] if key else []
     return Request({"type": "http", "method": "POST", "path": "/", "headers": headers})
 
 
@@ -261,6 +310,9 @@ def test_work_that_any_replica_may_do_is_counted_once():
 def test_what_a_dead_service_left_is_swept(tmp_path):
     async def work() -> None:
         jobs = Jobs(Config(data=tmp_path))
+        async with asyncio.timeout(20):
+            while (uploads / "old").exists():
+                await asyncio.sleep(0.05)
         await jobs.close()
 
     uploads = tmp_path / "uploads"

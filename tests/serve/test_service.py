@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import select
@@ -345,6 +346,44 @@ def _endless(url: str, key: str) -> socket.socket:
     head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n--x"
     one.sendall(head.encode())
     return one
+
+
+def _parts(size: int):
+    """A body without an end that is known."""
+    for _ in range(size >> 16):
+        yield b" " * (1 << 16)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/monitors"), ("PATCH", "/v1/monitors/x"), ("POST", "/v1/inspections")],
+)
+def test_bodies_without_an_end_are_refused(service, method, path):
+    url, _, admin, _ = service
+    json_ = {"content-type": "application/json"}
+    with httpx.Client(base_url=url, timeout=20) as http:
+        # nobody's is read at all
+        nobody = http.request(method, path, content=_parts(1 << 20), headers=json_)
+        problem_of(nobody, 401, "unauthorized")
+        key = {"authorization": f"Bearer {admin}"}
+        try:
+            asked = http.request(method, path, content=_parts(1 << 24), headers=json_ | key)
+        except httpx.TransportError:  # the connection was closed before all was sent
+            return
+        problem_of(asked, 413, "too_large")
+
+
+def test_a_form_without_an_end_is_refused(service):
+    url, user, _, _ = service
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    body = itertools.chain([head], _parts(64 * 2**20))
+    kind = {"content-type": "multipart/form-data; boundary=x", "authorization": f"Bearer {user}"}
+    with httpx.Client(base_url=url, timeout=30) as http:
+        try:
+            answer = http.post("/v1/score", content=body, headers=kind)
+        except httpx.TransportError:
+            return
+        problem_of(answer, 413, "too_large")
 
 
 def test_what_is_not_done_has_no_result_and_can_be_cancelled(client, service):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -19,8 +20,11 @@ def store(tmp_path, database):
     made.close()
 
 
-def submit(store: Store, key: str | None = None, digest: str = "d", owner: str = "me", most=10):
-    return store.submit(owner, Wanted(name="x.mp4", uri="u"), most=most, key=key, digest=digest)
+def submit(
+    store: Store, key: str | None = None, digest: str = "d", owner: str = "me", most=10, **more
+):
+    wanted = Wanted(name="x.mp4", uri="u", **more)
+    return store.submit(owner, wanted, most=most, key=key, digest=digest)
 
 
 def test_the_same_key_and_request_are_one_inspection(store):
@@ -47,7 +51,7 @@ def test_a_key_has_a_quota(store):
 
 def test_work_of_the_dead_is_claimed_again_a_few_times(store, monkeypatch):
     monkeypatch.setattr(store_module, "LEASE", 0.05)
-    name, _ = submit(store)
+    name, _ = submit(store, webhook="https://a.example/hook")
     for attempt in range(1, store_module.ATTEMPTS + 1):
         assert store.claim().name == name
         assert store.claim() is None  # it is somebody's now
@@ -56,6 +60,8 @@ def test_work_of_the_dead_is_claimed_again_a_few_times(store, monkeypatch):
     assert store.claim() is None
     facts = store.facts(name)
     assert (facts["state"], facts["problem"]["code"]) == ("failed", "worker_died")
+    (message,) = store.due()  # that too is told
+    assert json.loads(message.body)["type"] == "inspection.failed"
 
 
 def test_what_is_cancelled_stays_so(store):
