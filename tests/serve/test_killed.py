@@ -154,7 +154,8 @@ def test_all_of_it_is_killed_and_what_was_accepted_is_done_once(
         assert {one["type"] for one in receiver.got} == {"inspection.done"}
         assert not list((service.data / "uploads").iterdir())
         until(lambda: client.monitor("news")["state"] == "watching", 60)
-        spans = client.monitor("news")["coverage"]
+        # told every two seconds
+        spans = until(lambda: client.monitor("news")["coverage"], 60)
         until(lambda: client.monitor("news")["coverage"][-1][1] > spans[-1][1], 60)
 
 
