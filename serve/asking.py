@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import httpx
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.types import Message
 
@@ -24,8 +25,8 @@ _FORM = 1 << 20  # bytes that a form may have beside its file
 _JSON = 1 << 18  # bytes of a request without a file
 # Seconds that a body may pause, and the pace that it must keep as a whole: bytes a second
 _PAUSE, _SLOWEST = 30.0, 1 << 16
-Label = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
-LabelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Label = Annotated[str, Field(max_length=1000)]
+LabelName = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(max_length=200)]  # of a detector or a setting
 Value = float | int | Annotated[str, Field(max_length=4096)] | bool
 AskedModel = TypeVar("AskedModel", bound=BaseModel)
@@ -54,13 +55,6 @@ class Asked(BaseModel):
         pattern=rf"^https?://{UNSPACED}+$",
         description="told when it is over",
     )
-
-    @field_validator("uri", "webhook")
-    @classmethod
-    def _reachable(cls, uri: str | None) -> str | None:
-        if uri is not None and not is_place(uri):
-            raise ValueError("this is no address of a web server")
-        return uri
 
     def chosen(self) -> Settings:
         """The settings.
@@ -146,6 +140,28 @@ def bounded(request: Request, most: int) -> Request:
     return Request(request.scope, receive)
 
 
+def refuse(asked: Asked) -> None:
+    """Refuse what no description can tell apart.
+
+    Raises:
+        ProblemError: 422.
+    """
+    refuse_labels(asked.labels)
+    for uri in (asked.uri, asked.webhook):
+        if uri is not None and not is_place(uri):
+            raise ProblemError(422, "invalid_uri", f"{uri[:100]} is no address of a web server")
+
+
+def refuse_labels(labels: Mapping[str, str] | None) -> None:
+    """Refuse labels that not every database keeps.
+
+    Raises:
+        ProblemError: 422.
+    """
+    if any("\0" in text for pair in (labels or {}).items() for text in pair):
+        raise ProblemError(422, "invalid_labels", "a label holds a NUL")
+
+
 async def read_json(request: Request, model: type[AskedModel]) -> AskedModel:
     """What a request without a file says.
 
@@ -186,6 +202,7 @@ async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | No
             asked = await read_json(request, Asked)
             if asked.uri is None:
                 raise ProblemError(422, "invalid_request", "`uri` is missing")
+            refuse(asked)
             return asked, None
         if kind != "multipart/form-data":
             detail = "send application/json, or multipart/form-data with `file`"
@@ -201,6 +218,7 @@ async def read(request: Request, into: Path, most: int) -> tuple[Asked, str | No
             asked = Asked.model_validate_json(text or "{}")
             if asked.uri is not None:
                 raise ProblemError(422, "invalid_request", "either `file` or `uri`")
+            refuse(asked)
             if (file.size or 0) > most:
                 detail = f"more than {most} bytes; give a URI instead"
                 raise ProblemError(413, "too_large", detail)

@@ -23,7 +23,7 @@ from pipeline.settings import explain, of_the_operator
 from pipeline.source import LIVE_SCHEMES
 from pipeline.uri import shown
 from serve.api import Door, api, unwrapped
-from serve.asking import UNSPACED, Label, LabelName, Name, Value, read_json
+from serve.asking import UNSPACED, Label, LabelName, Name, Value, read_json, refuse_labels
 from serve.config import Config
 from serve.guard import public_address
 from serve.problems import ProblemError, document
@@ -107,6 +107,7 @@ class Monitors:
         """Watch a live stream from now on; asking for the same again changes nothing."""
         holder = self._door.holder(request, "admin")
         asked = await read_json(request, Monitored)
+        refuse_labels(asked.labels)
         made = _UNFIT.sub("-", shown(asked.uri).partition("://")[2]).strip("-")[:200]
         name = asked.name or made or "stream"
         fields = asked.model_dump(exclude={"name"}) | {"name": name, "owner": holder.name}
@@ -138,6 +139,7 @@ class Monitors:
         """Change how a stream is watched, where it is, or let it out of quarantine."""
         self._door.holder(request, "admin")
         asked = await read_json(request, Changed)
+        refuse_labels(asked.labels)
         old = _there(await self._watching.stream.remote(name))
         given = {
             field: value

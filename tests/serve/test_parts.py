@@ -27,7 +27,7 @@ from pipeline.live.streams import Stream
 from pipeline.settings import load
 from serve import store as store_module
 from serve.api import Door
-from serve.asking import Asked
+from serve.asking import Asked, refuse
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.jobs import Jobs
@@ -113,8 +113,9 @@ def test_what_drips_is_not_fetched_for_ever(tmp_path):
 )
 def test_addresses_that_there_cannot_be_are_refused_at_once(uri):
     for field in ("uri", "webhook"):
-        with pytest.raises(ValidationError):
-            Asked.model_validate({"uri": "http://a.example/x.mp4"} | {field: uri})
+        with pytest.raises((ValidationError, ProblemError)):
+            refuse(Asked.model_validate({"uri": "http://a.example/x.mp4"} | {field: uri}))
+    refuse(Asked(uri="http://a.example:8080/x.mp4", webhook="https://[2001:db8::1]/hook"))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f000001", "2130706433"])
