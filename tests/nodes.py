@@ -33,6 +33,7 @@ def several_nodes(count: int, cpus: int = 1, dashboard: int | None = None) -> It
     head = {"num_cpus": 0, "include_dashboard": dashboard is not None}
     if dashboard is not None:
         head["dashboard_port"] = dashboard
+        head["dashboard_agent_listen_port"] = free_port()  # the usual one may be another Ray's
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count):

@@ -41,6 +41,7 @@ def jobs():
     """The port of the job server of a Ray of two CPUs; the address of the Ray."""
     port = free_port()
     head = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": port}
+    head["dashboard_agent_listen_port"] = free_port()  # the usual one may be another Ray's
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield port, cluster.address
     ray.shutdown()
