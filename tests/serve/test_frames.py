@@ -30,7 +30,7 @@ class _Asking:
     """A request with one frame."""
 
     scope: ClassVar = {"type": "http", "method": "POST"}
-    headers: ClassVar = {"content-type": "application/x-npy"}
+    headers: ClassVar = {"content-type": "application/x-npy", "host": "localhost"}
 
     async def stream(self):
         yield bytes(_body_of(1))
