@@ -38,7 +38,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +57,7 @@ from pipeline.settings import Settings, load
 from pipeline.warm import warm
 from tests import media
 from tests.live import origin
+from tests.serve.real import until
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results/live.md"
@@ -400,7 +401,7 @@ def _delays(folder: Path, periods: int) -> list[_Delays]:
             )
         )
         with _watching(folder / "watched", config, hook, told.lines):
-            _until(lambda: live.position > 0.0)  # both are given to a worker at once
+            until(lambda: live.position > 0.0, _PATIENCE)  # both are given to a worker at once
             _rest(1.0)
             sender = origin.Sender(source, port)
             begun, made = time.time(), live.position
@@ -487,14 +488,6 @@ def _read(path: Path, lines: list[tuple[float, Event]], over: threading.Event) -
             now = time.time()
             lines += [(now, Event.model_validate_json(line)) for line in whole.splitlines()]
             done += len(whole) + 1
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not happen")
-        time.sleep(0.05)
 
 
 def _defective(folder: Path, periods: int) -> Path:
