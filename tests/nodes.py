@@ -22,13 +22,16 @@ from tests.serve.real import free_port
 
 
 @contextmanager
-def several_nodes(count: int, cpus: int = 1, dashboard: int | None = None) -> Iterator[str]:
+def several_nodes(
+    count: int, cpus: int = 1, dashboard: int | None = None, gpus: int = 0
+) -> Iterator[str]:
     """The address of a head without CPUs and nodes that have them: they get all workers.
 
     Args:
         count: nodes besides the head.
         cpus: of each.
         dashboard: the port of Ray's dashboard; None: there is none.
+        gpus: of each, as Ray counts them: none is needed.
     """
     head = {"num_cpus": 0, "include_dashboard": dashboard is not None}
     if dashboard is not None:
@@ -37,7 +40,7 @@ def several_nodes(count: int, cpus: int = 1, dashboard: int | None = None) -> It
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count):
-            cluster.add_node(num_cpus=cpus)
+            cluster.add_node(num_cpus=cpus, num_gpus=gpus)
         cluster.wait_for_nodes()
         yield cluster.address
     finally:
@@ -86,9 +89,11 @@ def growing(most: int, folder: Path) -> Iterator[str]:
     }
     file = folder / "autoscaler.json"
     file.write_text(json.dumps(config))
-    # a head that `ray start` starts asks for a token otherwise
-    environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-                   "RAY_AUTH_MODE": "disabled"}  # fmt: skip
+    environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    # A head that `ray start` starts asks for a token otherwise, and a Ray that this process had
+    # before has told all of its children to ask for one: then no driver is believed to live.
+    mode = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
         [
@@ -112,6 +117,10 @@ def growing(most: int, folder: Path) -> Iterator[str]:
         head.kill()
         head.wait()
         log.close()
+        if mode is None:
+            del os.environ["RAY_AUTH_MODE"]
+        else:
+            os.environ["RAY_AUTH_MODE"] = mode
 
 
 def nodes_of(address: str) -> int:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 import pipeline.report
 from pipeline import words
 from pipeline.batch.ledger import Ledger, Record
-from pipeline.batch.tables import badness, records
+from pipeline.batch.tables import badness
 from pipeline.report.view import name_of, severity_class
 from pipeline.types import Inspection
 from pipeline.uri import shown
@@ -34,7 +34,7 @@ def write_index(ledger: Ledger, run: str, ids: Sequence[str], reports: set[str])
         ids: of its assets.
         reports: IDs of the assets that have a report.
     """
-    rows = [_row(record, record.id in reports) for record in records(ledger, ids)]
+    rows = [_row(record, record.id in reports) for record in ledger.records(ids)]
     rows.sort(key=lambda row: (-row["order"], row["uri"]))
     kinds = Counter(kind for row in rows for kind in row["kinds"])
     style = (Path(pipeline.report.__file__).parent / "report.css").read_text(encoding="utf-8")

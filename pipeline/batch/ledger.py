@@ -25,7 +25,8 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,7 @@ _STAMPS = (
     *("size", "ETag", "etag", "LastModified", "mtime", "updated"),
     *("content-length", "last-modified"),
 )
+_AT_ONCE, _READ_AHEAD = 16, 64  # records that are read; object stores answer many at a time
 _PATIENCE = 5.0  # seconds for a web server to tell what it has
 # Problems that may be over the next time
 _OUTWARD = {
@@ -156,6 +158,13 @@ class Ledger:
                 return Record.model_validate(found)
         return None
 
+    def records(self, ids: Sequence[str]) -> Iterator[Record]:
+        """What is known of assets, in order; those that nothing is known of are left out."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for start in range(0, len(ids), _READ_AHEAD):
+                known = pool.map(self.record, ids[start : start + _READ_AHEAD])
+                yield from (one for one in known if one is not None)
+
     def keep(self, record: Record) -> None:
         """Write what became of an asset; a result replaces a failure.
 
@@ -184,8 +193,6 @@ class Ledger:
             return
         with self.writing(name) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -204,6 +211,8 @@ class Ledger:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("wb") as file:
                     yield file
+                    file.flush()
+                    os.fsync(file.fileno())
                 if self.is_local:
                     part.replace(place)
                 else:

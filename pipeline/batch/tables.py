@@ -9,9 +9,9 @@ The schemas below are the documentation; docs/batch.md shows them with examples.
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -98,26 +98,45 @@ def write_tables(ledger: Ledger, run: str, ids: Sequence[str]) -> None:
         run: its name.
         ids: of its assets, in order; those that nothing is known of yet are left out.
     """
-    for name, rows in (("assets", _assets), ("defects", _defects), ("timeline", _timeline)):
-        schema = SCHEMAS[name]
-        buffer = io.BytesIO()
-        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
-            part: list[dict[str, Any]] = []
-            for record in records(ledger, ids):
-                part += rows(record)
-                if len(part) >= _AT_ONCE:
-                    writer.write_table(pa.Table.from_pylist(part, schema))
-                    part = []
+    with (
+        _table(ledger, "assets", run) as assets,
+        _table(ledger, "defects", run) as defects,
+        _table(ledger, "timeline", run) as timeline,
+    ):
+        for record in ledger.records(ids):
+            assets(_assets(record))
+            defects(_defects(record))
+            timeline(_timeline(record))
+
+
+@contextmanager
+def _table(
+    ledger: Ledger, name: str, run: str
+) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
+    """A table that is written row group by row group: no archive is too large for the memory.
+
+    Yields:
+        What takes rows.
+    """
+    schema = SCHEMAS[name]
+    part: list[dict[str, Any]] = []
+    with (
+        ledger.writing(f"tables/{name}/run={run}/part.parquet") as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+
+        def write() -> None:
             writer.write_table(pa.Table.from_pylist(part, schema))
-        ledger.write(f"tables/{name}/run={run}/part.parquet", buffer.getvalue())
+            part.clear()
 
+        def add(rows: Iterable[dict[str, Any]]) -> None:
+            for row in rows:
+                part.append(row)
+                if len(part) == _AT_ONCE:
+                    write()
 
-def records(ledger: Ledger, ids: Sequence[str]) -> Iterator[Record]:
-    """What is known of assets, in order."""
-    for one in ids:
-        record = ledger.record(one)
-        if record is not None:
-            yield record
+        yield add
+        write()
 
 
 def _assets(record: Record) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ from pipeline.batch.driver import Plan
 from pipeline.batch.inspector import Bounds, Job
 from pipeline.batch.ledger import Ledger, Record, Working, identity
 from pipeline.batch.query import connect
+from pipeline.batch.sources import gather
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from tests import media, web
@@ -53,14 +54,18 @@ def cluster():
     cluster.shutdown()
 
 
+def blackened(seed: int) -> list[np.ndarray]:
+    """Two seconds, of which more than one is black."""
+    frames = media.scene(2.0, 160, 96, seed=seed)
+    return [np.full_like(f, 16) if 10 <= n < 40 else f for n, f in enumerate(frames)]
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
     """Two clean clips, one with black, and a file that is none."""
     folder = tmp_path_factory.mktemp("clips")
     for n, name in enumerate(("a.mp4", "b.mp4", "dark.mp4")):
-        frames = media.scene(2.0, 160, 96, seed=n)
-        if name == "dark.mp4":
-            frames = [np.full_like(f, 16) if 10 <= m < 40 else f for m, f in enumerate(frames)]
+        frames = blackened(n) if name == "dark.mp4" else media.scene(2.0, 160, 96, seed=n)
         media.write(folder / name, frames, 0.1 * media.programme(2.0, seed=n))
     (folder / "broken.mp4").write_bytes(b"this is no film" * 100)
     return folder
@@ -321,6 +326,23 @@ def test_the_command_starts_a_ray_of_its_own(clips, tmp_path):
     assert [json.loads(line) for line in asked.stdout.splitlines()] == [
         {"kind": "black", "assets": 1}
     ]
+
+
+@pytest.mark.slow
+def test_workers_share_a_gpu_by_fraction(clips, tmp_path):
+    """Ray counts GPUs as it is told: two workers that ask for half a one each work beside."""
+    at_once: list[int] = []
+    ray.shutdown()
+    with several_nodes(1, cpus=4, gpus=1) as address:
+        _, state = driver.run(
+            gather([str(clips)]),
+            Ledger(str(tmp_path)),
+            SETTINGS,
+            Plan(gpus=0.5, address=address),
+            lambda now: at_once.append(len(now.running)),
+        )
+    assert state.done == 4
+    assert max(at_once) == 2
 
 
 @pytest.mark.slow

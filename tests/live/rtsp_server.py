@@ -25,6 +25,7 @@ factory.set_launch(
     "d. ! queue ! aacparse ! rtpmp4apay name=pay1 pt=97 )"
 )
 server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
+if not server.attach(None):
+    sys.exit(f"nothing can listen on port {sys.argv[2]}")
 print("ready", flush=True)
 GLib.MainLoop().run()
