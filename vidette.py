@@ -670,6 +670,13 @@ def serve_command(
         str | None,
         typer.Option(metavar="NAME", help="Add a key to --keys, print it, and do nothing else."),
     ] = None,
+    revoke_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take a key out of --keys, and do nothing else; services that run notice.",
+        ),
+    ] = None,
     scopes: Annotated[
         str, typer.Option(help="Of --make-key: read, submit, admin, with commas between.")
     ] = "read,submit",
@@ -709,6 +716,13 @@ def serve_command(
         if keys is None:
             raise UsageError("--make-key needs --keys FILE")
         print(add(keys, make_key, _split([scopes])))
+        return
+    if revoke_key is not None:
+        from serve.keys import revoke_key as remove
+
+        if keys is None:
+            raise UsageError("--revoke-key needs --keys FILE")
+        remove(keys, revoke_key)
         return
     from serve.run import serve_forever
 

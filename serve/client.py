@@ -232,8 +232,8 @@ class Client:
                         source.response.read()
                         _checked(source.response)
                     for message in source.iter_sse():
+                        after = int(message.id)  # that of the last event before, at first
                         if message.event == "defect":
-                            after = int(message.id)
                             yield after, Event.model_validate_json(message.data)
             except httpx.TransportError:
                 time.sleep(1.0)

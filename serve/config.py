@@ -69,12 +69,22 @@ class Config(BaseModel):
         default=60.0, gt=0, description="of inspections that wait: more of it adds runners"
     )
     jobs_of_one_key: int = Field(default=100, gt=0, description="unfinished; 429 above that")
+    keep_days: float = Field(
+        default=30.0,
+        gt=0,
+        description="that a finished inspection and its report are kept; 404 after that",
+    )
     backlog_seconds: float = Field(
         default=4.0, gt=0, description="of scores, before each replica: more of it adds replicas"
     )
     grow_after: float = Field(default=5.0, ge=0, description="seconds of such a backlog")
     shrink_after: float = Field(default=120.0, ge=0, description="seconds without it")
-    listeners: int = Field(default=500, gt=0, description="to events, of one replica")
+    listeners: int = Field(
+        default=500, gt=0, description="to events, of one replica; 429 above that"
+    )
+    listeners_of_one_key: int = Field(
+        default=200, gt=0, description="likewise, with one key; without keys there is no such limit"
+    )
     monitors: int = Field(default=10_000, ge=0, description="live streams; 429 above that")
     monitors_of_one_key: int = Field(
         default=10_000, gt=0, description="that one key has added; 429 above that"

@@ -65,12 +65,18 @@ class Jobs:
             try:
                 await asyncio.to_thread(self._sweep)
             except Exception:  # of the database: it is asked again
-                log.exception("uploads could not be swept")
+                log.exception("what is not wanted any more could not be removed")
             await asyncio.sleep(_SWEEP_EVERY)
 
     def _sweep(self) -> None:
-        """Remove uploads that nobody wants: of requests that died, or of what nobody works on."""
+        """Remove what has been kept long enough, and uploads that nobody wants.
+
+        Those are of requests that died, or of what nobody works on.
+        """
         wanted, now = self.store.uploads(), time.time()
+        while names := self.store.prune(now - self.config.keep_days * 86_400.0):
+            for name in names:
+                (self.reports / f"{name}.html").unlink(missing_ok=True)
         for path in self.uploads.iterdir():
             with contextlib.suppress(FileNotFoundError):  # other runners sweep too
                 if str(path) not in wanted and now - path.stat().st_mtime > _LEFT_OVER:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -26,11 +27,13 @@ from serve.api import Door, api, unwrapped
 from serve.asking import UNSPACED, Label, LabelName, Name, Value, read_json, refuse_labels
 from serve.config import Config
 from serve.guard import public_address
+from serve.keys import ANYBODY, Holder
 from serve.problems import ProblemError, document
 from serve.tail import LateError, Message, Tail
 
 log = logging.getLogger("ray.serve.vidette")
 _PING = 15  # seconds between signs of life
+_FULL = 10.0  # seconds until somebody may have stopped listening
 _FOREVER = "private, max-age=31536000, immutable"
 _UNFIT = re.compile(r"[^\w.:@-]+")
 _PORTS = {"https": 443, "http": 80}
@@ -96,6 +99,7 @@ class Monitors:
     ) -> None:
         self._config, self._door, self._watching, self._runner = config, door, watching, runner
         self._tail: Tail | None = None
+        self._listening: Counter[str] = Counter()  # by name of the key
 
     # ------------------------------------------------------------------------------ monitors
 
@@ -224,21 +228,22 @@ class Monitors:
         `gone` (names of those that are not watched any more) and `inspections`.
 
         The ID of a message is its number in the log: a browser that comes again sends it as
-        Last-Event-ID and misses nothing.
+        Last-Event-ID and misses nothing. The first message is an ID alone: that of the last event
+        before.
         """
         holder = self._door.holder(request, "read")
+        self._refuse_many(holder)
         last = request.headers.get("last-event-id", "")
         number = int(last) if last.isdigit() and len(last) < 19 else after
-        owner = None if holder.may("admin") else holder.name
 
         async def told() -> AsyncIterator[ServerSentEvent]:
             with suppress(LateError):
-                async for message in self._messages(monitor, number, states, owner):
-                    yield ServerSentEvent(
-                        message.data,
-                        event=message.event,
-                        id=None if message.number is None else str(message.number),
-                    )
+                async for message in self._messages(monitor, number, states, holder):
+                    name = None if message.number is None else str(message.number)
+                    if message.event == "start":  # an ID alone: browsers keep it, and tell nobody
+                        yield ServerSentEvent(id=name)
+                    else:
+                        yield ServerSentEvent(message.data, event=message.event, id=name)
 
         return EventSourceResponse(
             told(), ping=_PING, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -252,19 +257,22 @@ class Monitors:
         after: int | None = None,
         states: bool = False,
     ) -> None:
-        """The same over a WebSocket: {"event": ..., "number": ..., "data": ...}."""
+        """The same over a WebSocket: {"event": ..., "number": ..., "data": ...}.
+
+        The first is `start`, with the number of the last event before.
+        """
         try:
             holder = self._door.holder(websocket, "read")
+            self._refuse_many(holder)
         except ProblemError as problem:
             await websocket.accept()
             await websocket.send_json(document(problem, websocket.url.path))
             await websocket.close(1008, problem.code)
             return
-        owner = None if holder.may("admin") else holder.name
         await websocket.accept()
         gone = asyncio.create_task(_until_gone(websocket))
         with suppress(WebSocketDisconnect, LateError, RuntimeError):
-            messages = self._messages(monitor, after, states, owner)
+            messages = self._messages(monitor, after, states, holder)
             while True:
                 following = asyncio.ensure_future(anext(messages))
                 await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -285,8 +293,22 @@ class Monitors:
         with suppress(RuntimeError):
             await websocket.close(1013)
 
+    def _refuse_many(self, holder: Holder) -> None:
+        """Refuse one listener more.
+
+        Raises:
+            ProblemError: 429, there are too many, or too many of this key.
+        """
+        if self._listening.total() >= self._config.listeners:
+            detail = f"{self._listening.total()} listen to this replica already"
+            raise ProblemError(429, "too_many_listeners", detail, retry_after=_FULL)
+        own = self._listening[holder.name]
+        if holder is not ANYBODY and own >= self._config.listeners_of_one_key:
+            detail = f"this key listens {own} times already"
+            raise ProblemError(429, "quota", detail, retry_after=_FULL)
+
     async def _messages(
-        self, monitor: str | None, after: int | None, states: bool, owner: str | None
+        self, monitor: str | None, after: int | None, states: bool, holder: Holder
     ) -> AsyncIterator[Message]:
         if self._tail is None:
             watching = self._watching
@@ -299,14 +321,16 @@ class Monitors:
                     if message.event == "defect":
                         if monitor in (None, message.stream):
                             await queue.put(message)
-                    elif states:
+                    elif states or message.event == "start":
                         await queue.put(message)
             except Exception as error:
                 await queue.put(error)
 
         tasks = [asyncio.create_task(heard(self._tail))]
         if states:
+            owner = None if holder.may("admin") else holder.name
             tasks.append(asyncio.create_task(self._inspections(owner, queue)))
+        self._listening[holder.name] += 1
         try:
             while True:
                 message = await queue.get()
@@ -314,6 +338,7 @@ class Monitors:
                     raise message
                 yield message
         finally:
+            self._listening[holder.name] -= 1
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

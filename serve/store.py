@@ -42,6 +42,7 @@ FILE = "inspections.sqlite"
 ATTEMPTS = 5  # decoders die alone: a runner that dies is hardly ever the fault of what it has
 LEASE = 20.0  # seconds
 _POSTING = 60.0  # seconds that a message is somebody's to send
+_PRUNED_AT_ONCE = 500  # rows: a writer keeps the others waiting
 _KEYS_KEPT = 24 * 3600.0  # seconds for which an Idempotency-Key is remembered
 _DIED = {"code": "worker_died", "detail": f"its worker died {ATTEMPTS} times"}
 _UNFINISHED = ("queued", "running")
@@ -318,6 +319,22 @@ class Store(HasDatabase):
         )
         wanted = (Wanted.model_validate_json(row.wanted) for row in rows)
         return {one.upload for one in wanted if one.upload is not None}
+
+    @writing
+    def prune(self, writer: Connection, before: float) -> list[str]:
+        """Forget some inspections that were over by then, oldest first; returns their IDs."""
+        rows = _INSPECTIONS.c
+        names = [
+            name
+            for (name,) in writer.execute(
+                select(rows.id)
+                .where(rows.state.not_in(_UNFINISHED), rows.updated < before)
+                .order_by(rows.number)
+                .limit(_PRUNED_AT_ONCE)
+            )
+        ]
+        writer.execute(delete(_INSPECTIONS).where(rows.id.in_(names)))
+        return names
 
     def counts(self) -> dict[str, int]:
         """Inspections by state."""

@@ -21,7 +21,8 @@ class Message:
     """One.
 
     Attributes:
-        event: defect (data: an event), monitors (data: those that changed), gone (data: names).
+        event: start (data: nothing), defect (data: an event), monitors (data: those that changed),
+            gone (data: names).
         data: JSON.
         number: of an event in the log; None: it is of the moment, and not told again.
         stream: that a defect is of.
@@ -58,7 +59,7 @@ class Tail:
         self._follows = asyncio.Event()  # from a number of the log on that is known
 
     async def listen(self, after: int | None) -> AsyncIterator[Message]:
-        """Everything from now on.
+        """Everything from now on, after a `start` with the number of the last event before.
 
         Args:
             after: a number of the log: what came after it as well; below 0: so many of the last.
@@ -74,6 +75,7 @@ class Tail:
         self._run()
         try:
             await self._follows.wait()  # or what comes before it would be lost
+            yield Message("start", "null", told)
             while found := await self._since(told, 0.0):  # what it missed
                 for number, stream, data in found:
                     told = number

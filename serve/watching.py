@@ -44,6 +44,7 @@ class Watching:
         # whenever a worker connects; a name may have another address by then
         self._settings = load(limits={"public_addresses_only": not config.private_addresses})
         self._store = Store(self._folder, config.database)
+        self._adding = asyncio.Lock()  # who adds looks first at what there is
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
         self._thread.start()
@@ -103,18 +104,20 @@ class Watching:
             stream.chosen(self._settings)
         except UsageError as error:
             raise ProblemError(422, "invalid_settings", str(error)) from error
-        known = await asyncio.to_thread(self._store.streams)
-        old = known.get(stream.name)
-        if replace and old is None:
-            raise ProblemError(404, "not_found", "there is no such monitor")
-        if not replace and old is not None:
-            if old.stream != stream.model_copy(update={"owner": old.stream.owner}):
-                raise ProblemError(409, "exists", "there is another monitor of this name; PATCH it")
-            return False
-        if old is None:
-            refuse_many(stream.owner, known, self._config)
-        await asyncio.to_thread(self._store.add, stream)
-        return old is None
+        async with self._adding:
+            known = await asyncio.to_thread(self._store.streams)
+            old = known.get(stream.name)
+            if replace and old is None:
+                raise ProblemError(404, "not_found", "there is no such monitor")
+            if not replace and old is not None:
+                if old.stream != stream.model_copy(update={"owner": old.stream.owner}):
+                    said = "there is another monitor of this name; PATCH it"
+                    raise ProblemError(409, "exists", said)
+                return False
+            if old is None:
+                refuse_many(stream.owner, known, self._config)
+            await asyncio.to_thread(self._store.add, stream)
+            return old is None
 
     async def remove(self, name: str) -> bool:
         """See Store.remove."""

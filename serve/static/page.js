@@ -113,12 +113,14 @@ function arrange() {
   const list = $("streams");
   const wanted = new Set(shown.map((facts) => facts.name));
   for (const item of [...list.children]) if (!wanted.has(item.name)) item.remove();
-  const focused = document.activeElement;
-  shown.forEach((facts, n) => {
-    const { item } = tiles.get(facts.name);
-    if (list.children[n] !== item) list.insertBefore(item, list.children[n] ?? null);
-  });
-  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+  const items = shown.map((facts) => tiles.get(facts.name).item);
+  // who has the focus stays where they are, the others move about them: a tile that is moved loses it
+  const held = items.findIndex((item) => item.contains(document.activeElement));
+  for (let n = held - 1; n >= 0; n--) if (items[n].nextElementSibling !== items[n + 1]) list.insertBefore(items[n], items[n + 1]);
+  for (let n = held + 1; n < items.length; n++) {
+    const place = n ? items[n - 1].nextElementSibling : list.firstElementChild;
+    if (place !== items[n]) list.insertBefore(items[n], place);
+  }
   $("no-streams").hidden = monitors.size > 0;
   $("none-fits").hidden = monitors.size === 0 || shown.length > 0;
   count();
@@ -126,9 +128,9 @@ function arrange() {
 
 function count() {
   const all = [...monitors.values()];
-  const bad = all.filter((facts) => facts.defects.length > 0).length;
-  const out = all.filter((facts) => ["outage", "quarantined"].includes(facts.state)
-    || facts.defects.some((defect) => defect.kind === "outage")).length;
+  const isOut = (facts) => ["outage", "quarantined"].includes(facts.state) || facts.defects.some((defect) => defect.kind === "outage");
+  const out = all.filter(isOut).length;
+  const bad = all.filter((facts) => facts.defects.length > 0 && !isOut(facts)).length; // each stream is one of them at most
   const text = `${all.length} ${all.length === 1 ? "stream" : "streams"}, ${bad} with defects, ${out} out`;
   if ($("counts").textContent !== text) $("counts").textContent = text;
   document.title = bad + out ? `(${bad + out}) Vidette` : "Vidette";

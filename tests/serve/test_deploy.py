@@ -94,10 +94,13 @@ def clip(tmp_path) -> Path:
     return path
 
 
-def test_a_new_version_rolls_out_and_a_node_dies(cluster, clip):
+def test_a_new_version_rolls_out_and_a_node_dies(cluster, clip, tmp_path):
     with cluster.up():
         until(lambda: len(replicas("Api")) == 2, 60)
-        before = replicas("Api")
+        before, (runner,) = replicas("Api"), replicas("Runner")
+        long = media.write(tmp_path / "long.mp4", media.scene(8.0, 320, 180) * 6)
+        with Client(cluster.url, cluster.key) as client:
+            names = [client.submit(long, labels={"n": str(n)}) for n in range(16)]
         with Load(cluster.url, clip.read_bytes(), scorers=2, askers=2, key=cluster.key) as load:
             time.sleep(3.0)
             count = sum(load.answers.values())
@@ -106,6 +109,13 @@ def test_a_new_version_rolls_out_and_a_node_dies(cluster, clip):
             time.sleep(3.0)
         assert set(load.answers) == {200}, load.answers
         assert sum(load.answers.values()) > count + 20
+        until(lambda: psutil.pid_exists(runner) is False, 60)
+        with Client(cluster.url, cluster.key) as client:
+            # some were done by the runner before, which gave back what it had in work
+            done = [until(lambda name=name: _over(client, name), 200) for name in names]
+        ended = psutil.Process(min(replicas("Runner"))).create_time()
+        assert min(facts["created"] for facts in done) < ended < max(f["updated"] for f in done)
+        assert {(facts["state"], facts["attempts"]) for facts in done} == {("done", 1)}
 
         with Client(cluster.url, cluster.key) as client:
             names = [client.submit(clip, only=["black"], labels={"n": str(n)}) for n in range(4)]

@@ -50,6 +50,13 @@ def test_nobody_joins_without_the_token_and_the_dashboard_stays_inside(cluster):
     assert any("shm-size" in option for option in cluster["docker"]["run_options"])
 
 
+def test_every_node_and_its_container_see_the_volume_of_the_service(cluster):
+    args = yaml.safe_load((ROOT / "serve/config.yaml").read_text())["applications"][0]["args"]
+    assert f"-v {args['data']}:{args['data']}" in cluster["docker"]["run_options"]
+    (mounted,) = [one for one in cluster["initialization_commands"] if "mount -t nfs4" in one]
+    assert f"efs.eu-central-1.amazonaws.com:/ {args['data']})" in mounted
+
+
 def test_the_proxy_of_every_node_speaks_in_problem_documents(cluster):
     setting = f"{proxy.VARIABLE}={proxy.CALLBACK}"
     started = [*cluster["head_start_ray_commands"], *cluster["worker_start_ray_commands"]]

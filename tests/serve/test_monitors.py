@@ -7,6 +7,7 @@ import io
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import httpx
@@ -41,7 +42,7 @@ def service(tmp_path_factory):
     keys = {scope: make_key(file, scope, [scope]) for scope in ("read", "submit", "admin")}
     config = Config(
         data=data, keys=file, cpus=0.5, max_replicas=1, private_addresses=True, monitors=3,
-        monitor_workers=1, monitor_standby=0,
+        monitor_workers=1, monitor_standby=0, listeners=3, listeners_of_one_key=2,
     )  # fmt: skip
     port = free_port()
     start(config, "127.0.0.1", port)
@@ -104,7 +105,9 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         ) as socket:
             while True:
                 message = json.loads(socket.recv(timeout=10))
-                if message["data"]["kind"] == "black":
+                if message["event"] == "start":
+                    assert (message["number"], message["data"]) == (0, None)
+                elif message["data"]["kind"] == "black":
                     break
         assert (message["event"], message["data"]["id"]) == ("defect", event.id)
         assert message["number"] == number
@@ -144,7 +147,12 @@ def _sse(service, headers, query) -> list[int]:
         httpx.Client(base_url=service.url, headers=headers, timeout=30.0) as http,
         connect_sse(http, "GET", "/v1/events", params=query) as source,
     ):
-        return [int(next(source.iter_sse()).id)]
+        messages = source.iter_sse()
+        start = next(messages)  # an ID alone, so that who comes again misses nothing
+        assert (start.event, start.data) == ("message", "")
+        first = next(message for message in messages if message.event == "defect")
+        assert int(start.id) < int(first.id)
+        return [int(first.id)]
 
 
 def _some(events, count):
@@ -177,6 +185,53 @@ def test_monitors_come_change_and_go(admin):
     assert told.value.retry_after == 60
     admin.unwatch("c")
     assert {one["name"] for one in admin.monitors()} == {"a", "127.0.0.1:9-x-live.m3u8"}
+
+
+def test_of_several_who_ask_for_one_name_at_once_one_gets_it(admin):
+    def ask(n: int) -> int:
+        try:
+            admin.watch(f"udp://127.0.0.1:{9 + n}", "one")
+        except ServiceError as error:
+            return error.status
+        return 201
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(ask, range(6))) == [201] + 5 * [409]
+    assert len(admin.monitors()) == 1
+
+
+def test_so_many_may_listen(service):
+    """Two with one key, three in all; who leaves makes room."""
+    read, other = ({"Authorization": f"Bearer {service.keys[s]}"} for s in ("read", "admin"))
+
+    def refused_with(headers) -> tuple[int, str, str | None]:
+        answer = httpx.get(f"{service.url}/v1/events", headers=headers)
+        return answer.status_code, answer.json()["code"], answer.headers.get("retry-after")
+
+    begun = []  # a generator that is let go of closes its connection
+
+    def listen(stack: ExitStack, headers) -> None:
+        source = stack.enter_context(connect_sse(http, "GET", "/v1/events", headers=headers))
+        begun.append(source.iter_sse())
+        next(begun[-1])
+
+    with httpx.Client(base_url=service.url, timeout=30.0) as http, ExitStack() as stack:
+        with ExitStack() as brief:
+            listen(brief, read)
+            listen(stack, read)
+            assert refused_with(read) == (429, "quota", "10")
+            listen(stack, other)
+            assert refused_with(other) == (429, "too_many_listeners", "10")
+            with connect(
+                f"ws://127.0.0.1:{service.port}/v1/events/socket", additional_headers=other
+            ) as socket:
+                assert json.loads(socket.recv(timeout=10))["code"] == "too_many_listeners"
+        until(lambda: _may_listen(service, read), 20)
+
+
+def _may_listen(service, headers) -> bool:
+    with httpx.stream("GET", f"{service.url}/v1/events", headers=headers) as answer:
+        return answer.is_success
 
 
 def test_what_is_wrong_with_a_monitor_is_said(admin):
@@ -396,6 +451,28 @@ def test_the_page_shows_a_stream_its_defect_and_what_happened(page, service, adm
         tile.click()
         page.get_by_role("button", name="Watch it no more").click()
         tile.wait_for(state="detached")
+
+
+@pytest.mark.browser
+def test_who_has_the_focus_keeps_it_while_tiles_move(page, service, admin, programme):
+    """A stream that fails moves to the front, and its tile is never let go of."""
+    folder, lengths = programme
+    enter(page, service)
+    with origin.live_hls(folder, lengths) as live:
+        admin.watch("udp://127.0.0.1:9", "a dead one")
+        admin.watch(live.url, "b lives", skip=SKIP)
+        tile = page.locator(".tile", has_text="b lives")
+        page.locator(".tile[data-state=watching]").wait_for(timeout=40_000)
+        page.locator("#streams li:nth-child(2)", has_text="b lives").wait_for()
+        tile.focus()
+        tile.evaluate("e => { window.lost = 0; e.addEventListener('blur', () => window.lost++); }")
+        live.down = True
+        page.locator("#streams li:nth-child(1)", has_text="b lives").wait_for(timeout=60_000)
+        assert tile.evaluate("e => e === document.activeElement")
+        assert page.evaluate("window.lost") == 0
+        # a stream that is out is not one with defects as well
+        page.locator("#counts", has_text="2 streams, 0 with defects, 2 out").wait_for()
+        assert page.title() == "(2) Vidette"
 
 
 @pytest.mark.browser

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,7 +32,7 @@ from serve.asking import Asked, refuse
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
 from serve.jobs import Jobs
-from serve.keys import ANYBODY, Keys, make_key
+from serve.keys import ANYBODY, Keys, make_key, revoke_key
 from serve.problems import ProblemError
 from serve.scaling import BACKLOG, ByBacklog
 from serve.store import Store, Wanted
@@ -226,11 +227,30 @@ def test_keys_are_kept_as_hashes(tmp_path):
     assert keys.holder("") is None
     with pytest.raises(UsageError, match="already"):
         make_key(path, "ops", ["read"])
+    with pytest.raises(UsageError, match="no key of nobody"):
+        revoke_key(path, "nobody")
     with pytest.raises(UsageError, match="no such scope"):
         make_key(path, "new", ["everything"])
     path.write_text("nonsense")
     with pytest.raises(UsageError, match="cannot be read"):
         Keys(path)
+
+
+def test_a_key_that_is_taken_out_opens_nothing_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("serve.keys._EVERY", 0.0)
+    path = tmp_path / "keys.json"
+    one, other = (make_key(path, name, ["read"]) for name in ("one", "other"))
+    keys = Keys(path)
+    assert keys.holder(one) is not None
+    revoke_key(path, "one")
+    assert keys.holder(one) is None
+    assert keys.holder(other).name == "other"
+    new = make_key(path, "new", ["read"])
+    assert keys.holder(new).name == "new"
+    path.write_text("half of a fi")
+    assert keys.holder(new).name == "new"  # as it was
+    path.unlink()
+    assert keys.holder(new).name == "new"
 
 
 def asked_with(key: str) -> Request:
@@ -332,6 +352,37 @@ def test_what_a_dead_service_left_is_swept(tmp_path):
     asyncio.run(work())
     assert {path.name for path in uploads.iterdir()} == {"wanted", "new"}
     assert not (tmp_path / "work/left").exists()
+
+
+def test_what_was_over_long_ago_goes_with_its_report(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    names = []
+    now = time.time()
+    for days_ago in (3, 1):
+        monkeypatch.setattr(time, "time", lambda when=now - days_ago * 86_400: when)
+        name, _ = store.submit("me", Wanted(name="w"), most=9, key=None, digest="")
+        store.cancel(name)
+        names.append(name)
+    monkeypatch.undo()
+    old, new = names
+    store.close()
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    for name in names:
+        (reports / f"{name}.html").write_text("x")
+
+    async def work() -> None:
+        jobs = Jobs(Config(data=tmp_path, keep_days=2))
+        async with asyncio.timeout(20):
+            while (reports / f"{old}.html").exists():
+                await asyncio.sleep(0.05)
+        assert jobs.store.facts(old) is None
+        assert jobs.store.facts(new)["state"] == "cancelled"
+        await jobs.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work()).result()
+    assert (reports / f"{new}.html").exists()
 
 
 class _Receiver(BaseHTTPRequestHandler):

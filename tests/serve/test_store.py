@@ -76,6 +76,16 @@ def test_what_is_cancelled_stays_so(store):
     assert not store.cancel("nothing")
 
 
+def test_what_is_over_is_forgotten_and_nothing_else(store):
+    names = [submit(store)[0] for _ in range(4)]
+    store.claim()
+    store.cancel(names[2])
+    assert store.prune(time.time() + 1) == [names[2]]
+    assert store.facts(names[2]) is None
+    assert store.prune(time.time() + 1) == []
+    assert store.counts() == {"running": 1, "queued": 2}
+
+
 def test_pages_go_back_in_time(store):
     names = [submit(store)[0] for _ in range(5)]
     first = store.page("me", None, 3)

@@ -83,6 +83,19 @@ def test_each_event_once_whenever_somebody_comes():
     assert last == [3, 4, 5, 6, 7, 8]
 
 
+def test_where_a_listener_begins_is_told_first():
+    async def work():
+        source = Source()
+        for _ in range(3):
+            source.tell()
+        for after, number in ((None, 3), (1, 1), (-2, 1), (-9, 0)):
+            async with aclosing(source.tail().listen(after)) as messages:
+                first = await anext(messages)
+            assert (first.event, first.number) == ("start", number)
+
+    run(work())
+
+
 def test_what_comes_while_following_begins_is_not_lost():
     async def listen():
         source = Source()
