@@ -42,6 +42,9 @@ from serve.watching import Watching
 _PAGE = 100  # rows of a page
 _LONGEST_KEY = 255  # characters
 _LOGS = {"encoding": "JSON"}
+# Seconds that a replica has to answer what it was asked and to give back its work: Serve looks
+# every two of them whether it is still asked, and ends it without a word after that.
+_DRAINS = 30
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
 
@@ -373,7 +376,7 @@ def build(config: Config) -> serve.Application:
         max_ongoing_requests=200,
         health_check_period_s=2,
         logging_config=_LOGS,
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_timeout_s=_DRAINS,
     ).bind(config)
     watching = Watching.options(  # type: ignore[attr-defined]
         num_replicas=1,
@@ -381,7 +384,7 @@ def build(config: Config) -> serve.Application:
         max_ongoing_requests=1000,
         health_check_period_s=2,
         logging_config=_LOGS,
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_timeout_s=_DRAINS,
     ).bind(config)
     application: serve.Application = Api.options(  # type: ignore[attr-defined]
         autoscaling_config=_autoscaling(
@@ -389,7 +392,7 @@ def build(config: Config) -> serve.Application:
         ),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
         max_ongoing_requests=config.scores_at_once + config.scores_waiting + config.listeners + 100,
-        graceful_shutdown_timeout_s=30,
+        graceful_shutdown_timeout_s=_DRAINS,
         logging_config=_LOGS,
     ).bind(config, runner, watching)
     return application
