@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from models import clicks
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
 from pipeline.events import Recurring, ladder
 from pipeline.measure.lpc import FRAME, HOP, ORDER, interpolated, residual, suspects
@@ -27,22 +29,13 @@ REACH = 0.025
 BRIDGED = 24, 48  # samples before and after the largest step that the predictor does not see
 GUARD_BEFORE, GUARD_AFTER = 26, 36  # samples beside a click that may still be of it: its edges
 BESIDE = 270  # samples before and after, over whose error a click is measured
-LEVEL_STEP = 8.0  # dB; the sound is as loud after a click as before it, unlike after a plosive
-LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where that is measured
+LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where the sound before and after is measured
 EDGE = 0.15  # of the largest error: what lies between the first and last such sample is the impulse
 NEAR = 24  # samples before and after the largest error where those may be
-# An impulse is over in so many samples: beside those that have most of the error, within so many
-# before and after its peak, there is none that high, dB under the peak; and where the predictor
-# puts other samples in their place, nothing is left as high. What lips, consonants and the pulses
-# of voices set off goes on longer: of 16 alarms in 2.3 hours of speech 10 remain, and of 429 events
-# of impulses in development sound that were found 424 are found still.
-CORE, CORE_BEFORE, CORE_AFTER, APART, LEFT = 32, 60, 80, 9.5, -12.0
-# dB by which the wave may be elsewhere after an impulse than where it was going, of its height: the
-# edges of sawtooth waves and of plucked strings step and stay
-STAYS = -3.0
-LINE, MEAN = 16, 8  # samples beside an impulse by which that is judged
 OVER = 0.0  # dB over the level of the sound around that an impulse has at least, to be heard
-USUAL = 2.0  # times as far as the wave goes by itself
+# Where the predictor puts other samples in place of an impulse, nothing is left as high, dB under
+# the peak: what was struck rings on
+LEFT = -12.0
 RING_BEFORE, RING_AFTER = 0.003, 0.001  # seconds: where it is measured whether a hit rings on
 # An impulse in one channel alone, though there is sound in another, is not of an instrument: that
 # much less of it is enough
@@ -56,6 +49,9 @@ TOGETHER = 0.5  # seconds between clicks that are one event (crackle)
 # Percussion keeps coming: of impulses no clearer than that, so many within so many seconds are of
 # the programme, and the next ones too. In 3.2 hours of music and sounds of games, 19 remain of 22.
 DOUBTFUL, RECURRING, MEMORY = 32.0, 2, 120.0
+
+
+Values = TypeVar("Values", Float32, Float64)
 
 
 class ClickSettings(DetectorSettings):
@@ -77,9 +73,46 @@ class ClickSettings(DetectorSettings):
         "calibrated on the same",
         ge=3,
     )
+    likely: float = setting(
+        5.0,
+        "log odds",
+        "what the net says at least of an impulse that stands out so: lips, strings, drums and "
+        "synthesisers make impulses too",
+        "cross-fitted over the sources of the development split, see models/weights/clicks.md",
+    )
     min_level: float = setting(
         -36.0, "dBFS", "least height of an impulse", "calibrated: softer ones are lip noise", le=0
     )
+
+
+@dataclass(frozen=True)
+class Impulse:
+    """What stands out of the prediction error.
+
+    Attributes:
+        channel: that it is in.
+        centre: sample of its peak; [start, stop) are those that are of it.
+        height: of the peak in the error, dBFS.
+        ratio: by how much it exceeds the error beside it, dB.
+        margin: by how much it exceeds the largest error within 25 ms, dB.
+        before, after: level of the error on either side, dBFS.
+        alone: whether it is in no other channel, though there is sound in one.
+        taps: [ORDER + 1] of the predictor.
+        error: [2 * REACH of models.clicks] magnitude of the error around the peak.
+    """
+
+    channel: int
+    centre: int
+    start: int
+    stop: int
+    height: float
+    ratio: float
+    margin: float
+    before: float
+    after: float
+    alone: bool
+    taps: Float64
+    error: Float64
 
 
 @dataclass
@@ -121,13 +154,14 @@ class ClickDetector(SoundDetector):
     """Impulses in the error of linear prediction that come from nowhere and leave nothing.
 
     Only frames with an outlier in their second difference are predicted, which is few of them, and
-    by a predictor that has not seen the outlier. Fainter impulses within 0.5 s of a clear one
-    belong to it; where there are many of them, they are percussion, and so is what is not far
-    clearer.
+    by a predictor that has not seen the outlier. What stands out is heard by a small net
+    (models/clicks.py), which knows what lips, strings and drums do. Fainter impulses within 0.5 s
+    of a clear one belong to it; where there are many of them, they are percussion, and so is what
+    is not far clearer.
     """
 
     name = "click"
-    version = "5"
+    version = "6"
     kinds = (Kind.CLICK,)
     summary = "Clicks, pops and crackle: impulses of 1 to 20 samples"
     Settings = ClickSettings
@@ -137,6 +171,7 @@ class ClickDetector(SoundDetector):
     def __init__(self, settings: ClickSettings, sound_format: SoundFormat) -> None:
         super().__init__(settings, sound_format)
         self._past: Float32 = np.zeros((sound_format.channels, 0), np.float32)
+        self._floor = 10 ** (settings.min_level / 20)
         self._reach = round(REACH * sound_format.rate)
         self._kept = self._reach + 2 * FRAME  # samples before and after a frame that are looked at
         self._time = 0.0  # of the first sample kept
@@ -168,16 +203,15 @@ class ClickDetector(SoundDetector):
 
     def _search(self, samples: Float32, first: int, stop: int) -> list[Observation]:
         """Clicks in the middle halves of the frames that start in [first, stop)."""
-        clicks: list[_Click] = []
-        floor = 10 ** (self.settings.min_level / 20)
+        heard: list[_Click] = []
         for channel, row in enumerate(samples):
             part = np.ascontiguousarray(row[first : max(stop - 1, first) + FRAME])
-            for start in suspects(part, SUSPECT, floor):
+            for start in suspects(part, SUSPECT, self._floor):
                 click = self._judge(samples, channel, first + int(start))
                 if click is not None:
-                    clicks.append(click)
+                    heard.append(click)
         found: list[Observation] = []
-        for click in sorted(clicks, key=lambda one: one.time):
+        for click in sorted(heard, key=lambda one: one.time):
             if self._open is not None and click.time - self._open.last <= TOGETHER:
                 self._open.add(click)
             else:
@@ -185,7 +219,18 @@ class ClickDetector(SoundDetector):
                 self._open = _Event(click)
         return found
 
-    def _judge(self, samples: Float32, channel: int, start: int) -> _Click | None:
+    def impulses(self, samples: Float32) -> list[Impulse]:
+        """All that stands out of a sound [C, N]; most of it is no click."""
+        found = []
+        for channel, row in enumerate(samples):
+            for start in suspects(np.ascontiguousarray(row), SUSPECT, self._floor):
+                one = self._measured(samples, channel, int(start))
+                if one is not None:
+                    found.append(one)
+        return found
+
+    def _measured(self, samples: Float32, channel: int, start: int) -> Impulse | None:
+        """What stands out in the middle half of the frame that starts there, if anything does."""
         row = samples[channel]
         middle = start + HOP // 2
         steps = np.abs(np.diff(row[middle - 1 : middle + HOP + 1], 2))
@@ -199,31 +244,62 @@ class ClickDetector(SoundDetector):
         np.abs(error, out=error)
         low = max(at - NEAR, ORDER)
         at = low + int(error[low : at + 2 * NEAR].argmax())
-        height = 20 * np.log10(max(error[at], 1e-9))
+        height = float(20 * np.log10(max(error[at], 1e-9)))
         before = error[max(at - GUARD_BEFORE - reach, ORDER) : at - GUARD_BEFORE]
         after = error[at + GUARD_AFTER : at + GUARD_AFTER + reach]
         if height < self.settings.min_level or min(len(before), len(after)) < reach:
             return None
         old, new = _level(before[-BESIDE:]), _level(after[:BESIDE])
         ratio = height - max(old, new)
-        margin = height - 20 * np.log10(max(before.max(), after.max(), 1e-9))
+        margin = height - 20 * float(np.log10(max(before.max(), after.max(), 1e-9)))
         if ratio < WEAK or margin < WEAK_MARGIN:
             return None
         centre = first + at
         near = np.flatnonzero(error[max(at - NEAR, 0) : at + NEAR + 1] > EDGE * error[at])
         near += first + max(at - NEAR, 0)
-        less = ALONE_BONUS if self._alone(samples, channel, centre) else 0.0
-        start, stop = int(near[0]) - 2, int(near[-1]) + 3
-        margin += less - max(new - old, 0.0) - max(self._rings(row, start, stop), 0.0)
-        sure = (
-            ratio >= self.settings.threshold - less
-            and margin >= self.settings.margin
-            and _apart(error, at) >= APART
-            and self._goes_on(row, centre, start, stop)
-            and self._added(row, start, stop, taps, height, OVER - less)
+        alone = self._alone(samples, channel, centre)
+        beside = _window(error, at, clicks.REACH)
+        edges = int(near[0]) - 2, int(near[-1]) + 3
+        return Impulse(
+            channel, centre, *edges, height, ratio, margin, old, new, alone, taps, beside
         )
-        time = self._time + centre / self.format.rate
-        return _Click(time, channel, float(height), float(ratio), sure)
+
+    def is_clear(self, samples: Float32, impulse: Impulse) -> bool:
+        """Whether an impulse stands out of its sound [C, N] by so much that the net is asked."""
+        row = samples[impulse.channel]
+        less = ALONE_BONUS if impulse.alone else 0.0
+        # a drum hit rattles on
+        rise = max(impulse.after - impulse.before, 0.0)
+        rings = max(self._rings(row, impulse.start, impulse.stop), 0.0)
+        return (
+            impulse.ratio >= self.settings.threshold - less
+            and impulse.margin + less - rise - rings >= self.settings.margin
+            and self._added(row, impulse, OVER - less)
+        )
+
+    def inputs(self, samples: Float32, impulse: Impulse) -> Float32:
+        """What the net takes of an impulse of a sound [C, N]."""
+        row, centre, rate = samples[impulse.channel], impulse.centre, self.format.rate
+        guard, window = round(LEVEL_GUARD * rate), round(LEVEL_WINDOW * rate)
+        left = row[max(centre - guard - window, 0) : max(centre - guard, 0)]
+        right = row[centre + guard : centre + guard + window]
+        louder = _level(right) - _level(left) if len(left) and len(right) else 0.0
+        facts = (
+            *(impulse.height, impulse.ratio, impulse.margin, impulse.before, impulse.after),
+            *(20.0 * impulse.alone, louder),
+        )
+        figures = np.array(facts, np.float32)
+        return clicks.inputs(figures, impulse.error, _window(row, centre, clicks.WAVE), rate)
+
+    def _judge(self, samples: Float32, channel: int, start: int) -> _Click | None:
+        one = self._measured(samples, channel, start)
+        if one is None:
+            return None
+        sure = self.is_clear(samples, one) and (
+            float(clicks.shared().of(self.inputs(samples, one)[None])[0]) >= self.settings.likely
+        )
+        time = self._time + one.centre / self.format.rate
+        return _Click(time, channel, one.height, one.ratio, sure)
 
     def _alone(self, samples: Float32, channel: int, centre: int) -> bool:
         """Whether an impulse is in no other channel, though there is sound in one."""
@@ -238,13 +314,12 @@ class ClickDetector(SoundDetector):
         steps = np.abs(np.diff(samples[:, max(centre - 6, 0) : centre + 6], 2, axis=1)).max(axis=1)
         return bool(steps[others].max() < steps[channel] * 10 ** (ALONE / 20))
 
-    def _added(
-        self, row: Float32, start: int, stop: int, taps: Float64, height: float, over: float
-    ) -> bool:
-        """Whether [start, stop) is of sound that goes on below and of an impulse.
+    def _added(self, row: Float32, impulse: Impulse, over: float) -> bool:
+        """Whether it is sound that goes on below and an impulse, which is so much higher, dB.
 
-        That is so much higher than the sound, dB, and nothing is left where it is taken away.
+        Then nothing is left where the impulse is taken away.
         """
+        start, stop, taps = impulse.start, impulse.stop, impulse.taps
         filled = interpolated(row, start, stop, taps)
         around = row[max(start - self._reach, 0) : stop + self._reach]
         swing = max(float(np.abs(row[start:stop] - filled).max()), 1e-9)
@@ -253,7 +328,7 @@ class ClickDetector(SoundDetector):
         mended = row[start - ORDER - 2 : stop + ORDER].astype(np.float64)
         mended[ORDER + 2 : ORDER + 2 + stop - start] = filled
         left = float(np.abs(np.convolve(mended, taps, "valid")).max())
-        return bool(20 * np.log10(max(left, 1e-9)) - height <= LEFT)
+        return bool(20 * np.log10(max(left, 1e-9)) - impulse.height <= LEFT)
 
     def _rings(self, row: Float32, start: int, stop: int) -> float:
         """By how much the second difference is larger just after [start, stop) than before, dB."""
@@ -261,41 +336,6 @@ class ClickDetector(SoundDetector):
         calm = np.diff(row[max(start - 8 - before, 0) : start - 8], 2)
         rest = np.diff(row[stop + 4 : stop + 6 + after], 2)
         return _level(rest) - _level(calm)
-
-    def _goes_on(self, row: Float32, centre: int, start: int, stop: int) -> bool:
-        """Whether the sound after [start, stop) is as it would be without what is in there."""
-        rate = self.format.rate
-        guard, window = round(LEVEL_GUARD * rate), round(LEVEL_WINDOW * rate)
-        left = row[max(centre - guard - window, 0) : max(centre - guard, 0)]
-        right = row[centre + guard : centre + guard + window]
-        if not len(left) or not len(right) or abs(_level(right) - _level(left)) > LEVEL_STEP:
-            return False
-        return self._stays(row, start, stop)
-
-    def _stays(self, row: Float32, start: int, stop: int) -> bool:
-        """Whether the wave is after [start, stop) where it was going, but for what it is in there.
-
-        By its level or by its line: either is misled by other sound. As far as it goes by itself in
-        such a time is no step.
-        """
-        old, new = row[max(start - self._reach, 0) : start], row[stop : stop + self._reach]
-        if min(len(old), len(new)) < LINE:
-            return False
-        inside = row[start:stop]
-        share = (np.arange(len(inside)) + 0.5) / len(inside)
-        ahead = np.arange(len(inside)) + 0.5 - len(inside) / 2
-        goes = _moves(old, new, MEAN, len(inside) + MEAN)
-        for line, length in ((0, MEAN), (1, LINE)):
-            apart = len(inside) / 2 + length / 2
-            left, right = old[-length:], new[:length]
-            went = float(left.mean()) + line * _slope(left) * apart
-            comes = float(right.mean()) - line * _slope(right) * apart
-            bridge = went * (1 - share) + comes * share
-            bridge = bridge + line * ahead * (_slope(left) * (1 - share) + _slope(right) * share)
-            swing = float(np.abs(inside - bridge).max())
-            if abs(went - comes) < max(10 ** (STAYS / 20) * swing, USUAL * goes):
-                return True
-        return False
 
     def _emit(self) -> list[Observation]:
         event, self._open = self._open, None
@@ -343,26 +383,9 @@ def _level(values: Float64 | Float32) -> float:
     return float(10 * np.log10(max(float(np.mean(np.square(values, dtype=np.float64))), 1e-12)))
 
 
-def _moves(old: Float32, new: Float32, length: int, apart: int) -> float:
-    """How far the mean of `length` samples goes in `apart` samples, RMS."""
-    steps = []
-    for part in (old, new):
-        means = np.convolve(part, np.ones(length) / length, "valid")
-        steps.append(means[apart:] - means[:-apart])
-    return float(np.sqrt(np.mean(np.square(np.concatenate(steps)))))
-
-
-def _apart(error: Float64, at: int) -> float:
-    """By how much the error's peak exceeds what is beside the samples that have most of it, dB."""
-    first = max(at - CORE_BEFORE, ORDER)
-    size = error[first : at + CORE_AFTER]
-    total = np.concatenate([[0.0], np.cumsum(np.square(size))])
-    core = int((total[CORE:] - total[:-CORE]).argmax())
-    beside = max(size[:core].max(initial=1e-9), size[core + CORE :].max(initial=1e-9))
-    return float(20 * np.log10(max(float(error[at]), 1e-9) / beside))
-
-
-def _slope(values: Float32) -> float:
-    """Of the line through some samples, per sample."""
-    place = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(place @ values) / float(place @ place)
+def _window(values: Values, centre: int, reach: int) -> Values:
+    """[2 reach] values around one; 0 where there are none."""
+    made = np.zeros(2 * reach, values.dtype)
+    first, last = max(centre - reach, 0), min(centre + reach, len(values))
+    made[first - centre + reach : last - centre + reach] = values[first:last]
+    return made

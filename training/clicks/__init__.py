@@ -1,0 +1,1 @@
+"""Training of the net that tells clicks from what lips, strings and drums do."""
