@@ -17,6 +17,8 @@ from training.clicks.evaluate import LIMITS, cross_fitted, figures, said_by
 from training.clicks.net import ClickNet, save
 from training.clicks.train import Recipe, fit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> list:
