@@ -28,8 +28,7 @@ WHY_NOT: dict[Kind, str] = {
     "files)",
     Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat (5 of 8 found on development "
     "files)",
-    Kind.CLICK: "picks, sticks and lips are impulses too; lossy coding hides faint ones (9 of 10 "
-    "found on development files)",
+    Kind.CLICK: "picks, sticks and lips are impulses too; lossy coding hides faint ones",
     Kind.CLIPPING: "lossy codecs flatten peaks themselves: after them more are asked for (3 of 8 "
     "found on development files)",
     Kind.DECODER_SMEAR: "where motion draws over the fill, its end comes too early (9 of 12 found "
