@@ -29,6 +29,9 @@ REACH = 0.025
 BRIDGED = 24, 48  # samples before and after the largest step that the predictor does not see
 GUARD_BEFORE, GUARD_AFTER = 26, 36  # samples beside a click that may still be of it: its edges
 BESIDE = 270  # samples before and after, over whose error a click is measured
+# dB by which the sound may be louder after an impulse, or before it: where sound is cut off or
+# begins is an edge. On development sound 88.0 % of clicks are found in place of 88.8 %.
+STEP = 20.0
 LEVEL_GUARD, LEVEL_WINDOW = 0.002, 0.02  # seconds: where the sound before and after is measured
 EDGE = 0.15  # of the largest error: what lies between the first and last such sample is the impulse
 NEAR = 24  # samples before and after the largest error where those may be
@@ -161,7 +164,7 @@ class ClickDetector(SoundDetector):
     """
 
     name = "click"
-    version = "6"
+    version = "7"
     kinds = (Kind.CLICK,)
     summary = "Clicks, pops and crackle: impulses of 1 to 20 samples"
     Settings = ClickSettings
@@ -274,19 +277,16 @@ class ClickDetector(SoundDetector):
         return (
             impulse.ratio >= self.settings.threshold - less
             and impulse.margin + less - rise - rings >= self.settings.margin
+            and abs(self._louder(row, impulse.centre)) <= STEP
             and self._added(row, impulse, OVER - less)
         )
 
     def inputs(self, samples: Float32, impulse: Impulse) -> Float32:
         """What the net takes of an impulse of a sound [C, N]."""
         row, centre, rate = samples[impulse.channel], impulse.centre, self.format.rate
-        guard, window = round(LEVEL_GUARD * rate), round(LEVEL_WINDOW * rate)
-        left = row[max(centre - guard - window, 0) : max(centre - guard, 0)]
-        right = row[centre + guard : centre + guard + window]
-        louder = _level(right) - _level(left) if len(left) and len(right) else 0.0
         facts = (
             *(impulse.height, impulse.ratio, impulse.margin, impulse.before, impulse.after),
-            *(20.0 * impulse.alone, louder),
+            *(20.0 * impulse.alone, self._louder(row, centre)),
         )
         figures = np.array(facts, np.float32)
         return clicks.inputs(figures, impulse.error, _window(row, centre, clicks.WAVE), rate)
@@ -300,6 +300,13 @@ class ClickDetector(SoundDetector):
         )
         time = self._time + one.centre / self.format.rate
         return _Click(time, channel, one.height, one.ratio, sure)
+
+    def _louder(self, row: Float32, centre: int) -> float:
+        """By how much the sound is louder after an impulse than before it, dB."""
+        guard, window = (round(s * self.format.rate) for s in (LEVEL_GUARD, LEVEL_WINDOW))
+        left = row[max(centre - guard - window, 0) : max(centre - guard, 0)]
+        right = row[centre + guard : centre + guard + window]
+        return _level(right) - _level(left) if len(left) and len(right) else 0.0
 
     def _alone(self, samples: Float32, channel: int, centre: int) -> bool:
         """Whether an impulse is in no other channel, though there is sound in one."""
