@@ -11,6 +11,7 @@ import torch
 from corpus.clips import CleanClip
 from models.clicks import INPUTS, Clicks
 from tests import media
+from training import sounds
 from training.clicks import card, dataset
 from training.clicks.dataset import NONE, SEVERITIES, Examples
 from training.clicks.evaluate import LIMITS, cross_fitted, figures, said_by
@@ -48,7 +49,7 @@ def made(tmp_path_factory) -> list:
                 files=(path.name,),
             )
         )
-    return dataset.make(clips, folder / "made", 1, workers=1, told=lambda *_: None)
+    return sounds.make(clips, folder / "made", 1, dataset.write, workers=1, told=lambda *_: None)
 
 
 def test_clicks_and_what_clean_sound_has_itself(made):

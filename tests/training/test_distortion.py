@@ -9,6 +9,7 @@ import torch
 from corpus.clips import CleanClip
 from models.distortion import FAULTS, INPUTS, REACH, Distortion
 from tests import media
+from training import sounds
 from training.distortion import card, dataset
 from training.distortion.dataset import CLIPPED, FINE, OVERDRIVEN, STARVED, Examples
 from training.distortion.evaluate import BINS, figures
@@ -31,7 +32,7 @@ def clip(tmp_path_factory) -> CleanClip:
 @pytest.fixture(scope="module")
 def made(clip, tmp_path_factory) -> list:
     folder = tmp_path_factory.mktemp("data")
-    return dataset.make([clip], folder, 1, workers=1, told=lambda *_: None)
+    return sounds.make([clip], folder, 1, dataset.write, workers=1, told=lambda *_: None)
 
 
 @pytest.mark.slow
@@ -50,7 +51,9 @@ def test_stretches_have_a_part_in_which_something_was_done(made, clip):
         if treatment in kinds:
             assert faults[0] == faults[-1] == FINE
     before = [path.stat().st_mtime_ns for _, path in made]
-    again = dataset.make([clip], made[0][1].parent, 1, workers=1, told=lambda *_: None)
+    again = sounds.make(
+        [clip], made[0][1].parent, 1, dataset.write, workers=1, told=lambda *_: None
+    )
     assert [path.stat().st_mtime_ns for _, path in again] == before
 
 

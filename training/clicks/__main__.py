@@ -12,23 +12,16 @@ of the net is chosen by nets that are fitted without the sources that they judge
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from corpus.clips import FORM as CLIP_FORM
-from corpus.clips import prepare
-from corpus.sources import recipes, scan, split_of
 from training.clicks import card, dataset
 from training.clicks.evaluate import cross_fitted, figures, said_by
 from training.clicks.net import ClickNet, save
 from training.clicks.train import Recipe, fit
-from training.run import fitted, parser, progress, told_by
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-_SEED, _EVALUATION_SEED = 1, 90_001
-_WITH_SOUND = ("sound", "talk")
+from training.run import fitted, parser
+from training.sounds import both_splits
 
 
 def main() -> None:
@@ -41,33 +34,10 @@ def main() -> None:
     chosen = command.parse_args()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    assets = scan(chosen.media or [ROOT.parent / "shared/media"])
-    wanted = [
-        r for r in recipes(assets, _SEED, per_source=chosen.per_source) if r.kind in _WITH_SOUND
-    ]
-    with progress() as bar:
-        clean, _ = prepare(
-            wanted,
-            chosen.work / f"clean-{CLIP_FORM}",
-            workers=chosen.workers,
-            told=told_by(bar, "clean clips"),
-        )
-        made = {
-            split: dataset.make(
-                [clip for clip in clean if clip.sound and split_of(clip.sound_source) == split],
-                chosen.work / f"examples-{CLIP_FORM}-{dataset.FORM}",
-                seed,
-                workers=chosen.workers,
-                told=told_by(bar, f"impulses, {what}"),
-            )
-            for split, seed, what in (
-                ("dev", _SEED, "to fit"),
-                ("test", _EVALUATION_SEED, "to evaluate"),
-            )
-        }
+    to_fit, to_evaluate = both_splits(chosen, dataset.FORM, dataset.write, "impulses")
     if chosen.data_only:
         return
-    examples, unseen = (dataset.Examples.read(made[split]) for split in ("dev", "test"))
+    examples, unseen = (dataset.Examples.read(made) for made in (to_fit, to_evaluate))
     recipe, device = Recipe(chosen.steps, chosen.batch), torch.device(chosen.device)
 
     def of_fold(fold: int, part: dataset.Examples) -> ClickNet:

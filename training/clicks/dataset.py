@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from corpus.clips import CleanClip
 from faults.base import FaultError, Order
 from faults.click import ClickFault
 from faults.coding import Coder
@@ -27,7 +26,6 @@ from models.clicks import INPUTS
 from pipeline.detectors.click import ClickDetector, ClickSettings
 from pipeline.errors import SourceError
 from pipeline.measurements import Float32, SoundFormat
-from training import run
 
 FORM = 1  # raise it when examples are made in another way
 NONE = -1  # in place of a severity
@@ -95,36 +93,8 @@ class Examples:
         )  # fmt: skip
 
 
-def make(
-    clips: Sequence[CleanClip],
-    folder: Path,
-    seed: int,
-    *,
-    workers: int,
-    told: Callable[[int, int], None],
-) -> list[tuple[str, Path]]:
-    """Make the files that are not there yet; returns all of them with their sources.
-
-    Args:
-        clips: clean clips with sound, of one split.
-        folder: where the files are kept.
-        seed: with the clip, decides what is made.
-        workers: processes.
-        told: is called with the number of files that are there and of all.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [(clip, folder / f"{clip.id}-{seed}.npz") for clip in clips]
-    run.make_files(
-        [(path, (clip.id, Path(clip.file), seed)) for clip, path in wanted],
-        _write,
-        workers=workers,
-        told=told,
-    )
-    return [(clip.sound_source, path) for clip, path in wanted if path.is_file()]
-
-
-def _write(name: str, file: Path, seed: int, path: Path) -> None:
-    """Write one file; the JSON beside it, which is written last, says that it is whole."""
+def write(name: str, file: Path, _: tuple[Path, ...], seed: int, path: Path) -> None:
+    """Write the examples of a clip, see `training.sounds.Write`."""
     rng = np.random.default_rng([seed, int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)])
     impulses: list[Float32] = []
     facts: list[tuple[int, bool, float]] = []  # severity, clear, time

@@ -11,23 +11,16 @@ development split are fitted on, the others are seen by the evaluation alone.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from corpus.clips import FORM as CLIP_FORM
-from corpus.clips import prepare
-from corpus.sources import recipes, scan, split_of
 from training.distortion import card, dataset
 from training.distortion.evaluate import figures
 from training.distortion.net import save
 from training.distortion.train import Recipe, fit
-from training.run import fitted, parser, progress, told_by
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-_SEED, _EVALUATION_SEED = 1, 90_001
-_WITH_SOUND = ("sound", "talk")
+from training.run import fitted, parser
+from training.sounds import both_splits
 
 
 def main() -> None:
@@ -40,33 +33,10 @@ def main() -> None:
     chosen = command.parse_args()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    assets = scan(chosen.media or [ROOT.parent / "shared/media"])
-    wanted = [
-        r for r in recipes(assets, _SEED, per_source=chosen.per_source) if r.kind in _WITH_SOUND
-    ]
-    with progress() as bar:
-        clean, _ = prepare(
-            wanted,
-            chosen.work / f"clean-{CLIP_FORM}",
-            workers=chosen.workers,
-            told=told_by(bar, "clean clips"),
-        )
-        made = {
-            split: dataset.make(
-                [clip for clip in clean if clip.sound and split_of(clip.sound_source) == split],
-                chosen.work / f"examples-{CLIP_FORM}-{dataset.FORM}",
-                seed,
-                workers=chosen.workers,
-                told=told_by(bar, f"stretches, {what}"),
-            )
-            for split, seed, what in (
-                ("dev", _SEED, "to fit"),
-                ("test", _EVALUATION_SEED, "to evaluate"),
-            )
-        }
+    to_fit, to_evaluate = both_splits(chosen, dataset.FORM, dataset.write, "stretches")
     if chosen.data_only:
         return
-    examples, unseen = (dataset.Examples.read(made[split]) for split in ("dev", "test"))
+    examples, unseen = (dataset.Examples.read(made) for made in (to_fit, to_evaluate))
     recipe, checkpoint = Recipe(chosen.steps, chosen.batch), chosen.work / "checkpoint.pt"
     device = torch.device(chosen.device)
     net, of_run = fitted(chosen, lambda told: fit(examples, recipe, checkpoint, device, told))

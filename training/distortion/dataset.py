@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from scipy import signal
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from corpus.clips import CleanClip
 from faults.base import FaultError
 from faults.clipping import driven
 from faults.coding import CODECS, Coder, resampled
@@ -30,7 +29,6 @@ from models.distortion import rows
 from pipeline.errors import SourceError
 from pipeline.measure.spectrum import SpectrumMeter
 from pipeline.measurements import Float32, SoundFormat
-from training import run
 
 FORM = 1  # raise it when examples are made in another way
 FINE, OVERDRIVEN, STARVED, CLIPPED = 0, 1, 2, 3  # of a part
@@ -87,37 +85,8 @@ class Examples:
         return made
 
 
-def make(
-    clips: Sequence[CleanClip],
-    folder: Path,
-    seed: int,
-    *,
-    workers: int,
-    told: Callable[[int, int], None],
-) -> list[tuple[str, Path]]:
-    """Make the files that are not there yet; returns all of them with their sources.
-
-    Args:
-        clips: clean clips with sound, of one split.
-        folder: where the files are kept.
-        seed: with the clip, decides what is made.
-        workers: processes.
-        told: is called with the number of files that are there and of all.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = tuple(Path(clip.file) for clip in clips)
-    wanted = [(clip, folder / f"{clip.id}-{seed}.npz") for clip in clips]
-    run.make_files(
-        [(path, (clip.id, Path(clip.file), files, seed)) for clip, path in wanted],
-        _write,
-        workers=workers,
-        told=told,
-    )
-    return [(clip.sound_source, path) for clip, path in wanted if path.is_file()]
-
-
-def _write(name: str, file: Path, others: tuple[Path, ...], seed: int, path: Path) -> None:
-    """Write one file; the JSON beside it, which is written last, says that it is whole."""
+def write(name: str, file: Path, others: tuple[Path, ...], seed: int, path: Path) -> None:
+    """Write the examples of a clip, see `training.sounds.Write`."""
     rng = np.random.default_rng([seed, int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)])
     made: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], float, str]] = []
     problems = []
