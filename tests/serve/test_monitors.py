@@ -453,6 +453,7 @@ def test_the_page_shows_a_stream_its_defect_and_what_happened(page, service, adm
         tile.wait_for(state="detached")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_who_has_the_focus_keeps_it_while_tiles_move(page, service, admin, programme):
     """A stream that fails moves to the front, and its tile is never let go of."""
