@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -113,9 +112,7 @@ def _delays(folder: Path, periods: int) -> list[_Delays]:
     lengths = origin.segmented(source, folder, _SEGMENT)
     settings = load(only=tuple(_ONSETS))
     least = {kind: float(settings.of(kind).model_dump()["min_duration"]) for kind in _ONSETS}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = origin.free_udp_port()
     told = _Told()
     with origin.live_hls(folder, lengths) as live, _receiver(told.messages) as hook:
         config = folder / "streams.yaml"

@@ -8,8 +8,7 @@ are outages and new connections. Once a minute: the memory that the worker has f
 same of the process that keeps events, and the size of what it keeps on disk.
 
 The most of each quarter of the time tells whether it grows: in the first one kernels are compiled
-and histories of the detectors fill. A machine with other work makes steps, since streams that come
-late come all at once.
+and histories of the detectors fill.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import socket
 import tempfile
 import threading
 import time
@@ -70,9 +68,7 @@ def main() -> None:
 def _looks(folder: Path, minutes: int, hls: int) -> list[_Look]:
     source = defective(folder, round((minutes + 4) * _MINUTE / PERIOD))
     lengths = origin.segmented(source, folder, 2.0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = origin.free_udp_port()
     out, lines = folder / "watched", list[tuple[float, Event]]()
     with ExitStack() as stack:
         live = stack.enter_context(origin.live_hls(folder, lengths))

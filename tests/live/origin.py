@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -170,6 +171,14 @@ def live_hls(
     """An origin for the length of a test; see LiveHls."""
     with web.serving(folder) as server:
         yield LiveHls(server, lengths, window, keeps)
+
+
+def free_udp_port() -> int:
+    """A port that nobody receives UDP at."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 class Sender:

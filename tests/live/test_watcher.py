@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 from types import SimpleNamespace
@@ -225,9 +224,7 @@ def test_a_server_that_is_down_is_an_outage_and_is_found_again(clean):
 
 def test_mpeg_ts_over_udp(broken):
     source, _, _ = broken
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = origin.free_udp_port()
     with Watched(f"udp://127.0.0.1:{port}") as watched:
         sender = origin.Sender(source, port)
         watched.until(lambda: watched.told(Kind.BLACK, "closed"), 30)
