@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Much of the tests' time is waiting for streams and servers: one process more than cores.
-TESTS := $(BIN)/python -m pytest -n $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist worksteal
+TESTS := $(BIN)/python -m pytest -n $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test test-slow lint format bench gpu bench-accuracy docs docs-check lock clean
 
@@ -25,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## damage a real clip, inspect it and write the report to demo-output/
 	$(BIN)/python examples/demo.py
 
-test: $(READY)  ## the default tests, on the CPU alone (8 to 10 minutes on 2 cores)
+test: $(READY)  ## the default tests, on the CPU alone (about 8 minutes on 2 cores)
 	$(TESTS)
 
 test-slow: $(READY)  ## the slow tests as well

@@ -29,14 +29,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import psutil
 from rich.progress import track
 
+from bench.machine import cores
 from pipeline.live.event import Event
 from pipeline.settings import load
 from tests import media
 from tests.live import origin
-from tests.serve.real import until
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results/delays.md"
@@ -235,8 +235,7 @@ def defective(folder: Path, periods: int) -> Path:
 def _written(delays: list[_Delays], periods: int) -> str:
     parts = [
         "# How soon a defect is told\n",
-        f"`python -m bench.delays --periods {periods}`, {psutil.cpu_count()} cores. Streams of "
-        "640x360.\n",
+        f"`python -m bench.delays --periods {periods}`, {cores()}. Streams of 640x360.\n",
     ]
     for told in delays:
         parts.append(

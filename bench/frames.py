@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from bench.clients import QUANTILES, Row, asked, megabytes, met, plain, service
+from bench.machine import cores
 from models.runtime import CorruptionRuntime
 from serve.frames import NPY, frames_of
 
@@ -121,7 +121,7 @@ def _table(rows: list[Row], frames: int, size: str, requests: int) -> str:
         "# What frames as tensors cost over HTTP",
         "",
         f"`python -m bench.frames --requests {requests} --size {size} --frames {frames}`, "
-        f"{psutil.cpu_count()} cores, {device}; {frames} frames of {size} in a request.",
+        f"{cores()}, {device}; {frames} frames of {size} in a request.",
         "",
         "| way | p50, s | p95, s | p99, s | frames a second | of the net alone | told to come back "
         "| MiB |",

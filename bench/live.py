@@ -11,6 +11,9 @@ lips has to do only where somebody speaks.
   behind, with what was skipped to catch up. The largest number that is held in real time is the
   last one at which no stream is more than a second behind what it was at first.
 
+- Beside them, what decoding alone takes of such a stream (PyAV, one thread), so that tables of
+  machines of different pace can be compared.
+
 Figures depend on what the origin and everything else on the machine take of the same cores, which
 is stated. A number of streams that is not held while other work takes more than 0.3 CPUs is tried
 again, three times at most.
@@ -36,6 +39,8 @@ import av
 import numpy as np
 import psutil
 
+from bench.machine import cores
+from bench.speed import DECODE, measure
 from pipeline.live.streams import Stream
 from pipeline.live.worker import Worker
 from pipeline.settings import Settings, load
@@ -45,6 +50,7 @@ from tests.live import origin
 
 RESULTS = Path(__file__).parent / "results/live.md"
 _LOOP = 24  # seconds that the origin repeats
+_ONCE = "once.ts"
 _LATE = 1.0  # seconds behind
 _TRIES, _QUIET = 3, 0.3  # of a number of streams; CPUs of other work
 
@@ -77,7 +83,9 @@ def main() -> None:
         ):
             with _origin(folder, chosen.clip) as (url, process), _alone(chosen.lock):
                 tables.append((title, _filled(url, process, settings, chosen)))
-    text = _written(tables, chosen)
+        with _alone(chosen.lock):
+            decoding = measure(DECODE, str(folder / "origin" / _ONCE), "1")["cpu"] / _LOOP
+    text = _written(tables, decoding, chosen)
     print(text)
     if not chosen.quick:
         RESULTS.write_text(text)
@@ -133,7 +141,7 @@ def _serve(folder: Path, clip: Path | None, pipe: multiprocessing.connection.Con
         loops = 40  # 16 minutes
         options = {"preset": "veryfast", "b": "2500000", "g": "50", "sc_threshold": "0"}
         once = media.write(
-            folder / "once.ts",
+            folder / _ONCE,
             [frames[n % len(frames)] for n in range(_LOOP * media.RATE)],
             sound,
             video_options=options | {"maxrate": "3000000", "bufsize": "3000000"},
@@ -305,14 +313,18 @@ def _all_cpus() -> float:
     return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
-def _written(tables: list[tuple[str, list[_Load]]], chosen: argparse.Namespace) -> str:
+def _written(
+    tables: list[tuple[str, list[_Load]]], decoding: float, chosen: argparse.Namespace
+) -> str:
+    """The page; `decoding` is CPUs for one stream."""
+    clip = f" {chosen.clip.name}" if chosen.clip else ""
     parts = [
         "# What watching costs\n",
-        f"`python -m bench.live{' CLIP' if chosen.clip else ''} --workers {chosen.workers} "
+        f"`python -m bench.live{clip} --workers {chosen.workers} "
         f"--first {chosen.first} --most {chosen.most}`, "
-        f"{psutil.cpu_count()} cores. Streams of 720p25 H.264 at 2.5 Mb/s with sound over HLS"
-        f"{', a speaker in all of them' if chosen.clip else ''}; the origin and other work run on "
-        "the same cores.\n",
+        f"{cores()}. Streams of 720p25 H.264 at 2.5 Mb/s with sound over HLS"
+        f"{', that clip in all of them' if chosen.clip else ''}; the origin and other work run on "
+        f"the same cores. Decoding alone takes {decoding:.3f} CPUs of a stream.\n",
     ]
     for title, loads in tables:
         held = [load for load in loads if load.holds]
@@ -324,8 +336,9 @@ def _written(tables: list[tuple[str, list[_Load]]], chosen: argparse.Namespace) 
         more = "" if len(held) < len(loads) else " or more (no more were tried)"
         parts.append(
             f"## {title}\n\n**{last.streams} streams{more} in real time while other work took "
-            f"{last.others:.2f} CPUs; {last.cpus / last.streams:.2f} CPUs for each, and {each:.0f} "
-            "MiB for each one more.**\n\n"
+            f"{last.others:.2f} CPUs; {last.cpus / last.streams:.2f} CPUs for each "
+            f"({last.cpus / last.streams / decoding:.1f} times decoding alone), and {each:.0f} MiB "
+            "for each one more.**\n\n"
             "| streams | CPUs | of the origin | of other work | memory, MiB | most behind, s |\n"
             "| --- | --- | --- | --- | --- | --- |"
         )

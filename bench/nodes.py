@@ -24,13 +24,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from bench.machine import cores
 from pipeline.batch.command import inspect_archive
 from pipeline.batch.driver import Plan
 from pipeline.batch.ledger import Ledger
@@ -40,6 +40,7 @@ from pipeline.settings import Settings, load
 from tests import media
 from tests.live import origin
 from tests.nodes import end_busy_node, end_node_of, several_nodes
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results/nodes.md"
@@ -68,7 +69,7 @@ def main() -> None:
         parts = [
             "# What a machine that dies costs\n",
             f"`python -m bench.nodes --nodes {chosen.nodes} --copies {copies} --streams "
-            f"{chosen.streams}`, {psutil.cpu_count()} cores: {chosen.nodes} nodes of Ray on one "
+            f"{chosen.streams}`, {cores()}: {chosen.nodes} nodes of Ray on one "
             "machine, with a CPU each, of which one is killed.\n",
             _archive(folder, copies, chosen.nodes),
             _live(folder, chosen.streams, chosen.nodes),
@@ -155,15 +156,15 @@ def _live(folder: Path, streams: int, nodes: int) -> str:
         arguments = [f"{live.url}?{n}" for n in range(streams)]
         arguments += ["--address", address, "--workers", str(nodes), "--skip", "sync"]
         with _watching(out, arguments) as store:
-            _until(lambda: sum(_told(store, "opened").values()) == streams)
+            until(lambda: sum(_told(store, "opened").values()) == streams, _PATIENCE)
             names = sorted(store.streams())
             victim = store.streams()[names[0]].worker
             hit = [n for n in names if store.streams()[n].worker == victim]
             end_node_of(int(str(victim).partition("/")[2]))
             killed = time.time()
             back: dict[str, float] = {}
-            _until(lambda: _again(store, hit, killed, back))
-            _until(lambda: sum(_told(store, "closed").values()) == 2 * streams)
+            until(lambda: _again(store, hit, killed, back), _PATIENCE)
+            until(lambda: sum(_told(store, "closed").values()) == 2 * streams, _PATIENCE)
             gaps = [_gap(store.coverage(name), killed) for name in hit]
             opened, closed = _told(store, "opened"), _told(store, "closed")
     right = all(opened[name] == closed[name] == len(_DARK) for name in names)
@@ -193,7 +194,7 @@ def _watching(out: Path, arguments: list[str]) -> Iterator[Store]:
         start_new_session=True,
     )
     try:
-        _until((out / "watch.sqlite").is_file)
+        until((out / "watch.sqlite").is_file, _PATIENCE)
         store = Store(out)
         try:
             yield store
@@ -226,14 +227,6 @@ def _gap(coverage: list[tuple[float, float]], killed: float) -> float:
     before = [end for start, end in coverage if start <= killed]
     after = [start for start, _ in coverage if start > killed]
     return max(after[0] - before[-1], 0.0) if before and after else 0.0
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not happen")
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

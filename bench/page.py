@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import io
 import json
-import os
 import random
 import socket
 import sys
@@ -32,6 +31,7 @@ from ray import serve
 from rich.console import Console
 from rich.progress import track
 
+from bench.machine import cores
 from pipeline.live.event import Event
 from pipeline.types import Kind
 from serve.app import Api, Runner
@@ -278,7 +278,7 @@ def table(found: dict[str, float], chosen: argparse.Namespace) -> str:
         "",
         f"{chosen.streams} made-up streams that report every {REPORT:g} s, a defect that lasts "
         f"{LASTS:g} s every {chosen.every:g} s; one browser, 1600x1000, that scrolls now and then, "
-        f"for {chosen.seconds} s, all on {os.cpu_count()} cores. `python -m bench.page`.",
+        f"for {chosen.seconds} s, all on {cores()}. `python -m bench.page`.",
         "",
         "| | |",
         "| --- | --- |",

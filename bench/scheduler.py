@@ -11,7 +11,6 @@ go unwatched.
 from __future__ import annotations
 
 import argparse
-import platform
 import random
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import psutil
 from rich.progress import track
 
+from bench.machine import cpu_name
 from pipeline.live.coordinator import Coordinator
 from pipeline.live.desk import FIGURES
 from pipeline.live.metrics import Metrics
@@ -141,7 +141,7 @@ def _simulated(chosen: argparse.Namespace) -> str:
     )
     return (
         "# What the coordinator costs\n\n"
-        f"`{command}`, seed {chosen.seed}, one core of {platform.processor() or 'this machine'}: "
+        f"`{command}`, seed {chosen.seed}, one core ({cpu_name()}): "
         "real coordinator, real store, made-up workers on a made-up clock.\n\n"
         f"| what | figure |\n| --- | --- |\n{table}\n"
     )

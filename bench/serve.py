@@ -5,9 +5,10 @@
 One clip (by default one that is made: 3 s of 320x180 with sound) is inspected by plain calls of
 `inspect` in one process, by a server of FastAPI and uvicorn alone (one process, which inspects two
 clips at a time in threads and isolates nothing), and by `POST /v1/score` of the service with one
-replica that has two places for work; by 1 to 64 clients at a time. Latencies are seconds from the
-request to the whole answer; a client that is told to come back (429) waits as long as it is told,
-and that counts.
+replica that has two places for work, each inspection in a process of its own, and all in one, whose
+nets take what they ask at once in batches (`scores_together`); by 1 to 64 clients at a time.
+Latencies are seconds from the request to the whole answer; a client that is told to come back (429)
+waits as long as it is told, and that counts.
 
 Then requests come at random moments at twice the rate that the service gets done, whether they are
 answered or not, while inspections are accepted as jobs.
@@ -25,7 +26,6 @@ from typing import Annotated, Any
 
 import httpx
 import numpy as np
-import psutil
 import uvicorn
 from fastapi import FastAPI, File, Response
 
@@ -41,6 +41,7 @@ from bench.clients import (
     plain,
     service,
 )
+from bench.machine import cores
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from pipeline.warm import warm
@@ -81,12 +82,15 @@ def main() -> None:
     with plain("bench.serve") as (url, pid):
         rows += _rows("FastAPI alone", f"{url}/v1/score", pid, clients, requests, request)
     with service(scores_at_once=_PLACES) as (url, pid):
-        served = _rows("Ray Serve", f"{url}/v1/score", pid, clients, requests, request)
+        served = _rows("Ray Serve, each apart", f"{url}/v1/score", pid, clients, requests, request)
         capacity = max(len(row.took) / row.wall for row in served)
         seconds = 5.0 if chosen.quick else _FLOOD
         flood, jobs = asyncio.run(_overloaded(url, pid, 2 * capacity, seconds, body, request))
         after = met("after it", f"{url}/v1/score", pid, 1, requests, **request)
-    text = _table(rows + served, requests, chosen.clip)
+    with service(scores_at_once=_PLACES, scores_together=True) as (url, pid):
+        way = "Ray Serve, in batches"
+        together = _rows(way, f"{url}/v1/score", pid, clients, requests, request)
+    text = _table(rows + served + together, requests, chosen.clip)
     text += _afterwards(capacity, seconds, flood, jobs, after)
     print(text)
     if not chosen.quick:
@@ -170,7 +174,7 @@ def _table(rows: list[Row], requests: int, clip: Path | None) -> str:
         "# What scoring over HTTP costs",
         "",
         f"`python -m bench.serve{' CLIP' if clip else ''} --requests {requests}`, "
-        f"{psutil.cpu_count()} cores, no GPU; one replica with {_PLACES} places for work. At least "
+        f"{cores()}, no GPU; one replica with {_PLACES} places for work. At least "
         f"{_EACH} requests of each client. CPU is that of all processes of the server; *others*: "
         "cores that were busy with anything else, the clients included.",
         "",
@@ -205,8 +209,8 @@ def _afterwards(
 ## Twice as much as it can
 
 {60 * flood.offered:.0f} requests a minute at random moments for {seconds:.0f} s, twice the
-{60 * capacity:.0f} of the best row above, none waiting for another; {_JOBS} inspections were
-accepted as jobs meanwhile, on the same cores; {flood.others:.1f} cores had other work.
+{60 * capacity:.0f} of the best row with each apart, none waiting for another; {_JOBS} inspections
+were accepted as jobs meanwhile, on the same cores; {flood.others:.1f} cores had other work.
 
 - Answers: {answers}; {others} were neither done nor told to come back.
 - Done: {60 * done / flood.wall:.0f} a minute; those that were took {p50:.2f} s (p50), {p95:.2f} s

@@ -28,9 +28,10 @@ import psutil
 from rich.progress import track
 
 from bench.delays import PERIOD, defective, watching
+from bench.machine import cores
 from pipeline.live.event import Event
 from tests.live import origin
-from tests.serve.real import until
+from tests.waiting import until
 
 RESULTS = Path(__file__).parent / "results/soak.md"
 _PATIENCE = 120.0  # seconds until the watch has begun
@@ -120,7 +121,7 @@ def _quarters(values: list[float]) -> str:
 def _written(looks: list[_Look], minutes: int, hls: int) -> str:
     head = (
         "# Memory of a watch that goes on\n\n"
-        f"`python -m bench.soak --minutes {minutes} --hls {hls}`, {psutil.cpu_count()} cores. "
+        f"`python -m bench.soak --minutes {minutes} --hls {hls}`, {cores()}. "
         f"{hls} streams over HLS and one over UDP, 640x360 with sound, every detector.\n\n"
         f"**Most in each quarter of the time: worker {_quarters([x.worker for x in looks])} MiB, "
         f"the process that keeps events {_quarters([x.keeper for x in looks])} MiB.**\n\n"

@@ -29,6 +29,7 @@ from typing import Any
 import av
 import numpy as np
 
+from bench.machine import cpu_name
 from tests import media
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,14 +253,6 @@ def table(results: dict[str, Any]) -> str:
         long = results["long"]
         lines += ["", f"Memory on {long['seconds']:.0f} s of the same: {long['rss_mib']} MiB."]
     return "\n".join(lines) + "\n"
-
-
-def cpu_name() -> str:
-    """The processor's model name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import vidette
+from commands.options import DEFECTS
 
 FOLDER = Path("demo-output")
 WIDTH, HEIGHT, RATE, SAMPLE_RATE = 640, 360, 25, 48_000
@@ -129,7 +130,7 @@ def main() -> None:
     try:
         vidette.main(["inspect", str(asset), "--report", str(report)])
     except SystemExit as end:
-        if end.code != vidette.DEFECTS:
+        if end.code != DEFECTS:
             raise
     print(f"Open {report.resolve().as_uri()} in a browser.")
 

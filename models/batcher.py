@@ -6,11 +6,36 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import wraps
+from typing import Generic, TypeVar, TypeVarTuple
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
+Made = TypeVar("Made")
+Key = TypeVarTuple("Key")
 RECENT = 1.0  # seconds for which a thread that asked is expected to ask again
+
+
+def made_once(make: Callable[[*Key], Made]) -> Callable[[*Key], Made]:
+    """One for all threads, also where several ask first at once: only then do they share batches.
+
+    `functools.cache` would let each of those make one of its own.
+
+    Args:
+        make: gives it, for a device, say; its arguments must be hashable.
+    """
+    there: dict[tuple[*Key], Made] = {}
+    lock = threading.Lock()
+
+    @wraps(make)
+    def shared(*key: *Key) -> Made:
+        if key not in there:
+            with lock:
+                if key not in there:
+                    there[key] = make(*key)
+        return there[key]
+
+    return shared
 
 
 @dataclass

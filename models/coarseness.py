@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.batcher import Batcher
+from models.batcher import Batcher, made_once
 from models.threads import single_threaded
 
 WEIGHTS = Path(__file__).parent / "weights/coarseness.safetensors"
@@ -150,8 +150,8 @@ def _on_scale(said: Tensor) -> Tensor:
     return torch.stack([FINEST + OCTAVE * said[:, 0], said[:, 1]], 1)
 
 
-@cache
-def shared(device: str = "cpu") -> Coarseness:
+@made_once
+def shared(device: str) -> Coarseness:
     """The one net of this process for a device."""
     return Coarseness(device)
 

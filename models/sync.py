@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram
 
-from models.batcher import Batcher
+from models.batcher import Batcher, made_once
 from models.mouths import SIDE
 from models.threads import single_threaded
 
@@ -229,7 +228,7 @@ class Scorer:
         return self._batches.ask(take)
 
 
-@cache
+@made_once
 def shared(most: int) -> Scorer:
     """The scorer of this process."""
     return Scorer(most)

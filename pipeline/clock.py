@@ -86,6 +86,11 @@ class Clock:
             raw += WRAP * round((self._newest - raw) / WRAP)
         return raw + self._offsets[-1]
 
+    def raw(self, time: float) -> float:
+        """The timestamp that a presentation time has by the newest clock, before it wraps."""
+        raw = time - self._offsets[-1]
+        return raw % WRAP if self._wraps else raw
+
     def picture(self, stream: int, raw: float | None, duration: float) -> Placed:
         """Place a frame of `duration` seconds; `raw` is its timestamp in seconds.
 

@@ -101,6 +101,10 @@ class Decoder:
         """The presentation time of a timestamp in seconds, by the clock as it is now."""
         return self._clock.presentation(raw)
 
+    def pts(self, time: float) -> float:
+        """The timestamp, in seconds, of a presentation time, by the clock as it is now."""
+        return self._clock.raw(time)
+
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
         with ErrorCount(own_thread=self._alone) as log:

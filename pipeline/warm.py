@@ -10,19 +10,25 @@ import av
 import numpy as np
 from av import AudioStream, VideoStream
 
+from pipeline.hardware import Device
 from pipeline.inspect import inspect
+from pipeline.settings import load
 
 _SECONDS, _RATE, _SAMPLES = 3, 25, 48_000  # long enough that every detector judges something
 _HEIGHT, _WIDTH = 180, 320  # large enough to be looked at for faces
 _CODECS = (("libx264", "mpeg4"), ("aac", "pcm_s16le"))  # usual ones; always there
 
 
-def warm() -> None:
-    """Inspect a few seconds of texture and tones; seconds long where nothing is loaded yet."""
+def warm(device: Device = "cpu") -> None:
+    """Inspect a few seconds of texture and tones; seconds long where nothing is loaded yet.
+
+    Args:
+        device: on which inspections are to be done.
+    """
     with tempfile.TemporaryDirectory(prefix="vidette-warm-") as folder:
         path = Path(folder) / "warm.mkv"
         _write(path)
-        inspect(str(path))
+        inspect(str(path), load(device=device))
 
 
 def _write(path: Path) -> None:

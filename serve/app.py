@@ -22,6 +22,8 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.detectors import DETECTORS
+from pipeline.hardware import Device
+from pipeline.settings import Settings
 from pipeline.types import Inspection
 from serve import traces
 from serve.api import Door, api, unwrapped
@@ -37,6 +39,7 @@ from serve.page import Page
 from serve.problems import ProblemError
 from serve.scaling import BACKLOG, ByBacklog
 from serve.store import Wanted
+from serve.together import Together
 from serve.watching import Watching
 
 _PAGE = 100  # rows of a page
@@ -137,6 +140,16 @@ class Api(Monitors, Frames, Page):
         door = Door(keys, config.scores_of_one_key)
         Monitors.__init__(self, config, door, watching, runner)
         self._isolated = Isolated()
+        self._together: Together | None = None
+        if config.scores_together:
+            device: Device = "cuda" if config.gpus else "cpu"
+            self._together = Together(
+                config.score,
+                self._isolated,
+                places=config.scores_at_once,
+                memory_bytes=config.together_memory_bytes,
+                device=device,
+            )
         self._free = asyncio.Semaphore(config.scores_at_once)
         self._waiting = 0
         self._seconds = 1.0  # that a score took of late
@@ -199,14 +212,17 @@ class Api(Monitors, Frames, Page):
                         await fetch(asked.uri or "", path, most, seconds, private=private)
                 async with self._free:
                     began = asyncio.get_running_loop().time()
-                    result = await self._isolated.inspect(
-                        path, name or asked.uri or "", settings, config.score
-                    )
+                    result = await self._inspected(path, name or asked.uri or "", settings)
                     took = asyncio.get_running_loop().time() - began
                     self._seconds += 0.2 * (took - self._seconds)
                     return result
         finally:
             self._waiting -= 1
+
+    async def _inspected(self, path: Path, name: str, settings: Settings) -> Inspection:
+        if self._together is not None:
+            return await self._together.inspect(path, name, settings)
+        return await self._isolated.inspect(path, name, settings, self._config.score)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds until what waits here is scored; see serve/scaling.py."""

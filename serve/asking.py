@@ -25,6 +25,7 @@ _FORM = 1 << 20  # bytes that a form may have beside its file
 _JSON = 1 << 18  # bytes of a request without a file
 # Seconds that a body may pause, and the pace that it must keep as a whole: bytes a second
 _PAUSE, _SLOWEST = 30.0, 1 << 16
+_NAMES = 100  # of detectors
 Label = Annotated[str, Field(max_length=1000)]
 LabelName = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(max_length=200)]  # of a detector or a setting
@@ -43,8 +44,12 @@ class Asked(BaseModel):
         pattern=rf"^https?://{UNSPACED}+$",
         description="http or https",
     )
-    only: list[Name] = Field(default_factory=list, description="run these detectors alone")
-    skip: list[Name] = Field(default_factory=list, description="run all detectors but these")
+    only: list[Name] = Field(
+        default_factory=list, max_length=_NAMES, description="run these detectors alone"
+    )
+    skip: list[Name] = Field(
+        default_factory=list, max_length=_NAMES, description="run all detectors but these"
+    )
     settings: dict[Name, Value] = Field(
         default_factory=dict, description='by dotted names: {"freeze.min_duration": 0.5}'
     )
@@ -68,7 +73,7 @@ class Asked(BaseModel):
             settings = chosen(None, self.only, self.skip, self.settings)
         except UsageError as error:
             raise ProblemError(422, "invalid_settings", str(error)) from error
-        # a process of its own, with limits of memory, has no part in the context of a GPU
+        # a process of its own has no part in the context of a GPU; serve/together.py knows better
         return settings.model_copy(update={"device": "cpu"})
 
 

@@ -26,6 +26,18 @@ class Config(BaseModel):
         description="of one that is not",
     )
     scores_at_once: int = Field(default=2, gt=0, description="in one replica")
+    scores_together: bool = Field(
+        default=False,
+        description="scores of a replica share one process, so that nets take what several ask at "
+        "once as a batch, and decodes on the GPU where `gpus` gives it one; a decoder that is "
+        "taken over then reaches other requests. False: each has a process of its own, on the CPU",
+    )
+    together_memory_bytes: int = Field(
+        default=8 * 2**30,
+        gt=0,
+        description="of that process; what is done again without it may take `score.memory_bytes` "
+        "each",
+    )
     scores_waiting: int = Field(default=8, ge=0, description="of one replica; 429 above that")
     scores_of_one_key: int = Field(
         default=8,

@@ -3,23 +3,17 @@
 A decoder that crashes, or is taken over, takes nothing with it. The processes are forked by another
 one that has everything loaded (`serve/zygote.py`), so that each is there at once; none is used
 twice. Memory is watched from outside: limits on address space would stop torch and Numba, which
-reserve far more than they use. Linux alone has the kind of socket that this uses.
+reserve far more than they use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,17 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.settings import Settings
 from pipeline.types import Inspection
 from serve import traces
+from serve.children import Child, read, watch
 from serve.problems import ProblemError
-
-_LINE = 256 * 2**20  # bytes of a result at most
-_WATCHED_EVERY = 0.25  # seconds
-_PASSED_ON = (  # and no secret
-    *("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "NUMBA_CACHE_DIR", "VIRTUAL_ENV"),
-    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
-)
-# Matrix products are done by one thread (`pipeline.inspect`): pools that BLAS makes anew in each
-# forked process only spin. Huge pages: fewer faults after a fork.
-_TUNED = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class Bounds(BaseModel):
@@ -55,7 +40,7 @@ class Isolated:
     """Has processes forked, and hands each one inspection."""
 
     def __init__(self) -> None:
-        self._zygote: asyncio.Task[_Zygote] | None = None
+        self._zygote: asyncio.Task[Child] | None = None
 
     def warm(self) -> None:
         """Start the process that forks, if there is none."""
@@ -67,7 +52,7 @@ class Isolated:
                 task.result().let_go()
                 task = None
         if task is None:
-            self._zygote = asyncio.create_task(_Zygote.started())
+            self._zygote = asyncio.create_task(Child.started("serve.zygote"))
 
     async def close(self) -> None:
         """End the process that forks, and all that it has forked."""
@@ -113,7 +98,7 @@ class Isolated:
         with traces.span("inspect") as span:
             asked = time.time()
             try:
-                async with asyncio.timeout(bounds.seconds), zygote.forked(job) as answers:
+                async with asyncio.timeout(bounds.seconds), zygote.given(job) as answers:
                     forked, result = await _result(answers, bounds, told)
             except TimeoutError as error:
                 detail = f"not done after {bounds.seconds:g} s"
@@ -122,89 +107,21 @@ class Isolated:
         return result
 
 
-class _Zygote:
-    """The process that forks."""
-
-    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
-        self._process, self._control = process, control
-
-    @staticmethod
-    async def started() -> _Zygote:
-        """Start it and wait until it has everything loaded.
-
-        Raises:
-            ProblemError: 503, it did not start.
-        """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= _TUNED
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "serve.zygote", str(theirs.fileno()),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True,
-            pass_fds=(theirs.fileno(),),
-        )  # fmt: skip
-        theirs.close()
-        ours.setblocking(False)
-        made = _Zygote(process, ours)
-        if await asyncio.get_running_loop().sock_recv(ours, 16) != b"ready":
-            await made.end()
-            raise ProblemError(503, "no_worker", "no process could be started", retry_after=5)
-        return made
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self._process.returncode is not None
-
-    def let_go(self) -> None:
-        """Close what was kept of one that has ended."""
-        self._control.close()
-
-    async def end(self) -> None:
-        """End it; what it has forked dies with it."""
-        self.let_go()
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
-
-    @asynccontextmanager
-    async def forked(self, job: Mapping[str, object]) -> AsyncIterator[asyncio.StreamReader]:
-        """What a process says that does a job; it is over afterwards."""
-        reading, writing = os.pipe()
-        try:
-            socket.send_fds(self._control, [json.dumps(job).encode()], [writing])
-        except OSError as error:
-            os.close(reading)
-            raise ProblemError(503, "no_worker", "no process could be forked", 5) from error
-        finally:
-            os.close(writing)
-        answers = asyncio.StreamReader(limit=_LINE)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(answers), os.fdopen(reading, "rb")
-        )
-        try:
-            yield answers
-        finally:
-            transport.close()
-
-
 async def _result(
     answers: asyncio.StreamReader, bounds: Bounds, told: Callable[[float, float | None], None]
 ) -> tuple[float, Inspection]:
     """When the process was there, s since 1970, and what it found."""
     over: list[str] = []
     known, forked = False, time.time()
-    process, watch = None, None
+    process, watching = None, None
     try:
         async for line in answers:
-            said = _read(line)
+            said = read(line)
             if "pid" in said and not known:  # the first line, before anything untrusted
                 known, forked = True, time.time()
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(int(said["pid"]))
-                    watch = asyncio.create_task(_watch(process, bounds.memory_bytes, over))
+                    watching = asyncio.create_task(watch(process, bounds.memory_bytes, over))
             elif isinstance(position := said.get("position"), float):
                 duration = said.get("duration")
                 told(position, duration if isinstance(duration, float) else None)
@@ -214,20 +131,11 @@ async def _result(
                 raise _ended(int(said["status"]), over, bounds)
         raise ProblemError(503, "no_worker", "the process that forks has died", retry_after=5)
     finally:
-        if watch is not None:
-            watch.cancel()
+        if watching is not None:
+            watching.cancel()
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()  # none that has its number by now: psutil compares their age
-
-
-def _read(line: bytes) -> dict[str, Any]:
-    """A line of a process that may have been taken over, or was cut off."""
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _ended(status: int, over: list[str], bounds: Bounds) -> ProblemError:
@@ -238,12 +146,3 @@ def _ended(status: int, over: list[str], bounds: Bounds) -> ProblemError:
         return ProblemError(422, "time_limit", f"more than {bounds.cpu_seconds} s of CPU time")
     by = signal.Signals(-status).name if status < 0 else f"status {status}"
     return ProblemError(422, "decoder_crashed", f"the process that decoded it ended by {by}")
-
-
-async def _watch(process: psutil.Process, most: int, over: list[str]) -> None:
-    """Kill a process when it uses too much memory."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while process.memory_info().rss <= most:
-            await asyncio.sleep(_WATCHED_EVERY)
-        over.append(f"more than {most} bytes of memory")
-        process.kill()

@@ -11,7 +11,6 @@ far it is, the result. When it is over, the one that forked it adds how it ended
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -27,15 +26,14 @@ from pipeline.inspect import Progress, inspect
 from pipeline.report import write_report
 from pipeline.settings import Settings
 from pipeline.warm import warm
+from serve.tied import MESSAGE, tie
 
-MESSAGE = 1 << 17  # bytes of a job at most
 _OPEN_FILES = 256
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def main() -> None:
     """Get ready, say so, fork."""
-    _tie()
+    tie()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=int(sys.argv[1]))
     ended, wake = os.pipe()
@@ -68,12 +66,6 @@ def main() -> None:
             jobs[child] = answers
 
 
-def _tie() -> None:
-    """Die when the parent does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-
-
 def _bury(jobs: dict[int, int]) -> None:
     """Tell how those ended that did."""
     while jobs:
@@ -92,7 +84,7 @@ def _begin(job: bytes, answers: int, others: list[int]) -> NoReturn:
     """The life of a process that has been forked."""
     status = 1
     try:
-        _tie()
+        tie()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in others:

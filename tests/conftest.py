@@ -7,6 +7,18 @@ import pytest
 from tests import databases, media, report_media
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A module stays in one process, and so do all tests of a real Ray, which start first.
+
+    Torn apart, each process would make the module's fixtures, a service or a browser, again.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
+
+
 @pytest.fixture(scope="session")
 def clean_scene():
     """Eight seconds of clean moving picture; do not change it in place."""

@@ -244,6 +244,7 @@ def test_clock_unwraps_33_bits():
         placed = clock.picture(0, raw, 0.04)
         assert placed.notes == []
         assert placed.time == pytest.approx(n * 0.04, abs=1e-6)
+        assert clock.raw(placed.time) == pytest.approx(raw, abs=1e-6)
         sound = clock.sound(1, raw, 0.04)
         assert sound.notes == []
         assert sound.time == pytest.approx(n * 0.04, abs=1e-3)
@@ -263,6 +264,7 @@ def test_clock_moves_all_streams_together(step):
         notes += placed.notes
         assert placed.time == pytest.approx(time, abs=2e-3)
     assert [note.what for note in notes] == ["jump"]
+    assert clock.raw(7.0) == pytest.approx(7.0 + step, abs=0.05)
     assert notes[0].value == pytest.approx(step, abs=0.05)
     assert notes[0].time == pytest.approx(4.0, abs=0.05)
 

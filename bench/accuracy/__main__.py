@@ -1,6 +1,7 @@
 """Accuracy: clean media is damaged by a recorded plan, and Vidette and FFmpeg look for it.
 
     python -m bench.accuracy [MEDIA...] [--split dev|test|all] [--quick] [--kinds a,b] [--seed N]
+                             [--what fault|lookalike|clean ...]
 
 MEDIA are folders of clean clips, photographs and sound (see corpus/sources.py; `python -m
 corpus.fetch DIR` gathers some). Clean clips, files and results are kept in the work folder:
@@ -177,12 +178,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-severity", type=int, help="files of each fault and severity")
     parser.add_argument("--per-lookalike", type=int, help="files of each look-alike")
+    parser.add_argument(
+        "--what",
+        choices=plan.WHAT,
+        nargs="+",
+        default=plan.WHAT,
+        help="only files of these sorts; FFmpeg is asked where faults are among them",
+    )
     parser.add_argument("--splits", type=Path, help="JSON: source -> dev or test, over the hash")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of the tables; bench/results, or the work folder where kinds are chosen",
+        help="folder of the tables; bench/results, or the work folder where a part is chosen",
     )
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "vidette-bench-accuracy"
@@ -205,14 +213,17 @@ def main() -> None:
         kinds=kinds,
         per_severity=chosen.per_severity,
         per_lookalike=chosen.per_lookalike,
+        what=chosen.what,
     )
     if not drawn.items:
         parser.error("there is no clean clip of this split in these folders")
     name = f"accuracy-{chosen.split}" + ("-quick" if chosen.quick else "")
-    output: Path = chosen.output or (chosen.work if kinds else ROOT / "bench/results")
+    whole = not kinds and set(chosen.what) == set(plan.WHAT)
+    output: Path = chosen.output or (ROOT / "bench/results" if whole else chosen.work)
     (chosen.work / f"{name}-plan.json").write_text(drawn.model_dump_json(indent=1) + "\n")
-    record = not (chosen.quick or kinds)
-    results = measured(drawn, clips, chosen.work, chosen.workers, kinds)
+    record = whole and not chosen.quick
+    compare = "fault" in chosen.what
+    results = measured(drawn, clips, chosen.work, chosen.workers, kinds, compare=compare)
     output.mkdir(parents=True, exist_ok=True)
     points = tuned_points(results, clips, override, ROOT / "bench/results" / TUNED, record=record)
     found = {"run": about(drawn, clips), **figures.compute(results, points, chosen.seed)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -56,6 +56,8 @@ _LIPS = {name: fault for name, fault in FAULTS.items() if fault.kind in NEEDS_LI
 TRIES = 4  # clips to try where a fault finds no room or reason in the first
 PER_SEVERITY, QUICK_PER_SEVERITY = 3, 1
 PER_LOOKALIKE, QUICK_PER_LOOKALIKE = 4, 1
+What = Literal["fault", "lookalike", "clean"]
+WHAT: tuple[What, ...] = get_args(What)
 
 
 class Option(BaseModel):
@@ -73,7 +75,7 @@ class Item(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
-    what: Literal["fault", "lookalike", "clean"]
+    what: What
     name: str  # of the fault or look-alike; "" for clean
     severity: Severity | None = None
     seed: int
@@ -100,13 +102,14 @@ def make_plan(
     kinds: Sequence[str] = (),
     per_severity: int | None = None,
     per_lookalike: int | None = None,
+    what: Sequence[What] = WHAT,
 ) -> Plan:
     """Draw the plan. The same clips and seed give the same plan.
 
-    Each fault gets `per_severity` files of each severity, over different sources; each look-alike a
-    few (`per_lookalike` keeps the first of them); every clean clip is there once as it is. `kinds`
-    (of defects, or names of faults) leaves out the others' faults, and long clips of speakers where
-    none of them needs lips.
+    Each fault gets `per_severity` files of each severity, over different sources; each look-alike
+    `per_lookalike`; every clean clip is there once as it is. `kinds` (of defects, or names of
+    faults) leaves out the others' faults, and long clips of speakers where none of them needs lips;
+    `what` leaves out the files of the other sorts.
     """
     chosen = [clip for clip in clips if split in ("all", clip.split)]
     lips = not kinds or any(f.kind in kinds or n in kinds for n, f in _LIPS.items())
@@ -136,7 +139,8 @@ def make_plan(
         by_sound = lookalike.reads == "sound"
         fitting = [c for c in chosen if c.kind != "talk" and (c.sound if by_sound else c.picture)]
         queue = _queue(fitting, by_sound, rng)
-        few = min(QUICK_PER_LOOKALIKE if quick else PER_LOOKALIKE, len(queue))
+        usual = QUICK_PER_LOOKALIKE if quick else PER_LOOKALIKE
+        few = min(max(usual, per_lookalike or 0), len(queue))
         items += [
             Item(
                 id=f"lookalike-{name}-{n}",
@@ -146,8 +150,9 @@ def make_plan(
                 options=_options(queue, n, few, rng, None),
             )
             for n in range(few)
-        ][:per_lookalike]
-    return Plan(seed=seed, split=split, quick=quick, items=items)
+        ][:per_lookalike]  # fewer are the first of the usual ones
+    drawn = [item for item in items if item.what in what]
+    return Plan(seed=seed, split=split, quick=quick, items=drawn)
 
 
 def _fits(fault: type[Fault], clip: CleanClip) -> bool:

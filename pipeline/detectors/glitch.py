@@ -99,6 +99,7 @@ class GlitchDetector(PictureDetector):
     """Looks at each frame at which the picture changes and, soon after, changes back."""
 
     name = "glitch"
+    version = "2"
     kinds = (Kind.GLITCH,)
     summary = (
         "One to three frames that are foreign, damaged, black or white, in the whole picture or a "
@@ -255,7 +256,9 @@ class GlitchDetector(PictureDetector):
             return None
         middle = frames[(first + stop - 1) // 2]
         kind = _light(before, middle, after, part, cluster)
-        if kind is None or (kind == "darker" and recurring):  # the dark between two flashes
+        if kind is None or self._burnt_out(first, stop, part, cluster):
+            return None
+        if kind == "darker" and (recurring or self._between_flashes(first, stop, cluster)):
             return None
         doubt = difference / allowed
         confidence = float(
@@ -298,6 +301,29 @@ class GlitchDetector(PictureDetector):
             ),
             blank=kind == "blank",
         )
+
+    def _burnt_out(
+        self, first: int, stop: int, part: tuple[slice, slice], cluster: npt.NDArray[np.bool_]
+    ) -> bool:
+        """Whether this is a flash so bright that only its last light shows the scene again."""
+        before, last, after = (self._frames[index] for index in (first - 1, stop - 1, stop))
+        return (
+            stop - first > 1
+            and float(cluster.mean()) >= LOCAL
+            and float((last.luma - before.luma)[cluster].mean()) > 0
+            and _light(before, last, after, part, cluster) is None
+        )
+
+    def _between_flashes(self, first: int, stop: int, cluster: npt.NDArray[np.bool_]) -> bool:
+        """Whether a darker moment is as dark as the scene soon before or after was: light came."""
+        frames = self._frames
+        if first - 1 < LONGEST or stop + LONGEST >= len(frames):
+            return False
+        dark, lit, before, after = (
+            float(frames[index].luma[cluster].mean())
+            for index in (first, first - 1, first - 1 - LONGEST, stop + LONGEST)
+        )
+        return min(before, after) < (dark + lit) / 2
 
     def _outside(self, first: int, stop: int) -> tuple[Float32, Float32]:
         """How far tiles lie outside the range of the frames around: least and most, [th, tw]."""

@@ -52,7 +52,7 @@ class LevelJumpDetector(SoundDetector):
     """
 
     name = "level_jump"
-    version = "3"
+    version = "4"
     kinds = (Kind.LEVEL_JUMP,)
     summary = "Loudness steps up or down and stays there, like an advert against the programme"
     Settings = LevelJumpSettings

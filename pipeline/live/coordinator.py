@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,7 +30,7 @@ TIDY_EVERY = 5.0  # seconds between looks at who has too much or too little to d
 PRUNE_EVERY = 3600.0  # seconds
 PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is squeezed in
 PARDON = 600.0  # seconds without another death after which a stream is no suspect any more
-SUSPECT = 2  # deaths of its workers
+SUSPECT = 2  # deaths of its workers, and then as many of those that had it alone
 SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
 STILLBORN = 5  # workers in a row that die at their start, before any lived: something is wrong
 LONGEST_REST = 60.0  # seconds until the next is tried; doubled from one second on
@@ -80,6 +81,7 @@ class _PoolState:
     placement: Placement
     spare_since: float | None = None
     suspects: set[str] = field(default_factory=set)  # to be watched alone
+    alone: Counter[str] = field(default_factory=Counter)  # deaths of workers that had no other
 
 
 class Coordinator:
@@ -232,6 +234,7 @@ class Coordinator:
         state = self._pools[stream.pool]
         worker = state.placement.remove(name)
         state.suspects.discard(name)
+        del state.alone[name]
         self._waiting.pop(name, None)
         self._urgent.discard(name)
         if self._booked.pop(name, None) is None and worker is not None:
@@ -392,8 +395,13 @@ class Coordinator:
         log.warning("worker %s is gone (%s), with %d streams", hand.place, news.why, len(names))
         deaths = {} if news.with_machine else self._store.died(names, now, PARDON)
         suspects = [name for name, count in deaths.items() if count >= SUSPECT]
+        for name, count in deaths.items():
+            if count == 1:  # the first, or the first for long
+                del state.alone[name]
+            if names == [name]:  # nobody else can have done it
+                state.alone[name] += 1
         for name in names:
-            if names == suspects == [name]:  # alone: nobody else can have done it
+            if name in suspects and state.alone[name] >= SUSPECT:
                 self._quarantine(name, deaths[name], now)
             else:
                 state.suspects |= {name} & set(suspects)
@@ -423,6 +431,7 @@ class Coordinator:
         for worker, name in placement.confined.items():
             if name in known and now - known[name].died > PARDON:
                 state.suspects.discard(name)
+                del state.alone[name]
                 self._release(state, worker)
         spare = placement.spare()
         if spare is None:

@@ -19,7 +19,8 @@ from pipeline.live.worker import Batch, Worker
 from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")
-SILENT = 10.0  # seconds without an answer: a worker that hangs is ended
+# Seconds without an answer: a worker that hangs is ended. One that has no CPU for ten is none yet.
+SILENT = 30.0
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class Event(Published):
     position: float = Field(
         description="seconds of presentation at its start, since the stream was last connected"
     )
+    pts: float | None = Field(
+        default=None,
+        description="timestamp of its start in the stream, seconds, by the clock that it has when "
+        "the event opens (33 bits of 90 kHz in MPEG-TS); null for what the watcher says itself",
+    )
     program_start: datetime | None = Field(
         default=None,
         description="when its start was made, as the stream says (EXT-X-PROGRAM-DATE-TIME of HLS); "

@@ -38,6 +38,7 @@ EVENTS = pa.schema(
         ("kind", pa.string()),
         ("start", pa.timestamp("ms", "UTC")),
         ("end", pa.timestamp("ms", "UTC")),
+        ("pts", pa.float64()),  # of its start, seconds
         ("program_start", pa.timestamp("ms", "UTC")),  # when it was made, as the stream says
         ("program_end", pa.timestamp("ms", "UTC")),
         ("severity", pa.float64()),

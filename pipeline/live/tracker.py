@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pipeline.clock import WRAP
 from pipeline.live.event import Change, Event
 from pipeline.measurements import Observation
 from pipeline.panel import Found
@@ -19,17 +20,22 @@ WORSE = 0.1  # of severity, that is worth an update of its own
 PATIENCE = 6  # rounds, of half a second, that an open event may be missing: then it is withdrawn
 RESUMED = 10.0  # seconds after a move in which an open event must be seen again
 AT_ONCE = 2.0  # seconds of the new watch in which what went on unseen must have begun
-# Seconds by which two watchers may differ on when the same thing began: each dates a stream by when
-# its segments come (1.7 s apart with HLS segments of 2 s, bench.nodes).
+# Seconds by which two watchers may differ on when the same thing began: by timestamps no more than
+# what they have seen of it makes; by the clock of the wall, where the timestamps began anew, more:
+# each dates a stream by when its segments come (1.7 to 7 s apart with HLS segments of 2 s,
+# bench.nodes). How far apart timestamps may be is proposed.
+STAMPS = 1.0
 CLOCKS = 5.0
+ANEW = 20.0  # seconds between both differences from which on the timestamps began anew
 _WATCHER = "live/1"  # what the watcher says itself
 
 
 Programme = Callable[[float], datetime | None]
+Stamps = Callable[[float], float | None]
 
 
-def _undated(_: float) -> None:
-    """Of a stream that gives no dates."""
+def _unknown(_: float) -> None:
+    """Of a stream that gives no dates, or no timestamps."""
 
 
 @dataclass
@@ -38,7 +44,7 @@ class _Known:
     told: float  # when, on the clock of the wall
     anchor: float | None = None  # that its start is dated by
     missing: int = 0  # rounds
-    resumed: bool = False  # and not yet seen by this tracker
+    resumed: bool = False  # from before a gap, and not seen since
 
 
 class Tracker:
@@ -62,7 +68,8 @@ class Tracker:
         self._least = dict(least or {})
         self._open = [_Known(event, 0.0, resumed=True) for event in resumed]
         self._closed: list[_Known] = []
-        self._programme: Programme = _undated
+        self._programme: Programme = _unknown
+        self._pts: Stamps = _unknown
         self._again: float | None = None  # since when the stream is seen by this tracker
 
     @property
@@ -77,6 +84,7 @@ class Tracker:
         anchor: float,
         now: float,
         programme: Programme | None = None,
+        pts: Stamps | None = None,
     ) -> list[Event]:
         """Take what detectors say.
 
@@ -86,11 +94,12 @@ class Tracker:
             anchor: the wall clock at presentation zero, as seconds since 1970.
             now: the wall clock.
             programme: gives the date of a moment of presentation, where the stream says.
+            pts: gives its timestamp in the stream.
 
         Returns:
             What is to be told.
         """
-        self._programme = programme or _undated
+        self._programme, self._pts = programme or _unknown, pts or _unknown
         told: list[Event] = []
         seen: set[int] = set()
         for found in finished:
@@ -118,10 +127,15 @@ class Tracker:
             told.append(self._close(one, end=at, outcome="ended", evidence=evidence))
         return told
 
-    def interrupt(self) -> list[Event]:
-        """Watching stops: what is open is closed where it was last seen."""
-        own = [one for one in self._open if one.event.detector != _WATCHER]
-        return [self._close(one, outcome="lost") for one in own]
+    def interrupt(self) -> None:
+        """The connection is gone: what is open may go on where the next one begins."""
+        for one in self._open:
+            one.resumed, one.missing = one.event.detector != _WATCHER, 0
+        self._again = None
+
+    def abandon(self) -> list[Event]:
+        """The stream stays away: what was open then is closed where it was last seen."""
+        return [self._close(one, outcome="lost") for one in self._open if one.resumed]
 
     def resume(self, now: float) -> None:
         """The stream is seen: events that were resumed must show themselves soon."""
@@ -165,9 +179,19 @@ class Tracker:
         if one.resumed:
             # nobody saw what was between: it went on if it was there at once, and it is the same if
             # a playlist still had its beginning
-            return saw.start <= AT_ONCE or abs(start - one.event.start.timestamp()) <= CLOCKS
+            return saw.start <= AT_ONCE or self._is_the_same(one.event, saw.start, start)
         reach = one.event.end.timestamp() + TOUCHING
         return start <= reach and end >= one.event.start.timestamp() - TOUCHING
+
+    def _is_the_same(self, event: Event, presented: float, start: float) -> bool:
+        """Whether what begins there is what somebody else saw begin."""
+        later = start - event.start.timestamp()
+        pts = self._pts(presented)
+        if pts is not None and event.pts is not None:
+            apart = (pts - event.pts + WRAP / 2) % WRAP - WRAP / 2
+            if abs(apart - later) < ANEW:
+                return abs(apart) <= STAMPS
+        return abs(later) <= CLOCKS
 
     def _refresh(
         self, one: _Known, saw: Observation, detector: str, end: float, now: float, *, ended: bool
@@ -210,6 +234,10 @@ class Tracker:
                 told.append(self._close(one, outcome="withdrawn"))
         return told
 
+    def _stamp(self, presented: float) -> float | None:
+        pts = self._pts(presented)
+        return None if pts is None else round(pts, 3)
+
     def _close(self, one: _Known, **known: object) -> Event:
         one.event = one.event.model_copy(update={"change": "closed", **known})
         self._open.remove(one)
@@ -236,6 +264,7 @@ class Tracker:
             start=_at(start),
             end=_at(end),
             position=0.0 if own else round(saw.start, 3),
+            pts=None if own else self._stamp(saw.start),
             program_start=None if own else self._programme(saw.start),
             program_end=None if own else self._programme(saw.end),
             severity=_share(saw.severity),

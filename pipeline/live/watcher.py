@@ -26,7 +26,7 @@ from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.silence import Silence
 from pipeline.live.streams import Stream
-from pipeline.live.tracker import Tracker
+from pipeline.live.tracker import TOUCHING, Stamps, Tracker
 from pipeline.measurements import Segment
 from pipeline.panel import Found, judges_coarseness, lips
 from pipeline.segment import Segmenter
@@ -44,6 +44,7 @@ BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us
 SETTLING = 3.0  # seconds after which the clock is taken as it is
 STEADY = 60.0  # seconds of watching after which a connection counts as a good one
+AWAY = 30.0  # seconds of silence after which nothing of before is taken to go on (proposed)
 UNSEEN = (Kind.OUTAGE, Kind.STALE_PLAYLIST)  # there is nothing to see meanwhile
 
 
@@ -184,6 +185,8 @@ class Watcher:
                 self._note(Kind.OUTAGE, now - quiet, now, f"{why} (for {quiet:.0f} s)")
                 if self._status.state == "watching":
                     self._state("outage", why)
+                if quiet > AWAY:
+                    self._emit(self._tracker.abandon())
 
     # ----------------------------------------------------------------------- in its own thread
 
@@ -268,7 +271,7 @@ class Watcher:
                     self._playlists.programme.reach(decoder.presentation, segment.end)
                     if segment.end > segment.start:
                         self._arrive(segment, spent)
-                    self._judge(finished, standing)
+                    self._judge(finished, standing, decoder.pts)
                     self._status.av_offset_ms = relay.av_offset_ms()
                     self._status.problems = [problem.detail for problem in relay.problems]
                     if self._behind:
@@ -278,8 +281,11 @@ class Watcher:
             with self._lock:
                 self._clock.settled = True
                 if not self._stop.is_set():
-                    self._judge(last, [])
-                    self._emit(self._tracker.interrupt())
+                    ended, cut_off = self._parted(last)
+                    self._judge(ended, cut_off, decoder.pts)
+                    self._tracker.interrupt()
+                    if self._playlists.ended:
+                        self._emit(self._tracker.abandon())
         return why
 
     def _arrive(self, segment: Segment, spent: float) -> None:
@@ -313,7 +319,7 @@ class Watcher:
             heard = float(sound.short_term[-1])
             status.loudness = round(heard, 2) if heard == heard else None  # noqa: PLR0124 - nan
 
-    def _judge(self, finished: list[Found], standing: list[Found]) -> None:
+    def _judge(self, finished: list[Found], standing: list[Found], pts: Stamps) -> None:
         self._held += finished
         if not self._clock.settled:
             return
@@ -328,9 +334,22 @@ class Watcher:
         self._watched.clear()
         ended, self._held = self._held, []
         programme = self._playlists.programme.at
-        self._emit(self._tracker.update(ended, standing, anchor, time.time(), programme))
+        self._emit(self._tracker.update(ended, standing, anchor, time.time(), programme, pts))
 
     # ------------------------------------------------------------------------------- with the lock
+
+    def _parted(self, last: list[Found]) -> tuple[list[Found], list[Found]]:
+        """What a connection had to say at its end: what has ended, and what was open and cut off.
+
+        The latter may go on in the next connection; where the stream is over there is none.
+        """
+        told = {(event.kind, event.track) for event in self._tracker.standing}
+        cut = float("inf") if self._playlists.ended else self._reached - TOUCHING
+        parts: tuple[list[Found], list[Found]] = [], []
+        for found in last:
+            _, track, saw = found
+            parts[saw.end >= cut and (saw.kind, track) in told].append(found)
+        return parts
 
     def _note(self, kind: Kind, start: float, now: float, said: str) -> None:
         self._emit(self._tracker.note(kind, start, now, _severity(now - start), said))

@@ -21,6 +21,7 @@ from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.streams import Stream
 from pipeline.live.watcher import JOIN, Status, Watcher
+from pipeline.memory import give_back_regularly
 from pipeline.settings import Settings
 from pipeline.warm import warm
 
@@ -83,6 +84,7 @@ class Worker:
         self._process = psutil.Process()
         self._spent, self._asked = self._cpu(), time.monotonic()
         threading.Thread(target=self._tick, name="watch tick", daemon=True).start()
+        give_back_regularly()
 
     @property
     def watchers(self) -> list[Watcher]:

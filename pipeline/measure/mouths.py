@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from models.batcher import Batcher
+from models.batcher import Batcher, made_once
 from models.faces import Face, FaceFinder
 from models.mouths import RATE, SHARE, SIDE, cut_out, follow, is_same
 from models.threads import single_threaded
@@ -191,7 +190,7 @@ def watched(time: float, share: float) -> bool:
     return (time - FIRST) % every >= every - BURST
 
 
-@cache
+@made_once
 def _finder(device: str, long_side: int) -> Batcher[Planes, list[Face]]:
     """One for all streams of this process."""
     finder = FaceFinder(device, long_side=long_side)

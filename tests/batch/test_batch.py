@@ -109,6 +109,7 @@ def test_an_archive_is_inspected_once_and_gone_on_with(clips, cluster, tmp_path,
     assert len(table(out, "uri")) == 4
 
 
+@pytest.mark.slow
 def test_what_ran_out_of_time_is_tried_again_when_one_asks(clips, cluster, tmp_path, capsys):
     ledger = Ledger(str(tmp_path))
 

@@ -21,7 +21,7 @@ from pipeline.batch.driver import Plan
 from pipeline.batch.ledger import Ledger
 from pipeline.batch.query import connect
 from pipeline.settings import load
-from tests import media
+from tests import media, waiting
 from tests.serve.real import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -128,8 +128,10 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(clips, jobs, undisturb
     chance = random.Random(7)
     out, ledger = tmp_path / "out", Ledger(str(tmp_path / "out"))
     died = 0
-    for _ in range(6):
+    for n in range(6):
         child = subprocess.Popen(command(clips, out, jobs[1]), cwd=ROOT)
+        if n == 0:  # however long it takes to begin
+            waiting.until(lambda: ledger.ids("working"), 120)
         until = time.monotonic() + chance.uniform(4.0, 14.0)
         while time.monotonic() < until and child.poll() is None:
             time.sleep(chance.uniform(0.02, 0.2))  # an asset takes about a second

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bench.accuracy.plan import ENCODINGS, NEEDS_LENGTH, make_plan
 from corpus.clips import CleanClip
 from corpus.sources import split_of
 from faults import FAULTS
+from faults.lookalikes import LOOKALIKES
 from faults.truth import Severity
 
 
@@ -68,6 +71,14 @@ def test_items_of_one_fault_take_different_sources():
 def test_kinds_leave_out_the_other_faults():
     drawn = make_plan(clips(), 1, split="all", kinds=("silence",))
     assert {item.name for item in drawn.items if item.what == "fault"} == {"silence"}
+
+
+def test_look_alikes_alone_as_many_as_are_asked_for():
+    drawn = make_plan(clips(), 1, split="all", per_lookalike=5, what=("lookalike",))
+    assert {item.what for item in drawn.items} == {"lookalike"}
+    files = Counter(item.name for item in drawn.items)
+    assert set(files) == set(LOOKALIKES)
+    assert set(files.values()) == {5}
 
 
 def test_split_takes_its_sources_alone():

@@ -72,7 +72,8 @@ def test_stated_rates_are_of_look_alikes_and_of_what_they_resemble():
 
 def test_more_alarms_than_stated_are_named(figures):
     assert above("confetti", {"blockiness": 1, "noise": 1}, 2) == ["noise"]
-    assert above("confetti", {"blockiness": 2}, 2) == ["blockiness"]
+    assert above("confetti", {"blockiness": 3}, 2) == []  # two are expected at most: chance
+    assert above("confetti", {"blockiness": 6}, 2) == ["blockiness"]
     assert above("drums", {}, 2) == []
     lines = report.markdown(figures).partition("## Look-alikes")[2].splitlines()
     (speakers,) = [line for line in lines if line.startswith("| speakers |")]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from faults.card import SlateFault
 from faults.damage import damage, place
@@ -100,10 +101,12 @@ def test_bars_as_a_leader_count_for_less(tmp_path, clean):
     assert lead.severity < inside.severity
 
 
-def slate_picture() -> np.ndarray:
-    card = Image.new("RGB", (W, H), (150, 20, 20))
+def slate_picture(
+    lines=("MEDIA OFFLINE", "MEDIEN OFFLINE", "MEDIA HORS LIGNE"), ground=(150, 20, 20)
+) -> np.ndarray:
+    card = Image.new("RGB", (W, H), ground)
     draw = ImageDraw.Draw(card)
-    for n, words in enumerate(("MEDIA OFFLINE", "MEDIEN OFFLINE", "MEDIA HORS LIGNE")):
+    for n, words in enumerate(lines):
         draw.text((180, 100 + 24 * n), words, (250, 250, 250))
     return np.asarray(card)
 
@@ -204,6 +207,15 @@ def test_tiny_pictures(tmp_path):
     assert len(of_kind(look(tmp_path, frames), Kind.SOLID_COLOR)) == 1
 
 
+@pytest.mark.parametrize("first", [44, 45])  # the last frame of a segment, the first one
+def test_slates_in_a_row_are_one_wherever_segments_end(tmp_path, clean, first):
+    other = slate_picture(["WE ARE BACK IN A MOMENT"] * 4, (20, 60, 20))
+    frames = clean[:30] + [slate_picture()] * first + [other] * 100 + clean[30:60]
+    found = of_kind(look(tmp_path, frames), Kind.SLATE)
+    assert len(found) == 1
+    assert_interval(found[0], 30 / 25, (130 + first) / 25)
+
+
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
     path = tmp_path_factory.mktemp("longer") / "clean.mp4"
@@ -220,7 +232,22 @@ def test_slates_on_a_shade_and_that_end_with_a_segment(tmp_path, longer, seed, m
     assert_interval(slate, truth.start, truth.end)
 
 
-def test_a_slide_beside_a_live_speaker_is_no_slate(tmp_path, longer):
-    lecture = LOOKALIKES["slide_with_speaker"](longer, 1)
-    encode(tmp_path / "a.mp4", lecture.pictures(longer.pictures()), None, rate=longer.rate)
+@pytest.fixture(scope="module")
+def creeping(tmp_path_factory):
+    """A soft picture that moves by a third of a sample a frame."""
+    still = gaussian_filter(media.texture(360, 720, 3).astype(np.float32), (6, 6, 0)) * 0.6 + 60
+    frames = []
+    for n in range(200):
+        whole, part = divmod(n / 3, 1)
+        x = int(whole)
+        frame = (1 - part) * still[:, x : x + 640] + part * still[:, x + 1 : x + 641]
+        frames.append(np.clip(frame + 0.5, 0, 255).astype(np.uint8))
+    return Clean(media.write(tmp_path_factory.mktemp("creeping") / "clean.mp4", frames))
+
+
+@pytest.mark.parametrize("beside", ["longer", "creeping"])
+def test_a_slide_beside_what_moves_is_no_slate(tmp_path, beside, request):
+    clean = request.getfixturevalue(beside)
+    lecture = LOOKALIKES["slide_with_speaker"](clean, 1)
+    encode(tmp_path / "a.mp4", lecture.pictures(clean.pictures()), None, rate=clean.rate)
     assert not of_kind(examine(tmp_path / "a.mp4", "card"), Kind.SLATE)

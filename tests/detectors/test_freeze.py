@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from faults.damage import damage, place
 from faults.media import Clean
@@ -105,6 +106,19 @@ def test_a_freeze_of_a_slow_soft_pan(tmp_path):
     assert_interval(only_one(look(tmp_path, frames), Kind.FREEZE), 41 / 25, 4)
 
 
+def test_a_freeze_under_grain_after_which_it_goes_on_slowly(tmp_path):
+    """The grain does not stop, and hides how the picture goes on."""
+    still = media.texture(H, W + 80, 3).astype(np.float32)
+    frames = []
+    for n in range(150):
+        whole, part = divmod(0.6 * min(n, 50) + 0.1 * max(n - 100, 0), 1)
+        x = int(whole)
+        frames.append((1 - part) * still[:, x : x + W] + part * still[:, x + 1 : x + 1 + W])
+    freeze = only_one(look(tmp_path, grained(frames, 4)), Kind.FREEZE)
+    assert freeze.start == pytest.approx(51 / 25, abs=0.1)
+    assert 101 / 25 <= freeze.end <= 101 / 25 + 1.2  # until the creep has gone far enough
+
+
 def test_short_freeze_on_request(tmp_path, clean):
     frames = frozen(clean, 40, 9)
     assert not look(tmp_path, frames).defects
@@ -192,6 +206,18 @@ def creeping_pan(clean):  # noqa: ARG001
     return grained(frames, 1.5)
 
 
+def pan_that_becomes_a_creep(clean):  # noqa: ARG001
+    """It slows down to a sample in eight frames: the picture is left as slowly as it moved."""
+    still = gaussian_filter(media.texture(H, W + 200, 3).astype(np.float32), (4, 4, 0)) * 0.6 + 60
+    frames = []
+    for n in range(120):
+        whole, part = divmod(2.0 * min(n, 40) + 0.12 * max(n - 40, 0), 1)
+        x = int(whole)
+        frame = (1 - part) * still[:, x : x + W] + part * still[:, x + 1 : x + 1 + W]
+        frames.append(np.clip(frame + 0.5, 0, 255).astype(np.uint8))
+    return frames
+
+
 def on_threes(clean):
     return [clean[n // 3 * 3] for n in range(len(clean))]
 
@@ -222,6 +248,7 @@ def talking_head(clean):
         black_hole,
         slow_pan,
         creeping_pan,
+        pan_that_becomes_a_creep,
         on_threes,
         talking_head,
     ],

@@ -94,6 +94,12 @@ NEGATIVES = {
     "fast pan": lambda: media.scene(3, cuts=0, speed=11),
     "camera flash": lambda: _brightened({AT: 2.0, AT + 1: 1.4, AT + 2: 1.15}),
     "camera flash, one frame": lambda: _brightened({AT: 1.4}),
+    "camera flash that burns out the picture": lambda: [
+        np.full_like(f, 235) if n == AT else f for n, f in enumerate(_brightened({AT + 1: 1.25}))
+    ],
+    "stage light that goes on with a flicker": lambda: _brightened(
+        dict.fromkeys([*range(20), 23], 0.4)
+    ),
     "strobe": lambda: _brightened(dict.fromkeys(range(20, 70, 4), 1.8)),
     "flashing, two of five frames": lambda: [
         np.clip(f.astype(np.int16) + 130 * (n % 5 < 2 and 20 <= n < 70), 0, 255).astype(np.uint8)

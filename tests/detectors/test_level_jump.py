@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faults.lookalikes import LOOKALIKES
+from faults.lookalikes.speech import speech
 from pipeline.detectors.inserts import CELL, Inserts
 from pipeline.measurements import Spectra
 from tests import media
@@ -44,6 +46,18 @@ def test_an_insert_with_little_around_it(tmp_path, gain):
     sound = rng.normal(0, 1, (2, len(t))) * lively * changed
     defect = only_one(examine(save(tmp_path, sound), "level_jump"), "level_jump")
     assert_interval(defect, 2.0, 6.5, within=0.5)
+
+
+@pytest.mark.parametrize("pause", [0.5, 0.8])
+def test_an_insert_with_a_pause(tmp_path, pause):
+    rng = np.random.default_rng(0)
+    t = np.arange(14 * RATE) / RATE
+    lively = 10 ** (np.interp(t, np.arange(0, 14.1, 0.1), rng.normal(-32, 4, 141)) / 20)
+    changed = np.where((t >= 4.0) & (t < 10.0), 10 ** (11 / 20), 1)
+    changed = changed * np.where(np.abs(t - 7) < pause / 2, 10 ** (-30 / 20), 1)
+    sound = rng.normal(0, 1, (2, len(t))) * lively * changed
+    defect = only_one(examine(save(tmp_path, sound), "level_jump"), "level_jump")
+    assert_interval(defect, 4.0, 10.0, within=0.8)
 
 
 def test_an_insert_over_which_the_programme_changes(tmp_path):
@@ -98,6 +112,20 @@ def two_speakers():
     return rng.normal(0, 1, (2, len(t))) * (level + 0.002)
 
 
+def speakers_in_turn():
+    """One is 10 dB softer, and both speak within what would be an insert."""
+    made = LOOKALIKES["speakers"](None, 110)
+    return made.sound(np.zeros((2, 10 * RATE), np.float32), RATE)
+
+
+def a_talk_that_fades_in_and_out():
+    rng = np.random.default_rng(6)
+    voice = speech(9 * RATE, RATE, rng)
+    sound = 0.1 * voice / np.sqrt((voice**2).mean()) + rng.normal(0, 3e-4, (2, 9 * RATE))
+    t = np.arange(9 * RATE) / RATE
+    return np.clip(sound * np.clip(t / 1.5, 0, 1) ** 2 * np.clip((9 - t) / 2, 0, 1) ** 2, -1, 1)
+
+
 def a_choir_sets_in():
     """High voices join low ones at once and stay: louder, but not by the same everywhere."""
     t = np.arange(16 * RATE) / RATE
@@ -114,6 +142,8 @@ def a_choir_sets_in():
         paused,
         action,
         two_speakers,
+        speakers_in_turn,
+        a_talk_that_fades_in_and_out,
         a_choir_sets_in,
         lambda: drums(16.0),
         lambda: media.programme(16.0),

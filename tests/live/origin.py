@@ -89,6 +89,7 @@ class LiveHls:
         url: of the playlist.
         stands_still: the playlist does not change while this is true.
         down: the server answers with 503 while this is true.
+        joined: the first segment that somebody asked for.
         tags: lines of the playlist before a segment, by its number.
 
     Args:
@@ -104,6 +105,7 @@ class LiveHls:
         self._begun: float | None = None
         self._frozen = ""
         self.stands_still = self.down = False
+        self.joined: int | None = None
         self.tags: dict[int, list[str]] = {}
         self.url = f"{server.url}/live.m3u8"
         server.routes["/live.m3u8"] = self._answer
@@ -147,6 +149,8 @@ class LiveHls:
 
     def _segment(self, server: web.Server, n: int):
         def answer(request) -> None:
+            if self.joined is None:
+                self.joined = n
             if self.down:
                 request.send_error(503)
             elif n < self._ready() - self._window - self._keeps:

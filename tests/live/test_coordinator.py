@@ -123,6 +123,19 @@ def test_one_that_was_there_by_chance_is_not_put_in_quarantine(desk, crew):
     assert sorted(crew.watching()) == ["s0", "s1", "s2", "s3"]
 
 
+def test_one_that_was_there_by_chance_may_lose_a_worker_of_its_own(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(12)
+    for _ in range(3):  # two that it shares, and one that it has alone
+        crew.kill(crew.watching()["s0"])
+        one.run(8)
+    assert sorted(crew.watching()) == ["s0", "s1"]
+    crew.kill(crew.watching()["s0"])
+    one.run(8)
+    assert list(crew.watching()) == ["s1"]
+    assert one.store.streams()["s0"].quarantined
+
+
 def test_machines_that_die_put_nobody_in_quarantine(desk, crew):
     one = desk(["s0"])
     one.run(8)

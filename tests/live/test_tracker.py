@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.clock import WRAP
 from pipeline.live.tracker import PATIENCE, RESUMED, UPDATE_EVERY, Tracker
 from pipeline.measurements import Observation
 from pipeline.types import Kind
@@ -150,6 +151,57 @@ def test_a_playlist_that_still_has_the_beginning_shows_the_same_defect(moved):
     anchor = event.start.timestamp() + 1.7 - 4.0
     (still,) = second.update([], [saw(4.0, 9.0)], anchor, ANCHOR + 14)
     assert (still.id, still.change, still.start) == (event.id, "updated", event.start)
+
+
+def test_a_defect_goes_on_where_the_next_connection_begins():
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    tracker.interrupt()
+    assert tracker.update([], [], ANCHOR, ANCHOR + 9) == []  # nothing is seen of it meanwhile
+    tracker.resume(ANCHOR + 11)
+    (closed,) = tracker.update([saw(0.0, 3.0)], [], ANCHOR + 10, ANCHOR + 14)
+    assert (closed.id, closed.change, closed.outcome) == (opened.id, "closed", "ended")
+    assert (closed.start, closed.end.timestamp()) == (opened.start, ANCHOR + 13)
+
+
+def test_a_stream_that_stays_away_takes_what_was_open_with_it():
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    assert tracker.abandon() == []  # it is watched
+    tracker.interrupt()
+    (outage,) = tracker.note(Kind.OUTAGE, ANCHOR + 6, ANCHOR + 40, 1.0, "nothing comes in")
+    (lost,) = tracker.abandon()
+    assert (lost.id, lost.outcome, lost.end) == (opened.id, "lost", opened.end)
+    assert tracker.standing == [outage]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "later", "same"),
+    [
+        (0.0, 7.0, True),  # a busy machine that joins late dates it seven seconds later
+        (-WRAP + 0.04, 7.0, True),  # the timestamps have wrapped
+        (4.0, 2.0, False),  # another one, which the next watcher dates early
+        (500.0, 2.0, True),  # timestamps that began anew say nothing
+        (500.0, 7.0, False),
+    ],
+)
+def test_timestamps_tell_whether_it_is_the_same_defect_after_a_move(stamp, later, same):
+    first = Tracker("news", {})
+    (event,) = first.update(
+        [], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6, pts=lambda seconds: 95_000.0 + seconds
+    )
+    assert event.pts == 95_005.0
+    second = Tracker("news", {}, resumed=[event])
+    second.resume(ANCHOR + 14)
+    told = second.update(
+        [],
+        [saw(4.0, 9.0)],
+        event.start.timestamp() + later - 4.0,
+        ANCHOR + 14,
+        pts=lambda seconds: 95_005.0 + stamp + seconds - 4.0,
+    )
+    assert [one.id == event.id for one in told] == [same]
+    assert changes(told) == [("updated" if same else "opened", "freeze")]
 
 
 def test_outages_are_opened_prolonged_and_settled():

@@ -15,6 +15,7 @@ from pipeline.warm import warm
 from tests import web
 from tests.live import origin
 from tests.live.test_watcher import Watched
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -60,6 +61,7 @@ def black_is_found(uri):
     assert not watched.told("decode_error") + watched.told("outage"), watched.events
 
 
+@pytest.mark.slow
 def test_srt(ffmpeg, port):
     ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener")
     time.sleep(1.0)
@@ -103,13 +105,6 @@ def children(process):
         ["pgrep", "-P", str(process)], capture_output=True, text=True, check=False
     )
     return [int(word) for word in said.stdout.split()]
-
-
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_child_ends_with_the_process_that_reads_it_even_if_that_is_killed(port):

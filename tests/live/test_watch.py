@@ -22,7 +22,7 @@ from standardwebhooks import Webhook
 from pipeline.live.store import Store
 from tests.live import origin
 from tests.nodes import end_node_of, growing, nodes_of, several_nodes
-from tests.serve.real import until
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdA=="
@@ -53,9 +53,9 @@ def receiver():
 
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory):
-    """Ninety seconds with two stretches of black, in segments of a second."""
+    """Two stretches of black in three minutes, in segments of a second: busy machines are slow."""
     folder = tmp_path_factory.mktemp("programme")
-    source = origin.programme(folder, 90.0, black=[(7.0, 9.0), (13.0, 24.0)])
+    source = origin.programme(folder, 180.0, black=[(7.0, 9.0), (13.0, 24.0)])
     return folder, origin.segmented(source, folder)
 
 

@@ -14,7 +14,8 @@ from pipeline.live import sinks
 from pipeline.live.sinks import Webhooks
 from pipeline.live.store import Store
 from tests.live.test_store import event
-from tests.serve.real import free_port, until
+from tests.serve.real import free_port
+from tests.waiting import until
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdA=="
 

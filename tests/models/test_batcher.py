@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from models import batcher
-from models.batcher import Batcher
+from models.batcher import Batcher, made_once
 
 pytestmark = pytest.mark.timeout(60)
 NEVER = 3600.0  # seconds: a test that has to wait for it fails
@@ -107,3 +107,37 @@ def test_a_request_that_fails_fails_alone():
     assert sorted(map(len, model.batches[1:])) == [1, 1, 1]
     shared._threads.clear()
     assert shared.ask(5) == 10
+
+
+def test_threads_that_ask_first_at_once_share_one():
+    together, made = threading.Barrier(4), []
+
+    @made_once
+    def shared(key):
+        made.append(key)
+        time.sleep(0.05)  # the others ask meanwhile
+        return object()
+
+    def ask(key):
+        together.wait()
+        return shared(key)
+
+    with ThreadPoolExecutor(4) as pool:
+        one, same, other, another = pool.map(ask, ("cpu", "cpu", "cuda", "cpu"))
+    assert one is same is another is not other
+    assert sorted(made) == ["cpu", "cuda"]
+
+
+def test_what_could_not_be_made_is_tried_again():
+    outcomes = [OSError("no weights"), "a net"]
+
+    @made_once
+    def shared(_):
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    with pytest.raises(OSError, match="no weights"):
+        shared("cpu")
+    assert shared("cpu") == "a net"

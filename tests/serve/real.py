@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import httpx
 import pytest
@@ -18,18 +15,6 @@ MARKS = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-T = TypeVar("T")
-
-
-def until(condition: Callable[[], T], seconds: float = 40.0) -> T:
-    """What a condition says, as soon as it is true; a test fails if that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 def free_port() -> int:

@@ -21,7 +21,8 @@ from serve.keys import make_key
 from tests import media
 from tests.nodes import end_node_of, several_nodes
 from tests.serve.load import Load
-from tests.serve.real import MARKS, free_port, until
+from tests.serve.real import MARKS, free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]
@@ -64,7 +65,7 @@ def cluster(tmp_path, monkeypatch):
     def up() -> Iterator[None]:
         """Ray's nodes with the service on them, as after `ray up` and `serve deploy`."""
         with several_nodes(2, cpus=2, dashboard=dashboard):
-            until(lambda: _answers(f"http://127.0.0.1:{dashboard}/api/serve/applications/"), 60)
+            until(lambda: _answers(f"http://127.0.0.1:{dashboard}/api/serve/applications/"), 180)
             deploy()
             until(ready, 120)
             yield

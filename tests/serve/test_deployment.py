@@ -146,5 +146,6 @@ def test_the_image_has_what_the_code_needs(cluster, ray_service):
     assert f":{version}-" in base
     copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[2:-1]]
     assert all((ROOT / name).exists() for name in copied)
-    assert {"models", "pipeline", "serve", "vidette.py", "requirements.lock"} <= set(copied)
+    rooms = {"commands", "models", "pipeline", "serve", "vidette.py"}
+    assert rooms | {"requirements.lock"} <= set(copied)
     assert [line for line in lines if line.startswith("USER ")][-1] == "USER ray"

@@ -21,7 +21,8 @@ import pytest
 from serve.client import Client, ServiceError
 from tests import media
 from tests.live import origin
-from tests.serve.real import MARKS, free_port, until
+from tests.serve.real import MARKS, free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(590)]

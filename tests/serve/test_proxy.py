@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from serve.client import Client, ServiceError
 from serve.proxy import CALLBACK, VARIABLE, Problems
 from tests.serve import real
-from tests.serve.real import MARKS, free_port, until
+from tests.serve.real import MARKS, free_port
+from tests.waiting import until
 
 
 def asked(app, method: str = "GET") -> httpx.Response:

@@ -17,6 +17,7 @@ from serve.run import NAME, start
 from tests import media
 from tests.serve.load import Load
 from tests.serve.real import MARKS, free_port
+from tests.waiting import until
 
 pytestmark = [*MARKS, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,13 +48,6 @@ def replicas(deployment: str = "Api") -> int:
     return states.get("RUNNING", 0)
 
 
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, serve.status()
-        time.sleep(0.5)
-
-
 def test_replicas_come_under_load_and_go_after_it_and_listeners_make_none(service, clip):
     url, _ = service
     assert replicas() == 1
@@ -63,14 +57,14 @@ def test_replicas_come_under_load_and_go_after_it_and_listeners_make_none(servic
         time.sleep(8.0)
         assert replicas() == 1  # twenty requests that last and cost nothing
         with Load(url, clip, scorers=8, askers=0) as load:
-            until(lambda: replicas() == 2, 60)
+            until(lambda: replicas() == 2, 60, serve.status)
             time.sleep(5.0)
         assert set(load.answers) <= {200, 429}
         assert load.answers[200] > 5
         for one, response in zip(listening, opened, strict=True):
             response.close()
             one.__exit__(None, None, None)
-    until(lambda: replicas() == 1, 90)
+    until(lambda: replicas() == 1, 90, serve.status)
 
 
 def test_a_new_version_rolls_out_without_a_failed_request(service, clip):

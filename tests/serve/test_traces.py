@@ -100,6 +100,7 @@ def test_a_request_goes_on_with_the_trace_that_it_names(spans):
     assert [one.status.status_code is StatusCode.ERROR for one in outer[:3]] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_a_job_belongs_to_the_trace_of_its_request_and_tells_its_stages(spans, tmp_path):
     clip = tmp_path / "clip.mp4"
     media.write(clip, media.scene(1.0, 160, 96), None)
