@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import psutil
 from sqlalchemy import (
     URL,
     BigInteger,
@@ -52,6 +53,8 @@ log = logging.getLogger("vidette")
 PATIENCE = 60.0  # seconds that a server may be away before what asks it fails
 _AGAIN = 0.5  # seconds between tries meanwhile
 _WRITES = "vidette_writes"
+# File systems of several machines, as the kernel calls them; most others are FUSE's
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs"}
 _MAKERS = 10  # tries to make the tables, which others may be making at the same moment
 _DRIVERS = {"postgresql": "postgresql+psycopg"}  # SQLAlchemy's own choice is the older psycopg2
 NAME = String(255)
@@ -266,17 +269,27 @@ def _url(text: str) -> URL:
 
 def _set_up_sqlite(engine: Engine) -> None:
     """Begin transactions as they are meant: one that writes waits for its turn when it begins."""
+    # the log of WAL is in memory that processes share: of one machine (sqlite.org/wal.html)
+    journal = "DELETE" if _is_on_network(Path(engine.url.database or "")) else "WAL"
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         kind = "IMMEDIATE" if connection.get_execution_options().get(_WRITES) else ""
         connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _is_on_network(path: Path) -> bool:
+    """Whether a file lies where other machines may open it too."""
+    folder = path.resolve().parent
+    mounts = [m for m in psutil.disk_partitions(all=True) if folder.is_relative_to(m.mountpoint)]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
+    return kind in _NETWORK or kind.startswith("fuse.")
 
 
 def _is_lost(error: DBAPIError, engine: Engine) -> bool:

@@ -80,12 +80,22 @@ class Door:
 
     Args:
         keys: None: nobody needs one.
-        most: scores of one key at a time; None: any number.
+        scores: of one key at a time; None: any number.
+        submits: requests for inspections that are read at a time, with any key.
+        own_submits: likewise, with one key.
     """
 
-    def __init__(self, keys: Keys | None, most: int | None = None) -> None:
-        self._keys, self._most = keys, most
+    def __init__(
+        self,
+        keys: Keys | None,
+        scores: int | None = None,
+        submits: int | None = None,
+        own_submits: int | None = None,
+    ) -> None:
+        self._keys, self._scores = keys, scores
+        self._submits, self._own_submits = submits, own_submits
         self._scoring: Counter[str] = Counter()  # by name of the key
+        self._submitting: Counter[str] = Counter()
 
     def holder(self, request: HTTPConnection, scope: Scope) -> Holder:
         """Who asks.
@@ -113,24 +123,49 @@ class Door:
         return holder
 
     @contextmanager
-    def scoring(self, request: Request) -> Iterator[None]:
+    def scoring(self, request: Request) -> Iterator[Holder]:
         """While a score is made for whoever asks: one that waits counts as well.
 
         Raises:
             ProblemError: see `holder`; 429 where the key has as many already as one may have.
         """
         holder = self.holder(request, "submit")
-        many = self._scoring[holder.name]
-        if self._most is not None and holder is not ANYBODY and many >= self._most:
-            detail = f"this key has {many} scores waiting or in work already"
-            raise ProblemError(429, "quota", detail, retry_after=2)
-        self._scoring[holder.name] += 1
-        try:
-            yield
-        finally:
-            self._scoring[holder.name] -= 1
-            if not self._scoring[holder.name]:
-                del self._scoring[holder.name]
+        with _counted(self._scoring, holder, self._scores, "scores waiting or in work"):
+            yield holder
+
+    @contextmanager
+    def submitting(self, request: Request) -> Iterator[Holder]:
+        """While a request for an inspection is read: it may come slowly.
+
+        Raises:
+            ProblemError: see `holder`; 429 where as many are read already as may be.
+        """
+        holder = self.holder(request, "submit")
+        many = self._submitting.total()
+        if self._submits is not None and many >= self._submits:
+            detail = f"{many} requests for inspections are being read already"
+            raise ProblemError(429, "busy", detail, retry_after=5)
+        with _counted(self._submitting, holder, self._own_submits, "uploads on their way"):
+            yield holder
+
+
+@contextmanager
+def _counted(counts: Counter[str], holder: Holder, most: int | None, what: str) -> Iterator[None]:
+    """Count one more of a key, where it has fewer than it may.
+
+    Raises:
+        ProblemError: 429.
+    """
+    many = counts[holder.name]
+    if most is not None and holder is not ANYBODY and many >= most:
+        raise ProblemError(429, "quota", f"this key has {many} {what} already", retry_after=2)
+    counts[holder.name] += 1
+    try:
+        yield
+    finally:
+        counts[holder.name] -= 1
+        if not counts[holder.name]:
+            del counts[holder.name]
 
 
 def _is_here(request: HTTPConnection) -> bool:

@@ -33,7 +33,7 @@ from serve.frames import Frames
 from serve.guard import fetch, refuse_lists
 from serve.isolated import Isolated
 from serve.jobs import Jobs
-from serve.keys import Keys, Scope
+from serve.keys import Holder, Keys, Scope
 from serve.monitors import Monitors
 from serve.page import Page
 from serve.problems import ProblemError
@@ -46,7 +46,8 @@ _PAGE = 100  # rows of a page
 _LONGEST_KEY = 255  # characters
 _LOGS = {"encoding": "JSON"}
 # Seconds that a replica has to answer what it was asked and to give back its work: Serve looks
-# every two of them whether it is still asked, and ends it without a word after that.
+# every two of them whether it is still asked, and ends it without a word after that. Who listens
+# to events asks until then.
 _DRAINS = 30
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
@@ -137,7 +138,9 @@ class Api(Monitors, Frames, Page):
         importlib.import_module("serve.app")
         traces.configure()
         keys = Keys(config.keys) if config.keys is not None else None
-        door = Door(keys, config.scores_of_one_key)
+        door = Door(
+            keys, config.scores_of_one_key, config.submits_at_once, config.submits_of_one_key
+        )
         Monitors.__init__(self, config, door, watching, runner)
         self._isolated = Isolated()
         self._together: Together | None = None
@@ -236,7 +239,10 @@ class Api(Monitors, Frames, Page):
     @api.post("/v1/inspections", status_code=202, openapi_extra=FORMATS)
     async def submit(self, request: Request) -> Response:
         """Accept an inspection; it is done whatever dies. Send an Idempotency-Key to ask again."""
-        holder = self._door.holder(request, "submit")
+        with self._door.submitting(request) as holder:
+            return await self._accepted(request, holder)
+
+    async def _accepted(self, request: Request, holder: Holder) -> Response:
         uploads = self._config.data / "uploads"
         uploads.mkdir(parents=True, exist_ok=True)
         path = uploads / uuid.uuid4().hex
@@ -407,8 +413,12 @@ def build(config: Config) -> serve.Application:
             config, config.min_replicas, config.max_replicas, config.backlog_seconds
         ),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
-        max_ongoing_requests=config.scores_at_once + config.scores_waiting + config.listeners + 100,
-        graceful_shutdown_timeout_s=_DRAINS,
+        max_ongoing_requests=config.scores_at_once
+        + config.scores_waiting
+        + config.submits_at_once
+        + config.listeners
+        + 100,
+        graceful_shutdown_timeout_s=max(_DRAINS, config.score.seconds + 10),
         logging_config=_LOGS,
     ).bind(config, runner, watching)
     return application

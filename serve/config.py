@@ -45,6 +45,17 @@ class Config(BaseModel):
         description="that one key has waiting or in work in one replica; 429 above that. Where no "
         "keys are asked for there is no such limit",
     )
+    submits_at_once: int = Field(
+        default=32,
+        gt=0,
+        description="requests for inspections that one replica reads at a time, uploads with them; "
+        "429 above that",
+    )
+    submits_of_one_key: int = Field(
+        default=8,
+        gt=0,
+        description="likewise, with one key; without keys there is no such limit",
+    )
     samples_waiting: int = Field(
         default=2**26,
         gt=0,
@@ -96,6 +107,12 @@ class Config(BaseModel):
     )
     listeners_of_one_key: int = Field(
         default=200, gt=0, description="likewise, with one key; without keys there is no such limit"
+    )
+    listener_bytes: int = Field(
+        default=16 * 2**20,
+        gt=0,
+        description="that one is told before it has to come again, which browsers and our client "
+        "do by themselves: whatever it does not read is kept for it",
     )
     monitors: int = Field(default=10_000, ge=0, description="live streams; 429 above that")
     monitors_of_one_key: int = Field(

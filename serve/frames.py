@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections import Counter as Counted
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +26,9 @@ from ray import serve
 from models.frames import Frame, padded_samples
 from pipeline.measure.frame import samples_of
 from serve.api import Door, api
+from serve.asking import bounded
 from serve.config import Config
+from serve.keys import ANYBODY, Holder
 from serve.problems import ProblemError
 
 log = logging.getLogger("ray.serve.vidette")
@@ -39,6 +42,7 @@ _READERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _BODIES = 4  # uploads of the largest size that a replica holds at once
+_OWN_BODIES = 2  # of one key
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIBED: dict[str, Any] = {
@@ -63,7 +67,7 @@ class Frames:
         self._runtime: Any = None
         self._making = threading.Lock()
         self._held = 0  # samples that wait or are scored
-        self._bytes = 0  # of bodies that are read or waited with
+        self._bytes: Counted[str] = Counted()  # of bodies that are read or waited with, by key
         self._as_batch.set_max_batch_size(config.frames_together)  # type: ignore[attr-defined]
         self._works: set[asyncio.Task[Scored]] = set()  # a task that nobody holds may vanish
         self._a_sample = 1e-7  # seconds that one took of late
@@ -87,22 +91,22 @@ class Frames:
         range (16 to 235). So is the answer, float32 [T, 2, ceil(H/16), ceil(W/16)]: probabilities
         of corruption and of blockiness. Each frame is compared with the one before it in the array.
         """
-        with self._door.scoring(request):
-            maps = await self._maps(request)
+        with self._door.scoring(request) as holder:
+            maps = await self._maps(request, holder)
         out = io.BytesIO()
         np.save(out, maps, allow_pickle=False)
         return Response(out.getvalue(), media_type=NPY)
 
-    async def _maps(self, request: Request) -> Scored:
+    async def _maps(self, request: Request, holder: Holder) -> Scored:
         """What the net says of the frames of a request."""
         body = bytearray()
         try:
-            await self._read_tensor(request, body)
+            await self._read_tensor(request, body, holder)
         except BaseException:
-            self._bytes -= len(body)
+            self._bytes[holder.name] -= len(body)
             raise
         # a client that goes away does not end the work: what it holds counts until that is done
-        work = asyncio.create_task(self._worked(body))
+        work = asyncio.create_task(self._worked(body, holder))
         self._works.add(work)
         work.add_done_callback(self._forget)
         try:
@@ -117,7 +121,7 @@ class Frames:
         if not work.cancelled():
             work.exception()  # whoever asked may have gone
 
-    async def _worked(self, body: bytearray) -> Scored:
+    async def _worked(self, body: bytearray, holder: Holder) -> Scored:
         """Maps of a body that is counted, which ends that."""
         try:
             header = header_of(body)
@@ -134,7 +138,7 @@ class Frames:
             finally:
                 self._held -= header.samples
         finally:
-            self._bytes -= len(body)
+            self._bytes[holder.name] -= len(body)
         if isinstance(maps, ProblemError):
             raise maps
         return maps
@@ -152,19 +156,21 @@ class Frames:
     def _busy(self, detail: str) -> ProblemError:
         return ProblemError(429, "busy", detail, retry_after=math.ceil(self.frames_backlog()) or 1)
 
-    async def _read_tensor(self, request: Request, body: bytearray) -> None:
+    async def _read_tensor(self, request: Request, body: bytearray, holder: Holder) -> None:
         """Fill `body`, and count it."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != NPY:
             raise ProblemError(415, "unsupported_media_type", f"send {NPY}")
         most = self._config.max_upload_bytes
-        async for part in request.stream():
+        async for part in bounded(request, most).stream():
             body += part
-            self._bytes += len(part)
-            if len(body) > most:
-                raise ProblemError(413, "too_large", f"more than {most} bytes; send fewer frames")
-            if self._bytes > _BODIES * most:
-                raise self._busy(f"{self._bytes} bytes of frames are waiting already")
+            self._bytes[holder.name] += len(part)
+            own, every = self._bytes[holder.name], self._bytes.total()
+            if every > _BODIES * most:
+                raise self._busy(f"{every} bytes of frames are waiting already")
+            if holder is not ANYBODY and own > _OWN_BODIES * most:
+                detail = f"this key has {own} bytes of frames waiting already"
+                raise ProblemError(429, "quota", detail, retry_after=2)
 
     @serve.batch(batch_wait_timeout_s=_WAIT)
     async def _as_batch(self, asked: list[list[Frame]]) -> list[Scored | ProblemError]:

@@ -9,6 +9,8 @@ at in the same way.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -21,6 +23,9 @@ from serve.problems import ProblemError
 _REDIRECTS = 5
 _HEAD = 512  # bytes that tell a playlist
 _TIMEOUT = httpx.Timeout(10.0)
+_RESOLVE = 10.0  # seconds
+# Threads of their own: a name server that is silent must not stop what other threads do.
+_NAMES = ThreadPoolExecutor(16, "names")
 # how lists of other files begin; "<": DASH, SMIL, ASX, and a comment before any of them
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0", b"[playlist]", b"[Reference]")
 
@@ -70,7 +75,11 @@ async def _once(uri: str, into: Path, most: int, private: bool) -> str | None:
         raise ProblemError(422, "refused_credentials", "URIs with credentials are not fetched")
     address = await public_address(url.host, url.port or _port(url.scheme), private=private)
     pinned = url.copy_with(host=address)
-    headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "vidette"}
+    headers = {
+        "Host": url.netloc.decode("ascii"),
+        "User-Agent": "vidette",
+        "Accept-Encoding": "identity",
+    }
     try:
         async with (
             httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client,
@@ -94,9 +103,13 @@ async def _once(uri: str, into: Path, most: int, private: bool) -> str | None:
 
 
 async def _copy(response: httpx.Response, into: Path, most: int) -> None:
+    """Copy the body as it was sent: what it would unpack to has no bound."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise ProblemError(422, "not_fetched", f"the host sent it packed ({coding[:50]})")
     copied = 0
     with into.open("wb") as file:
-        async for part in response.aiter_bytes():
+        async for part in response.aiter_raw():
             copied += len(part)
             if copied > most:
                 raise ProblemError(413, "too_large", f"more than {most} bytes")
@@ -111,12 +124,17 @@ async def public_address(host: str, port: int, *, private: bool = False) -> str:
     """The address to connect to.
 
     Raises:
-        ProblemError: the host has none, or one that is not public.
+        ProblemError: the host has none, or one that is not public, or the name server is silent.
     """
+    asked = partial(public_addresses, host, port, private=private)
     try:
-        found = await asyncio.to_thread(public_addresses, host, port, private=private)
+        async with asyncio.timeout(_RESOLVE):
+            found = await asyncio.get_running_loop().run_in_executor(_NAMES, asked)
     except SourceError as error:
         raise ProblemError(422, error.reason, error.detail) from error
+    except TimeoutError as error:
+        detail = f"the name of {host} was not resolved within {_RESOLVE:g} s"
+        raise ProblemError(422, "not_resolved", detail) from error
     return found[0]
 
 

@@ -129,7 +129,7 @@ async def _result(
                 return forked, Inspection.model_validate(said["result"])
             elif "status" in said:
                 raise _ended(int(said["status"]), over, bounds)
-        raise ProblemError(503, "no_worker", "the process that forks has died", retry_after=5)
+        raise ProblemError(503, "worker_died", "the process that forks has died", retry_after=5)
     finally:
         if watching is not None:
             watching.cancel()

@@ -141,6 +141,11 @@ class Jobs:
             try:
                 result = work.result()
             except ProblemError as problem:
+                if problem.code == "no_worker":  # nobody has tried it
+                    log.warning("inspection %s waits: %s", name, problem.detail)
+                    await asyncio.to_thread(store.release, claimed)
+                    await asyncio.sleep(problem.retry_after or _IDLE)
+                    return
                 if problem.retry_after is not None:  # ours, not of the asset
                     log.warning("inspection %s is tried again: %s", name, problem.detail)
                     return  # its lease runs out, and it is claimed again, so many times
@@ -225,18 +230,18 @@ class Jobs:
         try:
             to = httpx.URL(url)
             port = to.port or (443 if to.scheme == "https" else 80)
-            address = await public_address(to.host, port, private=self.config.private_addresses)
             headers["Host"] = to.netloc.decode("ascii")
-            async with (
-                asyncio.timeout(_POSTED),
-                httpx.AsyncClient(timeout=_POSTED, trust_env=False) as client,
-                # what a receiver answers is not read: it may be without end
-                client.stream(
-                    "POST", to.copy_with(host=address), content=body, headers=headers,
-                    extensions={"sni_hostname": to.host},
-                ) as response,
-            ):  # fmt: skip
-                return response.is_success
+            async with asyncio.timeout(_POSTED):
+                address = await public_address(to.host, port, private=self.config.private_addresses)
+                async with (
+                    httpx.AsyncClient(timeout=_POSTED, trust_env=False) as client,
+                    # what a receiver answers is not read: it may be without end
+                    client.stream(
+                        "POST", to.copy_with(host=address), content=body, headers=headers,
+                        extensions={"sni_hostname": to.host},
+                    ) as response,
+                ):  # fmt: skip
+                    return response.is_success
         except Exception as error:  # whatever an address does, the others get their messages
             log.warning("webhook %s: %s: %s", name, type(error).__name__, error)
             return False

@@ -331,12 +331,16 @@ class Monitors:
             owner = None if holder.may("admin") else holder.name
             tasks.append(asyncio.create_task(self._inspections(owner, queue)))
         self._listening[holder.name] += 1
+        left = self._config.listener_bytes
         try:
             while True:
                 message = await queue.get()
                 if isinstance(message, Exception):
                     raise message
                 yield message
+                left -= len(message.data)
+                if left < 0:  # Serve keeps what is not read, and does not say that it is not
+                    raise LateError
         finally:
             self._listening[holder.name] -= 1
             for task in tasks:

@@ -14,6 +14,7 @@ import ray
 from ray import serve
 
 from pipeline.errors import UsageError, WorkersError
+from pipeline.live.coordinator import APART
 from serve import proxy
 from serve.app import build
 from serve.config import Config
@@ -90,7 +91,8 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> N
         cores = len(os.sched_getaffinity(0))
         if not config.monitor_workers:
             config = config.model_copy(update={"monitor_workers": cores})
-        watching = (config.monitor_workers + config.monitor_standby) * config.monitor_cpus
+        workers = config.monitor_workers + config.monitor_standby + APART
+        watching = workers * config.monitor_cpus
         answering = (config.max_replicas + config.max_runners) * config.cpus
         options |= {"include_dashboard": False, "num_cpus": math.ceil(watching + answering)}
         os.environ[proxy.VARIABLE] = proxy.CALLBACK  # on a cluster: in that of its nodes

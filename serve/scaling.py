@@ -30,4 +30,6 @@ class ByBacklog:
         waiting = max(every, default=0.0) if self._shared else sum(every)
         if not waiting and context.total_queued_requests:  # nobody is there to report
             return max(1, context.current_num_replicas), {}
+        if not waiting and context.total_num_requests:  # who listens would be cut off
+            return 1, {}
         return math.ceil(waiting / self._target), {}

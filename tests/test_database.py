@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
@@ -45,6 +46,24 @@ def test_one_writes_at_a_time(tmp_path, database):
     own = opened(tmp_path, database)
     assert [n for (n,) in own.ask(select(NUMBERS.c.n))] == list(range(1, 41))
     own.close()
+
+
+@pytest.mark.parametrize(("kind", "journal"), [("nfs4", "delete"), ("ext4", "wal")])
+def test_a_file_of_several_machines_has_no_log_in_memory(tmp_path, monkeypatch, kind, journal):
+    mounts = [
+        SimpleNamespace(mountpoint="/", fstype="ext4"),
+        SimpleNamespace(mountpoint=str(tmp_path), fstype=kind),
+    ]
+    monkeypatch.setattr(module.psutil, "disk_partitions", lambda **_: mounts)
+    one, other = opened(tmp_path), opened(tmp_path)
+    for n in range(4):
+        count_one((one, other)[n % 2])
+    assert [n for (n,) in one.ask(select(NUMBERS.c.n))] == [1, 2, 3, 4]
+    with sqlite3.connect(tmp_path / "a.sqlite") as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == (journal,)
+    plain.close()
+    one.close()
+    other.close()
 
 
 def test_all_or_nothing_is_written(tmp_path, database):

@@ -16,25 +16,27 @@ VIEWS = {
         FROM assets ORDER BY state = 'failed' DESC, assets.badness DESC NULLS LAST, uri""",
     "defects_by_kind": """
         SELECT kind, count(*) AS defects, count(DISTINCT asset) AS assets,
-               round(sum("end" - start), 3) AS seconds, round(max(severity), 3) AS worst_severity
-        FROM defects GROUP BY kind ORDER BY defects DESC, kind""",
+               round(sum("end" - start), 3) AS seconds,
+               round(max(severity), 3) AS worst_severity, run
+        FROM defects GROUP BY run, kind ORDER BY run, defects DESC, kind""",
     "defects_by_label": """
         WITH label AS (
-            SELECT asset, seconds, unnest(map_entries(labels)) AS entry FROM assets
+            SELECT run, asset, seconds, unnest(map_entries(labels)) AS entry FROM assets
         ), total AS (
-            SELECT entry.key AS label, entry.value AS value, count(*) AS assets,
+            SELECT run, entry.key AS label, entry.value AS value, count(*) AS assets,
                    sum(seconds) AS seconds
             FROM label GROUP BY ALL
         ), found AS (
-            SELECT entry.key AS label, entry.value AS value, kind, count(*) AS defects,
+            SELECT run, entry.key AS label, entry.value AS value, kind, count(*) AS defects,
                    sum("end" - start) AS defect_seconds
-            FROM defects JOIN label USING (asset) GROUP BY ALL
+            FROM defects JOIN label USING (run, asset) GROUP BY ALL
         )
         SELECT label, value, kind, assets, coalesce(defects, 0) AS defects,
                round(coalesce(defect_seconds, 0), 3) AS defect_seconds,
-               round(100 * coalesce(defect_seconds, 0) / nullif(seconds, 0), 3) AS percent_of_time
-        FROM total LEFT JOIN found USING (label, value)
-        ORDER BY label, defects DESC, value, kind""",
+               round(100 * coalesce(defect_seconds, 0) / nullif(seconds, 0), 3) AS percent_of_time,
+               run
+        FROM total LEFT JOIN found USING (run, label, value)
+        ORDER BY run, label, defects DESC, value, kind""",
 }
 
 

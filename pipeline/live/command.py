@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pipeline import cluster, words
 from pipeline.errors import UsageError
-from pipeline.live.coordinator import WorkerFacts
+from pipeline.live.coordinator import APART, WorkerFacts
 from pipeline.live.desk import STEP, Desk
 from pipeline.live.sinks import Lines
 from pipeline.live.store import Known, Store
@@ -79,7 +79,8 @@ def watch_streams(
     # our own Ray counts more CPUs than there are: workers that stand by use none
     most = plan.workers or (cores if plan.address is None else 0)
     room = sum((pool.most or most) * pool.cpus for pool in watch.pools.values())
-    own = None if plan.address else room + plan.standby + 2
+    apart = APART * sum(pool.cpus for pool in watch.pools.values())
+    own = None if plan.address else room + plan.standby + apart
     with Desk.lock(out):
         cluster.join(plan.address, own, plan.metrics_port)
         try:

@@ -6,10 +6,11 @@ All that it must not lose is in the store. It may die at any time; the next one 
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from pipeline.live.glimpse import Glimpse
 from pipeline.live.placement import Placement
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Pool, Stream
-from pipeline.live.tracker import Tracker
+from pipeline.live.tracker import REMEMBERED, Tracker
 from pipeline.live.watcher import Status
 from pipeline.types import Kind
 
@@ -31,6 +32,7 @@ PRUNE_EVERY = 3600.0  # seconds
 PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is squeezed in
 PARDON = 600.0  # seconds without another death after which a stream is no suspect any more
 SUSPECT = 2  # deaths of its workers, and then as many of those that had it alone
+APART = 2  # workers of a pool that have suspects and nobody else: half of them each
 SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
 STILLBORN = 5  # workers in a row that die at their start, before any lived: something is wrong
 LONGEST_REST = 60.0  # seconds until the next is tried; doubled from one second on
@@ -80,8 +82,38 @@ class _PoolState:
     pool: Pool
     placement: Placement
     spare_since: float | None = None
-    suspects: set[str] = field(default_factory=set)  # to be watched alone
+    suspects: set[str] = field(default_factory=set)  # to be watched apart from the others
     alone: Counter[str] = field(default_factory=Counter)  # deaths of workers that had no other
+
+    @property
+    def share(self) -> int:
+        """Suspects of a worker, so that the half that dies holds the one at fault."""
+        return -(-len(self.suspects) // APART)
+
+    def clear(self, name: str) -> None:
+        """A stream is no suspect any more."""
+        self.suspects.discard(name)
+        del self.alone[name]
+
+
+class _Held:
+    """A stream in quarantine: an outage that lasts.
+
+    Args:
+        stream: it.
+        standing: its events that are open.
+        now: since when, where none of them says.
+    """
+
+    def __init__(self, stream: Stream, standing: Iterable[Event], now: float) -> None:
+        outages = [event for event in standing if event.kind == Kind.OUTAGE]
+        self._since = outages[0].start.timestamp() if outages else now
+        self._tracker = Tracker(stream.name, stream.labels, resumed=outages)
+
+    def lasts(self, now: float) -> list[Event]:
+        """What is to be told of it."""
+        said = "it is not watched until somebody pardons it"
+        return self._tracker.note(Kind.OUTAGE, self._since, now, 1.0, said)
 
 
 class Coordinator:
@@ -121,6 +153,7 @@ class Coordinator:
         # on must know what was open; until then it is only booked.
         self._handing: dict[str, tuple[str, int]] = {}
         self._booked: dict[str, str] = {}
+        self._held: dict[str, _Held] = {}  # streams in quarantine
         self._wishes: int | None = None
         self._tidied = self._pruned = 0.0
         self._stillborn = 0  # in a row
@@ -169,6 +202,8 @@ class Coordinator:
             self._tidied = now
             for state in self._pools.values():
                 self._tidy(state, now)
+            for held in self._held.values():
+                self._tell(held.lasts(now))
         if now - self._pruned >= PRUNE_EVERY:
             self._pruned = now
             self._store.prune(now)
@@ -224,17 +259,35 @@ class Coordinator:
                 self._drop(name, removed=False)
             self._streams[name] = one.stream
             self._waiting[name] = now
+            state = self._pools[one.stream.pool]
+            if one.deaths >= SUSPECT and one.died > now - PARDON:  # an earlier coordinator saw it
+                state.suspects.add(name)
             if one.status is not None and one.status.cost is not None:  # of an earlier watch
-                self._pools[one.stream.pool].placement.measured(name, one.status.cost)
+                state.placement.measured(name, one.status.cost)
+        for name in self._held.keys() - known.keys():
+            self._lose(name)
+        self._held = {
+            name: self._held.get(name) or _Held(one.stream, self._store.standing(name), now)
+            for name, one in known.items()
+            if one.quarantined
+        }
         self._wishes = wishes
+
+    def _lose(self, name: str) -> None:
+        """Close what was open of a stream that is not watched any more."""
+        self._tell(
+            [
+                event.model_copy(update={"change": "closed", "outcome": "lost"})
+                for event in self._store.standing(name)
+            ]
+        )
 
     def _drop(self, name: str, *, removed: bool) -> None:
         """Let a stream not be watched."""
         stream = self._streams.pop(name)
         state = self._pools[stream.pool]
         worker = state.placement.remove(name)
-        state.suspects.discard(name)
-        del state.alone[name]
+        state.clear(name)
         self._waiting.pop(name, None)
         self._urgent.discard(name)
         if self._booked.pop(name, None) is None and worker is not None:
@@ -242,12 +295,7 @@ class Coordinator:
         if removed:
             self._handing.pop(name, None)
             state.placement.forget(name)
-            self._tell(
-                [
-                    event.model_copy(update={"change": "closed", "outcome": "lost"})
-                    for event in self._store.standing(name)
-                ]
-            )
+            self._lose(name)
 
     def _leave(self, worker: str, name: str) -> None:
         """Let a worker leave a stream, and wait for what it has to say of it."""
@@ -267,11 +315,13 @@ class Coordinator:
         for name, since in list(self._waiting.items()):
             stream = self._streams[name]
             state = self._pools[stream.pool]
+            late = now - since > PATIENT
+            worker = None
             if name in state.suspects:
-                worker = state.placement.confine(name)
-            else:
+                worker = state.placement.confine(name, len(state.suspects) if late else state.share)
+            if name not in state.suspects or (late and worker is None):
                 coming = self._starting(stream.pool) > 0 or not self._is_full(stream.pool)
-                crowd = name in self._urgent or not coming or now - since > PATIENT
+                crowd = name in self._urgent or not coming or late
                 worker = state.placement.place(name, crowd=crowd)
             if worker is not None:
                 placed[name] = worker
@@ -291,7 +341,9 @@ class Coordinator:
             return
         self._store.placed({name: self._hands[worker].place for name, worker in placed.items()})
         standing: dict[str, list[Event]] = {}
-        for event in self._store.standing():
+        # what was over a moment ago too: a playlist may show it once more
+        over = self._store.closed(self._clock() - REMEMBERED, math.inf)
+        for event in self._store.standing() + over:
             standing.setdefault(event.stream, []).append(event)
         for name, worker in placed.items():
             del self._booked[name]
@@ -316,8 +368,15 @@ class Coordinator:
         return limit > 0 and self._common(pool) >= limit
 
     def _hire_for(self, name: str, state: _PoolState, now: float) -> None:
-        suspects = [s for s in state.suspects if s in self._waiting]
-        for _ in range(len(suspects) - self._starting(name, alone=True)):
+        needed = min(APART, len(state.suspects))
+        while state.placement.idle and len(state.placement.secluded) < needed:
+            # it is there already; one that starts will stand by in its place
+            self._hands[state.placement.seclude()].alone = True
+            coming = [h for h in self._hands.values() if h.pool == name and h.place is None]
+            for hand in [hand for hand in coming if hand.alone][:1]:
+                hand.alone = False
+        apart = sum(hand.pool == name and hand.alone for hand in self._hands.values())
+        for _ in range(needed - apart):
             self._hire(name, now, alone=True)
         waiting = [
             s for s in self._waiting if self._streams[s].pool == name and s not in state.suspects
@@ -336,10 +395,7 @@ class Coordinator:
     def _hire(self, pool: str, now: float, *, alone: bool = False) -> None:
         worker = uuid.uuid4().hex[:8]
         self._hands[worker] = _Hand(pool, now, alone=alone)
-        own = self._pools[pool].pool
-        if alone:  # one stream needs no more
-            own = own.model_copy(update={"cpus": min(own.cpus, 1.0)})
-        self._crew.hire(worker, own)
+        self._crew.hire(worker, self._pools[pool].pool)
 
     def _ready(self, news: Ready) -> None:
         self._stillborn, self._lived = 0, True
@@ -397,14 +453,28 @@ class Coordinator:
         suspects = [name for name, count in deaths.items() if count >= SUSPECT]
         for name, count in deaths.items():
             if count == 1:  # the first, or the first for long
-                del state.alone[name]
+                state.clear(name)
             if names == [name]:  # nobody else can have done it
                 state.alone[name] += 1
+        if hand.alone and suspects:  # it is one of these
+            self._acquit(state, state.suspects - set(names), now)
         for name in names:
             if name in suspects and state.alone[name] >= SUSPECT:
                 self._quarantine(name, deaths[name], now)
             else:
                 state.suspects |= {name} & set(suspects)
+                self._waiting[name] = now
+                self._urgent.add(name)
+
+    def _acquit(self, state: _PoolState, names: Iterable[str], now: float) -> None:
+        """Streams are no suspects any more, and go to where the others are."""
+        for name in list(names):
+            state.clear(name)
+            worker = state.placement.apart(name)
+            if worker is not None:
+                state.placement.remove(name)
+                if self._booked.pop(name, None) is None:
+                    self._leave(worker, name)
                 self._waiting[name] = now
                 self._urgent.add(name)
 
@@ -414,25 +484,22 @@ class Coordinator:
         log.error("stream %s is in quarantine: %s", name, why)
         self._store.quarantine(name, why)
         self._drop(name, removed=False)
-        lost = [
-            event.model_copy(update={"change": "closed", "outcome": "lost"})
-            for event in self._store.standing(name)
-        ]
-        tracker = Tracker(name, stream.labels)
-        self._tell(lost + tracker.note(Kind.OUTAGE, now, now, 1.0, why))
+        self._lose(name)
+        self._held[name] = _Held(stream, [], now)
+        self._tell(self._held[name].lasts(now))
 
     def _tidy(self, state: _PoolState, now: float) -> None:
         """Even out who has too much and too little to do."""
         placement = state.placement
         while (move := placement.relief()) is not None:
-            name, old, new = move
-            self._move(name, old, new)
-        known = self._store.streams() if placement.confined else {}
-        for worker, name in placement.confined.items():
-            if name in known and now - known[name].died > PARDON:
-                state.suspects.discard(name)
-                del state.alone[name]
-                self._release(state, worker)
+            self._move(*move)
+        if state.suspects:
+            known = self._store.streams()
+            self._acquit(state, {s for s in state.suspects if known[s].died < now - PARDON}, now)
+        while (move := placement.spread(state.share)) is not None:
+            self._move(*move)
+        for worker in placement.secluded[min(APART, len(state.suspects)) :]:
+            self._release(state, worker)
         spare = placement.spare()
         if spare is None:
             state.spare_since = None

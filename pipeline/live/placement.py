@@ -15,7 +15,7 @@ GUESS = 0.3  # CPUs for a stream that was never measured: 720p takes 0.2, slower
 class _Worker:
     room: float  # CPUs
     streams: dict[str, float] = field(default_factory=dict)  # name -> CPUs
-    alone: bool = False  # for one suspect stream, and no other
+    alone: bool = False  # for suspect streams, and no others
 
     @property
     def load(self) -> float:
@@ -53,7 +53,7 @@ class Placement:
         return self._workers[worker].load
 
     def joined(self, worker: str, *, alone: bool = False) -> None:
-        """A worker is there; `alone`: for one stream that is suspected to kill."""
+        """A worker is there; `alone`: for streams that are suspected to kill."""
         self._workers[worker] = _Worker(self._cpus, alone=alone)
 
     def left(self, worker: str) -> list[str]:
@@ -94,13 +94,21 @@ class Placement:
         return [name for name, w in self._workers.items() if not w.streams and not w.alone]
 
     @property
-    def confined(self) -> dict[str, str]:
-        """Workers that have a suspect alone, and the suspect."""
-        return {
-            name: next(iter(worker.streams))
-            for name, worker in self._workers.items()
-            if worker.alone and worker.streams
-        }
+    def secluded(self) -> list[str]:
+        """Workers for suspects, those that have the most first."""
+        apart = [name for name, worker in self._workers.items() if worker.alone]
+        return sorted(apart, key=lambda name: -len(self._workers[name].streams))
+
+    def seclude(self) -> str:
+        """Make one that is idle a worker for suspects; returns which."""
+        worker = self.idle[0]
+        self._workers[worker].alone = True
+        return worker
+
+    def apart(self, stream: str) -> str | None:
+        """The worker for suspects that has a stream; None where it is not at one."""
+        worker = self._where.get(stream)
+        return worker if worker is not None and self._workers[worker].alone else None
 
     def place(self, stream: str, *, crowd: bool = False, avoid: Iterable[str] = ()) -> str | None:
         """Give a stream to the least loaded worker that has any; None where none has room.
@@ -123,13 +131,35 @@ class Placement:
         self._put(stream, best[1], cost)
         return best[1]
 
-    def confine(self, stream: str) -> str | None:
-        """Give a suspect stream to an empty worker that is for such; None where there is none."""
-        for name, worker in self._workers.items():
-            if worker.alone and not worker.streams:
-                self._put(stream, name, self.cost(stream))
-                return name
-        return None
+    def confine(self, stream: str, most: int) -> str | None:
+        """Give a suspect to that worker for such that has the fewest.
+
+        None where each has `most` already.
+        """
+        count, worker = min(
+            ((len(w.streams), name) for name, w in self._workers.items() if w.alone),
+            default=(most, ""),
+        )
+        if count >= most:
+            return None
+        self._put(stream, worker, self.cost(stream))
+        return worker
+
+    def spread(self, most: int) -> tuple[str, str, str] | None:
+        """The next move between workers for suspects, so that each has `most` or fewer.
+
+        Stream, from, to; already booked.
+        """
+        apart = self.secluded
+        if not apart:
+            return None
+        old, new = apart[0], apart[-1]
+        if len(self.streams(old)) <= most or len(self.streams(new)) >= most:
+            return None
+        stream = self.streams(old)[-1]
+        self.remove(stream)
+        self._put(stream, new, self.cost(stream))
+        return stream, old, new
 
     def _put(self, stream: str, worker: str, cost: float) -> None:
         self._workers[worker].streams[stream] = cost

@@ -77,6 +77,7 @@ class Relay:
 
     def _taken(self, panel: Panel) -> list[Found]:
         found, panel.found = panel.found, []
-        self.problems += panel.problems
+        # each panel meets the same ones anew
+        self.problems += [one for one in panel.problems if one not in self.problems]
         panel.problems = []
         return found

@@ -20,6 +20,8 @@ WORSE = 0.1  # of severity, that is worth an update of its own
 PATIENCE = 6  # rounds, of half a second, that an open event may be missing: then it is withdrawn
 RESUMED = 10.0  # seconds after a move in which an open event must be seen again
 AT_ONCE = 2.0  # seconds of the new watch in which what went on unseen must have begun
+AWAY = 30.0  # seconds unwatched after which nothing of before is taken to go on (proposed)
+REPLAYED = 0.25  # seconds by which two watchers may differ on where something lay that was over
 # Seconds by which two watchers may differ on when the same thing began: by timestamps no more than
 # what they have seen of it makes; by the clock of the wall, where the timestamps began anew, more:
 # each dates a stream by when its segments come (1.7 to 7 s apart with HLS segments of 2 s,
@@ -44,7 +46,13 @@ class _Known:
     told: float  # when, on the clock of the wall
     anchor: float | None = None  # that its start is dated by
     missing: int = 0  # rounds
-    resumed: bool = False  # from before a gap, and not seen since
+    # where it lies, seconds of presentation of this connection; None: not seen in it
+    span: tuple[float, float] | None = None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it is from before a gap, and was not seen since."""
+        return self.span is None and self.event.detector != _WATCHER
 
 
 class Tracker:
@@ -54,7 +62,8 @@ class Tracker:
         stream: its name.
         labels: its labels.
         least: per kind, the confidence below which nothing is said.
-        resumed: events that were open when somebody else stopped watching.
+        resumed: events that were open when somebody else stopped watching, and those that had been
+            over for less than REMEMBERED: a playlist may show them once more.
     """
 
     def __init__(
@@ -66,8 +75,9 @@ class Tracker:
     ) -> None:
         self._stream, self._labels = stream, dict(labels)
         self._least = dict(least or {})
-        self._open = [_Known(event, 0.0, resumed=True) for event in resumed]
-        self._closed: list[_Known] = []
+        known = [_Known(event, 0.0) for event in resumed]
+        self._open = [one for one in known if one.event.change != "closed"]
+        self._closed = [one for one in known if one.event.change == "closed"]
         self._programme: Programme = _unknown
         self._pts: Stamps = _unknown
         self._again: float | None = None  # since when the stream is seen by this tracker
@@ -129,13 +139,13 @@ class Tracker:
 
     def interrupt(self) -> None:
         """The connection is gone: what is open may go on where the next one begins."""
-        for one in self._open:
-            one.resumed, one.missing = one.event.detector != _WATCHER, 0
+        for one in self._open + self._closed:
+            one.span, one.missing = None, 0
         self._again = None
 
     def abandon(self) -> list[Event]:
         """The stream stays away: what was open then is closed where it was last seen."""
-        return [self._close(one, outcome="lost") for one in self._open if one.resumed]
+        return [self._close(one, outcome="lost") for one in list(self._open) if one.resumed]
 
     def resume(self, now: float) -> None:
         """The stream is seen: events that were resumed must show themselves soon."""
@@ -158,40 +168,63 @@ class Tracker:
             return []
         start, end = anchor + saw.start, max(anchor + saw.end, anchor + saw.start)
         key = (saw.kind, track, detector.partition("/")[0])
+        over = [c for c in self._closed if _key(c.event) == key and self._was(c, saw, start, end)]
+        if any(one.span is None for one in over):
+            return []  # of before: a playlist shows it once more
         for one in self._open:
             event = one.event
-            if _key(event) == key and self._goes_on(one, start, end, saw):
+            if _key(event) == key and self._goes_on(one, saw, start):
                 seen.add(id(one))
-                one.resumed = False
+                one.span = saw.start, saw.end
                 return self._refresh(one, saw, detector, end, now, ended=ended)
-        if any(_key(c.event) == key and _covers(c.event, start, end) for c in self._closed):
+        if over:
             return []  # the same, seen once more by the panel that took over
         event = self._event("opened", detector, track, saw, start, end)
-        one = _Known(event, now, anchor)
+        one = _Known(event, now, anchor, span=(saw.start, saw.end))
         self._open.append(one)
         seen.add(id(one))
         return [event, self._close(one, outcome="ended")] if ended else [event]
 
-    def _goes_on(self, one: _Known, start: float, end: float, saw: Observation) -> bool:
-        """Whether what is seen is the event, or its continuation."""
-        if one.event.detector == _WATCHER:
-            return True
-        if one.resumed:
-            # nobody saw what was between: it went on if it was there at once, and it is the same if
-            # a playlist still had its beginning
-            return saw.start <= AT_ONCE or self._is_the_same(one.event, saw.start, start)
-        reach = one.event.end.timestamp() + TOUCHING
-        return start <= reach and end >= one.event.start.timestamp() - TOUCHING
+    def _was(self, one: _Known, saw: Observation, start: float, end: float) -> bool:
+        """Whether what is seen is, for the most part, an event that is over."""
+        event = one.event
+        if one.span is not None:
+            return _covers(*one.span, saw.start, saw.end, TOUCHING)
+        first, last = event.start.timestamp(), event.end.timestamp()
+        apart = self._apart(event, saw.start, start)
+        if apart is None:
+            return _covers(first, last, start, end, TOUCHING)
+        return _covers(0.0, last - first, apart, apart + saw.end - saw.start, REPLAYED)
 
-    def _is_the_same(self, event: Event, presented: float, start: float) -> bool:
-        """Whether what begins there is what somebody else saw begin."""
-        later = start - event.start.timestamp()
+    def _goes_on(self, one: _Known, saw: Observation, start: float) -> bool:
+        """Whether what is seen is the open event, or its continuation."""
+        event = one.event
+        if event.detector == _WATCHER:
+            return True
+        if one.span is not None:
+            first, last = one.span
+            return saw.start <= last + TOUCHING and saw.end >= first - TOUCHING
+        # it is the same if a playlist still had its beginning; what was not seen went on if it was
+        # there at once, and soon: the end that is known is up to UPDATE_EVERY old
+        apart = self._apart(event, saw.start, start)
+        if apart is None:
+            same = abs(start - event.start.timestamp()) <= CLOCKS
+        else:
+            same = abs(apart) <= STAMPS
+        earlier = apart is not None and apart + saw.end - saw.start < 0.0
+        gap = start - event.end.timestamp()
+        return same or (saw.start <= AT_ONCE and gap <= AWAY + UPDATE_EVERY and not earlier)
+
+    def _apart(self, event: Event, presented: float, start: float) -> float | None:
+        """Seconds of the stream from the start of an event to a moment of presentation.
+
+        None where timestamps do not say: there are none, or they began anew.
+        """
         pts = self._pts(presented)
-        if pts is not None and event.pts is not None:
-            apart = (pts - event.pts + WRAP / 2) % WRAP - WRAP / 2
-            if abs(apart - later) < ANEW:
-                return abs(apart) <= STAMPS
-        return abs(later) <= CLOCKS
+        if pts is None or event.pts is None:
+            return None
+        apart = (pts - event.pts + WRAP / 2) % WRAP - WRAP / 2
+        return apart if abs(apart - (start - event.start.timestamp())) < ANEW else None
 
     def _refresh(
         self, one: _Known, saw: Observation, detector: str, end: float, now: float, *, ended: bool
@@ -281,10 +314,9 @@ def _key(event: Event) -> tuple[Kind, int | None, str]:
     return event.kind, event.track, event.detector.partition("/")[0]
 
 
-def _covers(event: Event, start: float, end: float) -> bool:
-    """Whether most of an interval lies in a closed event."""
-    first, last = event.start.timestamp() - TOUCHING, event.end.timestamp() + TOUCHING
-    inside = min(end, last) - max(start, first)
+def _covers(first: float, last: float, start: float, end: float, margin: float) -> bool:
+    """Whether most of an interval lies in another one, or not further than a margin from it."""
+    inside = min(end, last + margin) - max(start, first - margin)
     return inside >= 0 and inside >= (end - start) / 2
 
 

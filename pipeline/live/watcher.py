@@ -26,7 +26,7 @@ from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.silence import Silence
 from pipeline.live.streams import Stream
-from pipeline.live.tracker import TOUCHING, Stamps, Tracker
+from pipeline.live.tracker import AWAY, TOUCHING, Stamps, Tracker
 from pipeline.measurements import Segment
 from pipeline.panel import Found, judges_coarseness, lips
 from pipeline.segment import Segmenter
@@ -44,7 +44,6 @@ BEHIND = 10.0  # seconds: then what is old is skipped
 SETTLED = 0.5  # of its length: a segment that took so long to come was not waiting for us
 SETTLING = 3.0  # seconds after which the clock is taken as it is
 STEADY = 60.0  # seconds of watching after which a connection counts as a good one
-AWAY = 30.0  # seconds of silence after which nothing of before is taken to go on (proposed)
 UNSEEN = (Kind.OUTAGE, Kind.STALE_PLAYLIST)  # there is nothing to see meanwhile
 
 
@@ -116,7 +115,7 @@ class Watcher:
         tell: is called with each event, in the stream's thread or in that of `tick`.
         cover: is called with each interval that was watched, start and end since 1970.
         show: is called with a small picture now and then, and with one of each event that opens.
-        resumed: events that were open when somebody else stopped watching it.
+        resumed: see Tracker.
     """
 
     def __init__(
@@ -204,7 +203,8 @@ class Watcher:
                 with self._lock:
                     if self._stop.is_set():
                         return
-                    self._emit(self._tracker.settle(Kind.OUTAGE, time.time()))
+                    for kind in UNSEEN:
+                        self._emit(self._tracker.settle(kind, time.time()))
                     self._state("ended", "the stream says that it is over")
                 return
             self._skipping = False

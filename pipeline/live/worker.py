@@ -102,7 +102,7 @@ class Worker:
         Args:
             order: number of this order; one that comes after a later one is not followed.
             stream: what.
-            resumed: events that were open when somebody else stopped watching it.
+            resumed: see Tracker.
         """
         with self._changing:
             if not self._follows(order, stream.name):

@@ -29,8 +29,9 @@ class FakeCrew:
         events: what a worker will tell next, by its name.
     """
 
-    def __init__(self, starts_in: float = 4.0) -> None:
+    def __init__(self, starts_in: float = 4.0, room: int | None = None) -> None:
         self.now = 1_000_000.0
+        self._room = room  # workers that there can be at a time; others wait
         self.starts_in = starts_in
         self.hands: dict[str, _Hand] = {}
         self.cost: dict[str, float] = {}
@@ -75,8 +76,10 @@ class FakeCrew:
 
     def news(self):
         found, self._gone = list(self._gone), []
-        for name, hand in list(self.hands.items()):
-            if not hand.told and self.now >= hand.ready:
+        for n, (name, hand) in enumerate(list(self.hands.items())):
+            if self._room is not None and n >= self._room:  # it begins once another has gone
+                hand.ready = self.now + self.starts_in
+            elif not hand.told and self.now >= hand.ready:
                 if self.broken:
                     self.kill(name, "it does not start")
                     continue

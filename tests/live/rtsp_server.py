@@ -4,7 +4,8 @@
 
 Runs in the system's Python, which has GStreamer's bindings (Debian: python3-gi,
 gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -bad). Each client gets the file
-(MPEG-TS with H.264 and AAC) from its beginning at its own pace. Prints "ready" when it listens.
+(MPEG-TS with H.264 and AAC) from its beginning at its own pace. Prints the port when it listens;
+port 0: any that is free.
 """
 
 import sys
@@ -27,5 +28,5 @@ factory.set_launch(
 server.get_mount_points().add_factory("/live", factory)
 if not server.attach(None):
     sys.exit(f"nothing can listen on port {sys.argv[2]}")
-print("ready", flush=True)
+print(server.get_bound_port(), flush=True)
 GLib.MainLoop().run()

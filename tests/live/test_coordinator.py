@@ -83,6 +83,21 @@ def test_streams_of_a_dead_worker_are_watched_again_at_once(desk, crew):
     assert len(crew.hands) == 6  # somebody stands by again
 
 
+def test_who_takes_over_knows_what_was_over_a_moment_ago(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(12)
+    victim = crew.watching()["s0"]
+    now = crew.now
+    over = event("closed", "s0", now - 3, now - 2, outcome="ended")
+    long_ago = event("closed", "s0", now - 999, now - 998, "e0", outcome="ended")
+    crew.events[victim] = [long_ago, over]
+    one.run(1)
+    crew.kill(victim)
+    one.run(1)
+    hand = crew.hands[crew.watching()["s0"]]
+    assert (hand.resumed["s0"], hand.resumed["s1"]) == ([over], [])
+
+
 def test_what_a_worker_says_twice_is_told_once(desk, crew):
     one = desk(["s0"])
     one.run(6)
@@ -111,6 +126,91 @@ def test_a_killer_among_others_is_found_and_put_in_quarantine(desk, crew):
     one.store.pardon("s2")
     one.run(8)
     assert sorted(crew.watching()) == sorted(names)
+
+
+def test_a_killer_is_found_where_there_is_room_for_few_workers(desk):
+    """Twenty streams of one worker, and a cluster that has room for three."""
+    crew = FakeCrew(room=3)
+    crew.cost = {f"s{n}": 0.04 for n in range(20)}
+    one = desk(sorted(crew.cost), crew=crew, most=2)
+    one.run(30)
+    assert len(set(crew.watching().values())) < 3
+    unwatched = deaths = 0
+    while one.store.streams()["s7"].quarantined is None:
+        assert deaths < 12
+        if "s7" in crew.watching():
+            crew.kill(crew.watching()["s7"])
+            deaths += 1
+        for _ in range(20):
+            one.run(0.5)
+            unwatched = 0 if len(crew.watching()) >= 19 else unwatched + 1
+            assert unwatched < 24  # 12 s
+    one.run(60)
+    assert sorted(crew.watching()) == sorted(set(crew.cost) - {"s7"})
+    held = [name for name, known in one.store.streams().items() if known.quarantined]
+    assert held == ["s7"]
+    one.run(60)
+    assert len(crew.hands) <= 3  # nobody is kept for suspects that are none
+
+
+def test_suspects_are_apart_also_where_there_is_room_for_no_worker_more(desk):
+    crew = FakeCrew(room=1)
+    one = desk(["s0", "s1"], crew=crew, most=1, standby=0)
+    one.run(12)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(30)
+        assert sorted(crew.watching()) == ["s0", "s1"]
+
+
+def test_the_next_coordinator_knows_who_is_suspect(desk, crew):
+    one = desk(["s0", "s1", "s2"])
+    one.run(12)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(8)
+    both = {name for name in ("s0", "s1", "s2") if one.store.streams()[name].deaths == 2}
+    assert "s0" in both
+    one.coordinator.close()
+    two = desk()
+    two.run(12)
+    assert sorted(crew.watching()) == ["s0", "s1", "s2"]
+    others = {crew.watching()[name] for name in {"s0", "s1", "s2"} - both}
+    assert not others & {crew.watching()[name] for name in both}
+
+
+def test_a_suspect_that_is_removed_leaves_no_worker_behind(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(12)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(8)
+    one.store.remove("s0")
+    one.store.remove("s1")
+    one.run(30)
+    assert len(crew.hands) == 1  # the one that stands by
+
+
+def test_quarantine_is_an_outage_that_lasts(desk, crew):
+    one = desk(["s0"])
+    one.run(8)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(8)
+    one.run(60)
+    (outage,) = one.store.standing("s0")
+    assert 55 < (outage.end - outage.start).total_seconds() < 70
+    one.coordinator.close()
+    two = desk()
+    two.run(30)
+    (again,) = two.store.standing("s0")
+    assert (again.id, again.start) == (outage.id, outage.start)
+    assert 85 < (again.end - again.start).total_seconds() < 100
+    (row,) = two.store.rollup("cdn", 60, crew.now)
+    assert (row["kind"], row["share"]) == ("outage", 1.0)
+    two.store.remove("s0")
+    two.run(10)
+    assert two.store.standing("s0") == []
 
 
 def test_one_that_was_there_by_chance_is_not_put_in_quarantine(desk, crew):

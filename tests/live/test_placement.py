@@ -97,12 +97,27 @@ def test_a_worker_is_spare_when_the_others_have_room(two):
     assert two.spare() == two.where("x")
 
 
-def test_a_suspect_is_alone():
+def test_suspects_are_kept_from_the_others():
     placement = Placement(1.0)
     placement.joined("common")
-    assert placement.confine("killer") is None
+    assert placement.confine("killer", 1) is None
     placement.joined("cell", alone=True)
-    assert placement.confine("killer") == "cell"
-    assert placement.confined == {"cell": "killer"}
+    assert placement.confine("killer", 1) == "cell"
+    assert placement.apart("killer") == "cell"
+    assert placement.confine("second", 1) is None
+    assert placement.confine("second", 2) == "cell"
     assert placement.place("other") == "common"
+    assert placement.apart("other") is None
     assert placement.idle == []
+
+
+def test_suspects_are_spread_over_their_workers():
+    placement = Placement(1.0)
+    placement.joined("first", alone=True)
+    for n in range(5):
+        placement.confine(f"s{n}", 5)
+    assert placement.spread(3) is None
+    placement.joined("second", alone=True)
+    moves = [placement.spread(3), placement.spread(3), placement.spread(3)]
+    assert moves == [("s4", "first", "second"), ("s3", "first", "second"), None]
+    assert placement.secluded == ["first", "second"]

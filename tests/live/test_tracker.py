@@ -89,11 +89,25 @@ def test_what_an_earlier_anchor_dated_stays_where_it_is():
     tracker = Tracker("news", {})
     tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
     # an outage of 3 s: from then on all comes later, and that later date proves wrong
-    tracker.update([], [saw(5.0, 7.0)], ANCHOR + 3, ANCHOR + 10)
+    assert tracker.update([], [saw(5.0, 7.0)], ANCHOR + 3, ANCHOR + 10) == []
     tracker.redate(ANCHOR + 3, ANCHOR + 1.5)
     (closed,) = tracker.update([saw(5.0, 9.0)], [], ANCHOR + 1.5, ANCHOR + 11)
     assert closed.start.timestamp() == ANCHOR + 5.0
     assert closed.end.timestamp() == ANCHOR + 10.5
+
+
+@pytest.mark.parametrize("pause", [3.0, 25.0, 100.0])
+def test_a_defect_goes_on_over_a_pause_of_the_same_connection(pause):
+    """The stream stands still within the defect, which is shorter than that, and then goes on."""
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    later = ANCHOR + pause
+    for n in range(PATIENCE + 1):
+        told = tracker.update([], [saw(5.0, 6.5 + n / 2)], later, later + 6 + n / 2)
+        assert {event.change for event in told} <= {"updated"}
+    (closed,) = tracker.update([saw(5.0, 10.0)], [], later, later + 11)
+    assert (closed.id, closed.change, closed.outcome) == (opened.id, "closed", "ended")
+    assert (closed.start, closed.end.timestamp()) == (opened.start, later + 10.0)
 
 
 def test_kinds_tracks_and_detectors_are_kept_apart():
@@ -202,6 +216,70 @@ def test_timestamps_tell_whether_it_is_the_same_defect_after_a_move(stamp, later
     )
     assert [one.id == event.id for one in told] == [same]
     assert changes(told) == [("updated" if same else "opened", "freeze")]
+
+
+def told_by(seconds):
+    """The timestamps of a stream whose presentation began so far from where it is."""
+    return lambda presented: 95_000.0 + seconds + presented
+
+
+def test_what_was_over_before_a_move_is_not_told_again_where_a_playlist_still_has_it():
+    first = Tracker("news", {})
+    clicks = [saw(t, t, Kind.CLICK, detector="click/1") for t in (3.0, 6.6)]
+    was = [*clicks, saw(5.0, 6.0), saw(6.2, 6.2, Kind.BLACK, detector="black/1")]
+    told = first.update(was, [], ANCHOR, ANCHOR + 7, pts=told_by(0.0))
+    closed = [event for event in told if event.change == "closed"]
+    # the next one begins two seconds before the end, dates it seven seconds later and sees more
+    second = Tracker("news", {}, resumed=closed)
+    second.resume(ANCHOR + 14)
+    seen = [saw(0.0, 1.0), saw(1.6, 1.6, Kind.CLICK, detector="click/1")]
+    assert second.update(seen, [], ANCHOR + 12, ANCHOR + 15, pts=told_by(5.0)) == []
+    fresh = [saw(2.1, 2.1, Kind.CLICK, detector="click/1"), saw(3.0, 4.0)]
+    news = second.update(fresh, [], ANCHOR + 12, ANCHOR + 17, pts=told_by(5.0))
+    assert [(e.change, e.kind) for e in news] == [
+        ("opened", Kind.CLICK), ("closed", Kind.CLICK), ("opened", "freeze"), ("closed", "freeze"),
+    ]  # fmt: skip
+    # without timestamps the clock of the wall must do
+    third = Tracker("news", {}, resumed=closed)
+    assert third.update([saw(0.2, 1.2)], [], ANCHOR + 5, ANCHOR + 15) == []
+    assert third.update([saw(4.0, 5.0)], [], ANCHOR + 5, ANCHOR + 15) != []
+
+
+def test_what_is_shown_once_more_does_not_end_what_lasts():
+    """Two stretches: one that was over and, after it, one that was open when the worker died."""
+    first = Tracker("news", {})
+    told = first.update([saw(2.0, 3.0)], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6, pts=told_by(0.0))
+    over, lasts = told[1], told[2]
+    second = Tracker("news", {}, resumed=[lasts, over])
+    second.resume(ANCHOR + 14)
+    assert second.update([saw(0.5, 1.5)], [], ANCHOR + 12, ANCHOR + 14, pts=told_by(1.5)) == []
+    # one of before both, which the first did not tell, is neither of them
+    odd = second.update([saw(0.1, 0.2)], [], ANCHOR + 12, ANCHOR + 14, pts=told_by(1.5))
+    assert [event.id in (over.id, lasts.id) for event in odd] == [False, False]
+    (closed,) = second.update([saw(3.5, 6.0)], [], ANCHOR + 12, ANCHOR + 19, pts=told_by(1.5))
+    assert (closed.id, closed.outcome) == (lasts.id, "ended")
+
+
+def test_a_defect_of_long_ago_does_not_go_on_where_a_like_one_is_seen():
+    first = Tracker("news", {})
+    (event,) = first.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    second = Tracker("news", {}, resumed=[event])
+    morning = ANCHOR + 12 * 3600
+    second.resume(morning)
+    (opened,) = second.update([], [saw(0.0, 1.0)], morning, morning + 1)
+    assert (opened.change, opened.id == event.id) == ("opened", False)
+    lasting = [saw(0.0, RESUMED + 1.5)]
+    told = second.update([], lasting, morning, morning + RESUMED + 1.5)
+    assert [(e.id, e.outcome) for e in told if e.change == "closed"] == [(event.id, "lost")]
+
+
+def test_all_that_was_open_is_lost_with_its_stream():
+    first = Tracker("news", {})
+    lasting = [saw(5.0, 6.0, kind) for kind in (Kind.FREEZE, Kind.BLACK, Kind.BLUR)]
+    opened = first.update([], lasting, ANCHOR, ANCHOR + 6)
+    second = Tracker("news", {}, resumed=opened)
+    assert [event.id for event in second.abandon()] == [event.id for event in opened]
+    assert second.standing == []
 
 
 def test_outages_are_opened_prolonged_and_settled():

@@ -157,17 +157,20 @@ def has_gstreamer():
 
 
 @pytest.fixture
-def rtsp(programme, port):
-    """Starts a server; returns its URI and its process."""
+def rtsp(programme):
+    """Starts a server, the next one at the port of the first; returns its URI and its process."""
     if not has_gstreamer():
         pytest.skip("no RTSP server: install the packages that tests/live/rtsp_server.py names")
     begun = []
+    port = "0"
 
     def serve():
+        nonlocal port
         script = Path(__file__).with_name("rtsp_server.py")
-        command = [SYSTEM_PYTHON, script, programme, str(port)]
+        command = [SYSTEM_PYTHON, script, programme, port]
         begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        assert begun[-1].stdout.readline() == "ready\n"
+        port = begun[-1].stdout.readline().strip()
+        assert port.isdigit(), "it does not listen"
         return f"rtsp://127.0.0.1:{port}/live", begun[-1]
 
     yield serve

@@ -9,6 +9,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -50,13 +51,14 @@ def broken(tmp_path_factory):
 class Watched:
     """A stream that is watched, and what was told of it."""
 
-    def __init__(self, uri, settings=SETTINGS):
+    def __init__(self, uri, settings=SETTINGS, resumed=()):
         self.events, self.covered = [], []
         self.times = []
         self.glimpses = []
         self.watcher = Watcher(
-            Stream(name="s", uri=uri), settings, self._tell, self._cover, self.glimpses.append
-        )
+            Stream(name="s", uri=uri), settings, self._tell, self._cover, self.glimpses.append,
+            resumed,
+        )  # fmt: skip
         self._stop = threading.Event()
         self._ticks = threading.Thread(target=self._tick, daemon=True)
 
@@ -244,6 +246,51 @@ def test_a_defect_that_lasts_over_an_outage_is_told_once(tmp_path):
     (outage,) = watched.told(Kind.OUTAGE, "closed")
     assert (closed.id, closed.start, closed.outcome) == (opened.id, opened.start, "ended")
     assert closed.end > outage.end
+
+
+def test_who_takes_over_does_not_tell_again_what_a_playlist_still_has(tmp_path):
+    source = origin.programme(tmp_path, 24.0, black=[(7.0, 8.2)])
+    lengths = origin.segmented(source, tmp_path)
+    with origin.live_hls(tmp_path, lengths, window=12) as live:
+        with Watched(live.url) as first:
+            first.until(lambda: first.told(Kind.BLACK, "closed"))
+        closed = [event for event in first.events if event.change == "closed"]
+        with (
+            Watched(live.url, resumed=closed) as second,
+            Watched(live.url) as stranger,  # who knows nothing of it
+        ):
+            stranger.until(lambda: stranger.told(Kind.BLACK, "closed"))
+            second.until(lambda: second.covered and np.diff(second.covered[0]) > 5.0)
+    assert not second.told(Kind.BLACK)
+
+
+@pytest.mark.slow
+def test_a_defect_goes_on_where_a_connection_stands_still_and_goes_on(broken, tmp_path):
+    """MPEG-TS over HTTP that pauses for six seconds in the midst of five that are black."""
+    source, _, _ = broken
+    data = source.read_bytes()
+    with av.open(str(source)) as media:
+        stop = next(p.pos for p in media.demux(video=0) if p.pts and p.pts * p.time_base > 13.0)
+
+    def serve(request):
+        request.send_response(200)
+        request.end_headers()
+        for part, seconds in ((data[:stop], 11.0), (data[stop:], 10.0)):
+            for n in range(0, len(part), 50_000):
+                request.wfile.write(part[n : n + 50_000])
+                time.sleep(seconds * 50_000 / len(part))
+            time.sleep(6.0)
+
+    with web.serving(tmp_path) as server:
+        server.routes["/live.ts"] = serve
+        with Watched(f"{server.url}/live.ts") as watched:
+            watched.until(lambda: watched.told(Kind.BLACK, "closed"), 40)
+            assert watched.watcher.status().connections == 1
+    (opened,), (closed,) = (watched.told(Kind.BLACK, change) for change in ("opened", "closed"))
+    (outage,) = watched.told(Kind.OUTAGE, "closed")
+    assert (closed.id, closed.outcome) == (opened.id, "ended")
+    assert closed.start < outage.start < outage.end < closed.end
+    assert (closed.end - closed.start).total_seconds() > 9.0
 
 
 def test_mpeg_ts_over_udp(broken):

@@ -137,6 +137,22 @@ def test_the_kubernetes_service_runs_our_application_with_a_token_and_keys(ray_s
         assert {mount["name"] for mount in container["volumeMounts"]} == named
 
 
+def test_replicas_of_a_node_have_room_in_its_memory(ray_service):
+    """As many as its GPU and its CPUs allow, each with all that it may take, once more 1 GiB."""
+    of_the_cluster = yaml.safe_load((ROOT / "serve/config.yaml").read_text())["applications"]
+    pods = yaml.safe_load(ray_service["spec"]["serveConfigV2"])["applications"]
+    (worker,) = ray_service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = worker["template"]["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    assert limits["memory"] == "32Gi"  # as g6.2xlarge has
+    for (application,) in (of_the_cluster, pods):
+        config = Config.model_validate(application["args"])
+        replicas = min(int(limits["cpu"]) // config.cpus, 1 // config.gpus)
+        apart = config.scores_at_once * config.score.memory_bytes
+        each = max(config.together_memory_bytes, apart) + 2**30
+        assert replicas * each <= 32 * 2**30
+
+
 def test_the_image_has_what_the_code_needs(cluster, ray_service):
     """Its base is the Ray that is locked, it copies what there is, every room that is imported."""
     lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()

@@ -7,16 +7,18 @@ import io
 import threading
 import tracemalloc
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 
 from models.frames import Maps
+from serve import asking
 from serve.api import Door
 from serve.config import Config
 from serve.frames import Frames, frames_of
+from serve.keys import ANYBODY, Keys, make_key
 from serve.problems import ProblemError
 
 
@@ -26,14 +28,19 @@ def _body_of(count: int) -> bytearray:
     return bytearray(out.getvalue())
 
 
-class _Asking:
-    """A request with one frame."""
+def _asking(body: bytes, rest: float = 0.0, key: str = "") -> Request:
+    """A request whose body comes at once but for its last byte, which comes later."""
+    parts = [bytes(body[:-1]), bytes(body[-1:])]
+    headers = [(b"content-type", b"application/x-npy"), (b"host", b"localhost")]
+    headers += [(b"authorization", f"Bearer {key}".encode())] if key else []
 
-    scope: ClassVar = {"type": "http", "method": "POST"}
-    headers: ClassVar = {"content-type": "application/x-npy", "host": "localhost"}
+    async def receive():
+        if len(parts) == 1:
+            await asyncio.sleep(rest)
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
-    async def stream(self):
-        yield bytes(_body_of(1))
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    return Request(scope, receive)
 
 
 def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkeypatch):
@@ -49,17 +56,17 @@ def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkey
     monkeypatch.setattr(frames, "_as_batch", slow)
 
     async def run():
-        first = asyncio.create_task(frames._worked(_body_of(3)))
+        first = asyncio.create_task(frames._worked(_body_of(3), ANYBODY))
         while not frames._held:
             await asyncio.sleep(0.01)
         with pytest.raises(ProblemError) as busy:
-            await frames._worked(_body_of(2))
+            await frames._worked(_body_of(2), ANYBODY)
         assert (busy.value.status, busy.value.code) == (429, "busy")
         assert busy.value.retry_after >= 1
         with pytest.raises(ProblemError) as large:
-            await frames._worked(_body_of(5))
+            await frames._worked(_body_of(5), ANYBODY)
         assert large.value.status == 413
-        gone = asyncio.create_task(frames.score_frames(_Asking()))
+        gone = asyncio.create_task(frames.score_frames(_asking(_body_of(1))))
         while frames._held < 4 * 64 * 64:
             await asyncio.sleep(0.01)
         gone.cancel()
@@ -72,6 +79,40 @@ def test_frames_that_are_held_are_counted_until_they_are_scored(tmp_path, monkey
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert frames._held == 0
+
+
+def test_bodies_that_come_slowly_are_held_for_a_while_and_by_a_key_in_part(tmp_path, monkeypatch):
+    """A key may hold half of what a replica does, and what pauses is refused."""
+    monkeypatch.setattr(asking, "_PAUSE", 0.5)
+    path = tmp_path / "keys.json"
+    one, other = (make_key(path, name, ["submit"]) for name in ("one", "other"))
+    body = _body_of(1)
+    config = Config(data=tmp_path, max_upload_bytes=len(body))
+    frames = Frames(config, Door(Keys(path)), CollectorRegistry())
+
+    async def done(asked):
+        return np.zeros((len(asked), 2, 2, 2), np.float32)
+
+    monkeypatch.setattr(frames, "_as_batch", done)
+
+    async def run():
+        stalled = [
+            asyncio.create_task(frames.score_frames(_asking(body, 60.0, one))) for _ in range(2)
+        ]
+        await asyncio.sleep(0.1)
+        for _ in range(2):
+            with pytest.raises(ProblemError) as quota:
+                await frames.score_frames(_asking(body, 0.0, one))
+            assert (quota.value.status, quota.value.code) == (429, "quota")
+        assert (await frames.score_frames(_asking(body, 0.0, other))).status_code == 200
+        for task in stalled:
+            with pytest.raises(ProblemError) as slow:
+                await task
+            assert (slow.value.status, slow.value.code) == (408, "too_slow")
+        assert (await frames.score_frames(_asking(body, 0.0, one))).status_code == 200
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert not frames._bytes.total()
 
 
 class _Net:
@@ -114,7 +155,7 @@ def test_one_request_that_fails_fails_alone(tmp_path, monkeypatch, error, status
     monkeypatch.setattr(frames, "_as_batch", batched)
     monkeypatch.setattr("serve.frames.frames_of", lambda _: bad)
     with pytest.raises(ProblemError) as told:
-        asyncio.run(frames._worked(_body_of(3)))
+        asyncio.run(frames._worked(_body_of(3), ANYBODY))
     assert told.value.code == code
     assert frames._held == 0
 
@@ -138,7 +179,7 @@ def test_a_net_that_is_stuck_ends_the_wait_and_then_the_replica(tmp_path, monkey
     async def run():
         frames.frames_health()
         with pytest.raises(ProblemError) as told:
-            await frames.score_frames(_Asking())
+            await frames.score_frames(_asking(_body_of(1)))
         assert (told.value.status, told.value.code) == (503, "time_limit")
         assert frames._held  # it is not done
         while True:
@@ -152,7 +193,7 @@ def test_a_net_that_is_stuck_ends_the_wait_and_then_the_replica(tmp_path, monkey
 
     asyncio.run(asyncio.wait_for(run(), 30))
     frames.frames_health()
-    assert (frames._held, frames._bytes) == (0, 0)
+    assert (frames._held, frames._bytes.total()) == (0, 0)
 
 
 def _declaring(shape: tuple[int, ...], following: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -26,11 +27,13 @@ from pipeline.live.store import Known
 from pipeline.live.store import Store as LiveStore
 from pipeline.live.streams import Stream
 from pipeline.settings import load
+from serve import guard
 from serve import store as store_module
 from serve.api import Door
 from serve.asking import Asked, refuse
 from serve.config import Config
 from serve.guard import fetch, public_address, refuse_lists
+from serve.isolated import Isolated
 from serve.jobs import Jobs
 from serve.keys import ANYBODY, Keys, make_key, revoke_key
 from serve.problems import ProblemError
@@ -190,6 +193,49 @@ def test_fetching_has_a_limit_and_says_what_went_wrong(tmp_path):
     assert told.value.code == "not_fetched"
 
 
+def test_what_was_packed_is_not_unpacked(tmp_path):
+    """A few KiB that were packed twice would be gigabytes in memory."""
+    bomb = gzip.compress(gzip.compress(bytes(50 << 20)))
+    asked: list[str] = []
+
+    def packed(request) -> None:
+        asked.append(request.headers["Accept-Encoding"])
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip, gzip")
+        request.send_header("Content-Length", str(len(bomb)))
+        request.end_headers()
+        request.wfile.write(bomb)
+
+    with web.serving(tmp_path) as server:
+        server.routes["/x.mp4"] = packed
+        with pytest.raises(ProblemError) as told:
+            asyncio.run(fetch(f"{server.url}/x.mp4", tmp_path / "out", 10**9, 10.0, private=True))
+    assert (told.value.status, told.value.code) == (422, "not_fetched")
+    assert asked == ["identity"]
+
+
+def test_a_name_server_that_is_silent_holds_nobody_else_up(monkeypatch):
+    """Forty names that are not resolved; what other threads do goes on meanwhile."""
+    silent = threading.Event()
+    monkeypatch.setattr(guard, "public_addresses", lambda *_, **__: silent.wait(20))
+    monkeypatch.setattr(guard, "_RESOLVE", 1.0)
+
+    async def run() -> tuple[float, list[BaseException | str]]:
+        names = [asyncio.create_task(public_address(f"h{n}.example", 80)) for n in range(40)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await asyncio.to_thread(int)
+        took = time.monotonic() - began
+        return took, await asyncio.gather(*names, return_exceptions=True)
+
+    try:
+        took, told = asyncio.run(run())
+    finally:
+        silent.set()
+    assert took < 0.9
+    assert {problem.code for problem in told} == {"not_resolved"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -279,6 +325,27 @@ def test_a_key_has_a_share_of_scores_and_nobody_else_pays(tmp_path):
         pass
 
 
+def test_uploads_on_their_way_are_counted(tmp_path):
+    path = tmp_path / "keys.json"
+    one, other = (make_key(path, name, ["submit"]) for name in ("one", "other"))
+    door = Door(Keys(path), submits=3, own_submits=2)
+    with door.submitting(asked_with(one)) as holder, door.submitting(asked_with(one)):
+        assert holder.name == "one"
+        with pytest.raises(ProblemError) as quota, door.submitting(asked_with(one)):
+            pass
+        with (
+            door.submitting(asked_with(other)),
+            pytest.raises(ProblemError) as busy,
+            door.submitting(asked_with(other)),
+        ):
+            pass
+    for told, code in ((quota, "quota"), (busy, "busy")):
+        assert (told.value.status, told.value.code) == (429, code)
+        assert told.value.retry_after
+    with door.submitting(asked_with(one)):
+        pass
+
+
 def test_a_key_has_a_share_of_monitors(tmp_path):
     def known(*owners: str) -> dict[str, Known]:
         streams = LiveStore(tmp_path / "-".join(owners))
@@ -299,20 +366,21 @@ def test_a_key_has_a_share_of_monitors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reported", "queued", "running", "wanted"),
+    ("reported", "queued", "listening", "running", "wanted"),
     [
-        ({}, 0, 2, 0),  # nothing waits: Serve applies `min_replicas`, which may be 0
-        ({"a": 0.0}, 0, 1, 0),
-        ({}, 3, 0, 1),  # nobody is there to report, and somebody asks
-        ({}, 1, 2, 2),
-        ({"a": 4.0, "b": 0.5}, 0, 2, 2),
-        ({"a": 9.0}, 5, 1, 3),
+        ({}, 0, 0, 2, 0),  # nothing waits: Serve applies `min_replicas`, which may be 0
+        ({"a": 0.0}, 0, 0, 1, 0),
+        ({"a": 0.0, "b": 0.0}, 0, 1, 2, 1),  # who listens is not cut off
+        ({}, 3, 0, 0, 1),  # nobody is there to report, and somebody asks
+        ({}, 1, 0, 2, 2),
+        ({"a": 4.0, "b": 0.5}, 0, 2, 2, 2),
+        ({"a": 9.0}, 5, 0, 1, 3),
     ],
 )
-def test_replicas_follow_the_backlog_down_to_none(reported, queued, running, wanted):
+def test_replicas_follow_the_backlog_down_to_none(reported, queued, listening, running, wanted):
     context = SimpleNamespace(
         aggregated_metrics={BACKLOG: reported}, total_queued_requests=queued,
-        current_num_replicas=running,
+        total_num_requests=queued + listening, current_num_replicas=running,
     )  # fmt: skip
     assert ByBacklog(target=4.0)(context) == (wanted, {})
 
@@ -394,6 +462,37 @@ class _Receiver(BaseHTTPRequestHandler):
 
     def log_message(self, *args) -> None:
         pass
+
+
+def test_no_try_is_lost_where_no_process_can_be_had(clip, tmp_path, monkeypatch):
+    """More often than an inspection is tried."""
+    refused = 0
+    given = Isolated.inspect
+
+    async def none(self, *arguments, **named):
+        nonlocal refused
+        if refused < 2 * store_module.ATTEMPTS:
+            refused += 1
+            raise ProblemError(503, "no_worker", "no process could be started", retry_after=0.01)
+        return await given(self, *arguments, **named)
+
+    monkeypatch.setattr(Isolated, "inspect", none)
+
+    async def work() -> tuple[str, int]:
+        jobs = Jobs(Config(data=tmp_path))
+        upload = tmp_path / "uploads/one"
+        upload.write_bytes(clip.read_bytes())
+        wanted = Wanted(
+            name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json")
+        )
+        name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
+        async with asyncio.timeout(60):
+            while (facts := jobs.store.facts(name))["state"] not in ("done", "failed"):
+                await asyncio.sleep(0.1)
+        await jobs.close()
+        return facts["state"], facts["attempts"]
+
+    assert asyncio.run(work()) == ("done", 1)
 
 
 @pytest.mark.slow

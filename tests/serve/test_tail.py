@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from types import SimpleNamespace
 
 import pytest
 
 from serve import tail as tail_module
+from serve.api import Door
+from serve.config import Config
+from serve.keys import ANYBODY
+from serve.monitors import Monitors
 from serve.tail import LateError, Tail
 
 
@@ -199,3 +204,34 @@ def test_a_source_that_fails_is_asked_again(monkeypatch):
         return await task
 
     assert [m.number for m in run(listen())] == [1]
+
+
+def test_who_was_told_much_has_to_come_again_and_misses_nothing(tmp_path):
+    """What Serve keeps for a listener that does not read has a bound."""
+    source = Source()
+
+    def remote(call):
+        return SimpleNamespace(remote=call)
+
+    watching = SimpleNamespace(
+        since=remote(source.since), last=remote(source.last), monitors=remote(source.monitors)
+    )
+    # the data of `start` are four bytes, those of each event three
+    config = Config(data=tmp_path, listener_bytes=12)
+    monitors = Monitors(config, Door(None), watching, None)
+
+    async def told(after):
+        found, messages = [], monitors._messages(None, after, False, ANYBODY)
+        with suppress(LateError):
+            while True:
+                found.append((await anext(messages)).number)
+        return found[1:]  # the first says where it begins
+
+    async def listen():
+        for _ in range(6):
+            source.tell()
+        first = await told(0)
+        return first, await told(first[-1])
+
+    assert run(listen()) == ([1, 2, 3], [4, 5, 6])
+    assert not monitors._listening.total()
