@@ -287,7 +287,8 @@ def _set_up_sqlite(engine: Engine) -> None:
 def _is_on_network(path: Path) -> bool:
     """Whether a file lies where other machines may open it too."""
     folder = path.resolve().parent
-    mounts = [m for m in psutil.disk_partitions(all=True) if folder.is_relative_to(m.mountpoint)]
+    every = reversed(psutil.disk_partitions(all=True))  # of those at one place the last counts
+    mounts = [mount for mount in every if folder.is_relative_to(mount.mountpoint)]
     kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
     return kind in _NETWORK or kind.startswith("fuse.")
 

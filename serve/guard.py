@@ -24,8 +24,10 @@ _REDIRECTS = 5
 _HEAD = 512  # bytes that tell a playlist
 _TIMEOUT = httpx.Timeout(10.0)
 _RESOLVE = 10.0  # seconds
-# Threads of their own: a name server that is silent must not stop what other threads do.
+# Threads of their own: a name server that is silent must not stop what other threads do. Receivers
+# of webhooks are looked up all the time, many at once, and apart from what is to be fetched.
 _NAMES = ThreadPoolExecutor(16, "names")
+RECEIVERS = ThreadPoolExecutor(16, "receivers")
 # how lists of other files begin; "<": DASH, SMIL, ASX, and a comment before any of them
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0", b"[playlist]", b"[Reference]")
 
@@ -120,8 +122,16 @@ def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
 
 
-async def public_address(host: str, port: int, *, private: bool = False) -> str:
+async def public_address(
+    host: str, port: int, *, private: bool = False, threads: ThreadPoolExecutor = _NAMES
+) -> str:
     """The address to connect to.
+
+    Args:
+        host: its name.
+        port: to connect to.
+        private: it may be an address that is not public.
+        threads: that ask the name server.
 
     Raises:
         ProblemError: the host has none, or one that is not public, or the name server is silent.
@@ -129,7 +139,7 @@ async def public_address(host: str, port: int, *, private: bool = False) -> str:
     asked = partial(public_addresses, host, port, private=private)
     try:
         async with asyncio.timeout(_RESOLVE):
-            found = await asyncio.get_running_loop().run_in_executor(_NAMES, asked)
+            found = await asyncio.get_running_loop().run_in_executor(threads, asked)
     except SourceError as error:
         raise ProblemError(422, error.reason, error.detail) from error
     except TimeoutError as error:

@@ -23,13 +23,14 @@ from pipeline import webhooks
 from pipeline.settings import Settings
 from serve import traces
 from serve.config import Config
-from serve.guard import fetch, public_address, refuse_lists
+from serve.guard import RECEIVERS, fetch, public_address, refuse_lists
 from serve.isolated import Isolated
 from serve.problems import ProblemError
 from serve.store import LEASE, Claimed, Message, Store
 
 log = logging.getLogger("ray.serve.vidette")
 _IDLE = 0.5  # seconds between looks for work
+_CROWDED = 5.0  # seconds after no process could be had
 _POSTED = 15.0  # seconds that a receiver has; less than a message is a runner's own
 _LOCK = "lock"  # held by whoever works in a folder
 _SWEEP_EVERY = 600.0  # seconds
@@ -53,7 +54,6 @@ class Jobs:
         self._seconds = 10.0  # that an inspection took of late
         self._place = contextlib.ExitStack()
         self._work_folder = self._place.enter_context(_own_folder(config.data / "work"))
-        self._far: dict[str, dict[str, Any]] = {}  # how far what is in work is
         self._isolated = Isolated()
         self._isolated.warm()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
@@ -115,20 +115,20 @@ class Jobs:
                 claimed = await asyncio.to_thread(self.store.claim)
                 if claimed is None:
                     await asyncio.sleep(_IDLE)
-                else:
-                    await self._one(claimed)
+                elif not await self._one(claimed):
+                    await asyncio.sleep(_CROWDED)
             except asyncio.CancelledError:
                 raise
             except Exception:  # one inspection must not end the work on the others
                 log.exception("an inspection failed")
                 await asyncio.sleep(_IDLE)
 
-    async def _one(self, claimed: Claimed) -> None:
+    async def _one(self, claimed: Claimed) -> bool:
+        """Work on one; false where no process was to be had for it."""
         name = claimed.name
         began = time.monotonic()
-        work = asyncio.create_task(self._traced(claimed))
         far: dict[str, Any] = {"position": 0.0, "duration": None}
-        self._far[name] = far
+        work = asyncio.create_task(self._traced(claimed, far))
         store = self.store
         try:
             while not work.done():
@@ -137,18 +137,17 @@ class Jobs:
                     work.cancel()  # it was cancelled, or is somebody else's
                 await asyncio.wait([work], timeout=min(1.0, LEASE / 4))
             if work.cancelled():
-                return
+                return True
             try:
                 result = work.result()
             except ProblemError as problem:
                 if problem.code == "no_worker":  # nobody has tried it
                     log.warning("inspection %s waits: %s", name, problem.detail)
-                    await asyncio.to_thread(store.release, claimed)
-                    await asyncio.sleep(problem.retry_after or _IDLE)
-                    return
+                    store.release(claimed)
+                    return False
                 if problem.retry_after is not None:  # ours, not of the asset
                     log.warning("inspection %s is tried again: %s", name, problem.detail)
-                    return  # its lease runs out, and it is claimed again, so many times
+                    return True  # its lease runs out, and it is claimed again, so many times
                 said = {"code": problem.code, "detail": problem.detail}
                 await asyncio.to_thread(store.finish, claimed, problem=said)
             except Exception as error:
@@ -159,6 +158,7 @@ class Jobs:
             else:
                 await asyncio.to_thread(store.finish, claimed, result=result)
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
+            return True
         except asyncio.CancelledError:  # this runner ends
             store.release(claimed)
             raise
@@ -166,7 +166,6 @@ class Jobs:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await work
-            del self._far[name]
             if claimed.wanted.upload is not None and self._is_over(name):
                 Path(claimed.wanted.upload).unlink(missing_ok=True)
 
@@ -174,12 +173,12 @@ class Jobs:
         known = self.store.result(name)
         return known is None or known[0] not in ("queued", "running")
 
-    async def _traced(self, claimed: Claimed) -> str:
+    async def _traced(self, claimed: Claimed, far: dict[str, Any]) -> str:
         with traces.of_job(claimed.wanted.trace, claimed.name, claimed.attempt):
-            return await self._inspected(claimed)
+            return await self._inspected(claimed, far)
 
-    async def _inspected(self, claimed: Claimed) -> str:
-        """The result of one inspection, as JSON."""
+    async def _inspected(self, claimed: Claimed, far: dict[str, Any]) -> str:
+        """The result of one inspection, as JSON; `far` says how far it is."""
         name, wanted = claimed.name, claimed.wanted
         with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
             if wanted.upload is not None:
@@ -194,7 +193,7 @@ class Jobs:
                     await fetch(wanted.uri or "", path, most, seconds, private=private)
 
             def told(position: float, duration: float | None) -> None:
-                self._far[name] |= {"position": position, "duration": duration}
+                far.update(position=position, duration=duration)
 
             report = Path(folder) / "report.html"
             settings = Settings.model_validate(wanted.settings)
@@ -232,7 +231,9 @@ class Jobs:
             port = to.port or (443 if to.scheme == "https" else 80)
             headers["Host"] = to.netloc.decode("ascii")
             async with asyncio.timeout(_POSTED):
-                address = await public_address(to.host, port, private=self.config.private_addresses)
+                address = await public_address(
+                    to.host, port, private=self.config.private_addresses, threads=RECEIVERS
+                )
                 async with (
                     httpx.AsyncClient(timeout=_POSTED, trust_env=False) as client,
                     # what a receiver answers is not read: it may be without end

@@ -52,6 +52,7 @@ def test_one_writes_at_a_time(tmp_path, database):
 def test_a_file_of_several_machines_has_no_log_in_memory(tmp_path, monkeypatch, kind, journal):
     mounts = [
         SimpleNamespace(mountpoint="/", fstype="ext4"),
+        SimpleNamespace(mountpoint=str(tmp_path), fstype="autofs"),
         SimpleNamespace(mountpoint=str(tmp_path), fstype=kind),
     ]
     monkeypatch.setattr(module.psutil, "disk_partitions", lambda **_: mounts)

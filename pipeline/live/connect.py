@@ -162,6 +162,15 @@ def is_dash(uri: str) -> bool:
     return urlsplit(uri).path.endswith(".mpd")
 
 
+def has_timestamps(uri: str) -> bool:
+    """Whether what is presented has the timestamps of the stream.
+
+    With RTSP and RTMP, and after FFmpeg's remuxing (SRT, DASH), they begin anew with each
+    connection.
+    """
+    return scheme_of(uri) in ("http", "https", "udp", "rtp", "tcp", "file") and not is_dash(uri)
+
+
 def is_live(uri: str) -> bool:
     """Whether a URI can be of something live: no local file, unless it is a playlist."""
     path = local_path(uri)

@@ -82,18 +82,26 @@ class _PoolState:
     pool: Pool
     placement: Placement
     spare_since: float | None = None
-    suspects: set[str] = field(default_factory=set)  # to be watched apart from the others
+    suspects: dict[str, int] = field(default_factory=dict)  # deaths; to be watched apart
     alone: Counter[str] = field(default_factory=Counter)  # deaths of workers that had no other
+    acquitted: dict[str, float] = field(default_factory=dict)  # of late, and when
+    died: bool = False  # a worker for suspects, just now
+    one_by_one: bool = False  # halves do not lead on: there are several that kill
 
     @property
-    def share(self) -> int:
-        """Suspects of a worker, so that the half that dies holds the one at fault."""
-        return -(-len(self.suspects) // APART)
+    def share(self) -> int | None:
+        """Suspects of a worker: half of them, of which one half dies; None: see `one_by_one`."""
+        return None if self.one_by_one else -(-len(self.suspects) // APART)
+
+    def guilt(self, name: str) -> tuple[int, ...]:
+        """How much speaks against a stream."""
+        return self.alone[name], self.suspects.get(name, 0)
 
     def clear(self, name: str) -> None:
         """A stream is no suspect any more."""
-        self.suspects.discard(name)
+        self.suspects.pop(name, None)
         del self.alone[name]
+        self.one_by_one = self.one_by_one and bool(self.suspects)
 
 
 class _Held:
@@ -192,6 +200,10 @@ class Coordinator:
                 self._ready(news)
             elif isinstance(news, Gone):
                 self._gone(news, now)
+        for state in self._pools.values():
+            if state.died:
+                state.died = False
+                self._acquit_survivors(state, now)
         handing = {worker for worker, _ in self._handing.values()}
         for name, hand in self._hands.items():
             if hand.place is not None and (now - hand.asked >= ASK_EVERY or name in handing):
@@ -261,7 +273,7 @@ class Coordinator:
             self._waiting[name] = now
             state = self._pools[one.stream.pool]
             if one.deaths >= SUSPECT and one.died > now - PARDON:  # an earlier coordinator saw it
-                state.suspects.add(name)
+                state.suspects[name] = one.deaths
             if one.status is not None and one.status.cost is not None:  # of an earlier watch
                 state.placement.measured(name, one.status.cost)
         for name in self._held.keys() - known.keys():
@@ -312,7 +324,7 @@ class Coordinator:
 
     def _place(self, now: float) -> None:
         placed: dict[str, str] = {}
-        for name, since in list(self._waiting.items()):
+        for name, since in sorted(self._waiting.items(), key=self._worst_first):
             stream = self._streams[name]
             state = self._pools[stream.pool]
             late = now - since > PATIENT
@@ -329,6 +341,10 @@ class Coordinator:
         if now >= self._rests:
             for name, state in self._pools.items():
                 self._hire_for(name, state, now)
+
+    def _worst_first(self, waiting: tuple[str, float]) -> tuple[int, ...]:
+        name, _ = waiting
+        return tuple(-n for n in self._pools[self._streams[name].pool].guilt(name))
 
     def _begin(self, placed: Mapping[str, str]) -> None:
         """Let workers watch streams, given by name: thousands may wait at once."""
@@ -456,19 +472,40 @@ class Coordinator:
                 state.clear(name)
             if names == [name]:  # nobody else can have done it
                 state.alone[name] += 1
-        if hand.alone and suspects:  # it is one of these
-            self._acquit(state, state.suspects - set(names), now)
+        state.died = state.died or (hand.alone and bool(suspects))
         for name in names:
             if name in suspects and state.alone[name] >= SUSPECT:
                 self._quarantine(name, deaths[name], now)
             else:
-                state.suspects |= {name} & set(suspects)
+                if name in suspects:
+                    state.suspects[name] = deaths[name]
                 self._waiting[name] = now
                 self._urgent.add(name)
 
+    def _acquit_survivors(self, state: _PoolState, now: float) -> None:
+        """A worker for suspects has died: those of the others are none, unless that goes on and on.
+
+        One that was let go, and is a suspect again, may be another killer: where nobody else can be
+        let go, each is watched alone in turn.
+        """
+        placement = state.placement
+        free = []
+        for name in state.suspects:
+            worker = placement.apart(name)
+            if worker is None or state.alone[name]:
+                continue
+            if state.one_by_one:
+                fits = len(placement.streams(worker)) == 1
+            else:
+                fits = state.acquitted.get(name, -math.inf) < now - PARDON
+            free += [name] * fits
+        state.acquitted |= dict.fromkeys(free, now)
+        state.one_by_one = state.one_by_one or (not free and len(state.suspects) > APART)
+        self._acquit(state, free, now)
+
     def _acquit(self, state: _PoolState, names: Iterable[str], now: float) -> None:
         """Streams are no suspects any more, and go to where the others are."""
-        for name in list(names):
+        for name in names:
             state.clear(name)
             worker = state.placement.apart(name)
             if worker is not None:
@@ -495,8 +532,10 @@ class Coordinator:
             self._move(*move)
         if state.suspects:
             known = self._store.streams()
-            self._acquit(state, {s for s in state.suspects if known[s].died < now - PARDON}, now)
-        while (move := placement.spread(state.share)) is not None:
+            old = [s for s in state.suspects if s in known and known[s].died < now - PARDON]
+            self._acquit(state, old, now)
+        state.acquitted = {s: at for s, at in state.acquitted.items() if at > now - PARDON}
+        while (move := placement.spread(state.share, state.guilt)) is not None:
             self._move(*move)
         for worker in placement.secluded[min(APART, len(state.suspects)) :]:
             self._release(state, worker)
@@ -522,13 +561,13 @@ class Coordinator:
         self._begin({name: new})
 
     def _release(self, state: _PoolState, worker: str) -> None:
-        """Let a worker go, once it has said all."""
+        """Let a worker go, once it has said all, also of what it has just left."""
         names = state.placement.left(worker)
         for name in names:
             self._waiting[name] = self._clock()
             if self._booked.pop(name, None) is None:
                 self._leave(worker, name)
-        if names:
+        if names or any(who == worker for who, _ in self._handing.values()):
             self._hands[worker].until = self._hands[worker].final
         else:
             self._end(worker)

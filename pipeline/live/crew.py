@@ -107,8 +107,9 @@ class RayCrew:
         self._hands[worker].actor.watch.remote(next(self._orders), stream, list(resumed))
 
     def leave(self, worker: str, stream: str) -> None:
-        """See Crew."""
-        self._hands[worker].actor.leave.remote(next(self._orders), stream)
+        """See Crew; one that was found dead a moment ago has left it."""
+        if worker in self._hands:
+            self._hands[worker].actor.leave.remote(next(self._orders), stream)
 
     def ask(self, worker: str, safe: int) -> None:
         """See Crew; a question that waits for its answer is not asked again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 ROOM = 0.85  # of a worker's CPUs that streams may take: bursts need the rest
@@ -131,32 +131,47 @@ class Placement:
         self._put(stream, best[1], cost)
         return best[1]
 
-    def confine(self, stream: str, most: int) -> str | None:
-        """Give a suspect to that worker for such that has the fewest.
+    def confine(self, stream: str, most: int | None) -> str | None:
+        """Give a suspect to a worker for such; None where it has to wait for one.
 
-        None where each has `most` already.
-        """
-        count, worker = min(
-            ((len(w.streams), name) for name, w in self._workers.items() if w.alone),
-            default=(most, ""),
-        )
-        if count >= most:
-            return None
-        self._put(stream, worker, self.cost(stream))
-        return worker
-
-    def spread(self, most: int) -> tuple[str, str, str] | None:
-        """The next move between workers for suspects, so that each has `most` or fewer.
-
-        Stream, from, to; already booked.
+        Args:
+            stream: its name.
+            most: suspects of a worker; None: one of the workers has one alone, another all the
+                rest.
         """
         apart = self.secluded
         if not apart:
             return None
-        old, new = apart[0], apart[-1]
-        if len(self.streams(old)) <= most or len(self.streams(new)) >= most:
+        fullest, emptiest = apart[0], apart[-1]
+        count = len(self.streams(emptiest))
+        if most is None:
+            worker = emptiest if not count else fullest if len(apart) > 1 else None
+        else:
+            worker = emptiest if count < most else None
+        if worker is not None:
+            self._put(stream, worker, self.cost(stream))
+        return worker
+
+    def spread(
+        self, most: int | None, guilt: Callable[[str], tuple[int, ...]]
+    ) -> tuple[str, str, str] | None:
+        """The next move between workers for suspects, so that it is as `confine` has it.
+
+        Args:
+            most: see `confine`.
+            guilt: the stream that has most of it is moved.
+
+        Returns:
+            Stream, from, to; already booked.
+        """
+        apart = self.secluded
+        if len(apart) < 2:
             return None
-        stream = self.streams(old)[-1]
+        old, new = apart[0], apart[-1]
+        many, few = len(self.streams(old)), len(self.streams(new))
+        if many <= (most or 1) or few >= (most or 1):
+            return None
+        stream = max(self.streams(old), key=guilt)
         self.remove(stream)
         self._put(stream, new, self.cost(stream))
         return stream, old, new
@@ -168,7 +183,7 @@ class Placement:
     def relief(self) -> tuple[str, str, str] | None:
         """The next move away from an overloaded worker: stream, from, to; already booked."""
         for name, worker in self._workers.items():
-            if worker.load <= OVER * self._cpus or len(worker.streams) < 2:
+            if worker.alone or worker.load <= OVER * self._cpus or len(worker.streams) < 2:
                 continue
             # the smallest move that is enough, or else the largest that there is
             over = worker.load - ROOM * self._cpus

@@ -28,7 +28,7 @@ REPLAYED = 0.25  # seconds by which two watchers may differ on where something l
 # bench.nodes). How far apart timestamps may be is proposed.
 STAMPS = 1.0
 CLOCKS = 5.0
-ANEW = 20.0  # seconds between both differences from which on the timestamps began anew
+ANEW = 12.0  # seconds between both differences from which on the timestamps began anew
 _WATCHER = "live/1"  # what the watcher says itself
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from pipeline.decode import Decoder
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator
-from pipeline.live.connect import connected, is_dash, wait
+from pipeline.live.connect import connected, has_timestamps, is_dash, wait
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse, Glimpses
 from pipeline.live.playlists import STALE, Playlists
@@ -205,6 +205,7 @@ class Watcher:
                         return
                     for kind in UNSEEN:
                         self._emit(self._tracker.settle(kind, time.time()))
+                    self._emit(self._tracker.abandon())  # where nothing of it could be read
                     self._state("ended", "the stream says that it is over")
                 return
             self._skipping = False
@@ -246,6 +247,7 @@ class Watcher:
         asset = decoder.asset()
         relay = Relay(self._settings, asset)
         why = "the input ended"
+        pts = decoder.pts if has_timestamps(self.stream.uri) else None
         self._clock.restart()
         self._reached = 0.0
         with self._lock:
@@ -271,7 +273,7 @@ class Watcher:
                     self._playlists.programme.reach(decoder.presentation, segment.end)
                     if segment.end > segment.start:
                         self._arrive(segment, spent)
-                    self._judge(finished, standing, decoder.pts)
+                    self._judge(finished, standing, pts)
                     self._status.av_offset_ms = relay.av_offset_ms()
                     self._status.problems = [problem.detail for problem in relay.problems]
                     if self._behind:
@@ -282,7 +284,7 @@ class Watcher:
                 self._clock.settled = True
                 if not self._stop.is_set():
                     ended, cut_off = self._parted(last)
-                    self._judge(ended, cut_off, decoder.pts)
+                    self._judge(ended, cut_off, pts)
                     self._tracker.interrupt()
                     if self._playlists.ended:
                         self._emit(self._tracker.abandon())
@@ -319,7 +321,7 @@ class Watcher:
             heard = float(sound.short_term[-1])
             status.loudness = round(heard, 2) if heard == heard else None  # noqa: PLR0124 - nan
 
-    def _judge(self, finished: list[Found], standing: list[Found], pts: Stamps) -> None:
+    def _judge(self, finished: list[Found], standing: list[Found], pts: Stamps | None) -> None:
         self._held += finished
         if not self._clock.settled:
             return

@@ -53,7 +53,8 @@ class FakeCrew:
         hand.resumed[stream.name] = list(resumed)
 
     def leave(self, worker, stream) -> None:
-        self.hands[worker].streams.pop(stream, None)
+        if worker in self.hands:
+            self.hands[worker].streams.pop(stream, None)
 
     def ask(self, worker, safe) -> None:
         self.hands[worker].asked = safe

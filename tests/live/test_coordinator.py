@@ -153,6 +153,53 @@ def test_a_killer_is_found_where_there_is_room_for_few_workers(desk):
     assert len(crew.hands) <= 3  # nobody is kept for suspects that are none
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_several_killers_are_found_one_by_one(desk, seed):
+    """Three of sixteen kill within 5 to 40 s; the cluster has room for four workers."""
+    draw = random.Random(seed)
+    crew = FakeCrew(room=4)
+    crew.cost = {f"s{n}": 0.05 for n in range(16)}
+    one = desk(sorted(crew.cost), crew=crew, most=3)
+    one.run(30)
+    killers = {"s2", "s9", "s13"}
+    due: dict[str, float] = {}
+    for _ in range(2 * 2400):
+        watching = crew.watching()
+        for name in killers & watching.keys():
+            if crew.now > due.setdefault(name, crew.now + draw.uniform(5, 40)):
+                del due[name]
+                crew.kill(crew.watching()[name])
+                break
+        one.run(0.5)
+        held = {name for name, known in one.store.streams().items() if known.quarantined}
+        if held == killers:
+            break
+        assert held < killers
+    assert held == killers
+    one.run(60)
+    assert sorted(crew.watching()) == sorted(set(crew.cost) - killers)
+
+
+def test_both_workers_for_suspects_die_at_once(desk, crew):
+    """As where the same breaks both: nobody is let go for the death of the other."""
+    one = desk(["s0", "s1", "s2", "s3"])
+    crew.cost = dict.fromkeys(["s0", "s1", "s2", "s3"], 0.1)
+    one.run(40)
+    while len(set(crew.watching().values())) > 1:  # all of them at one
+        one.run(10)
+    for _ in range(2):
+        crew.kill(crew.watching()["s0"])
+        one.run(12)
+    apart = set(crew.watching().values())
+    assert len(apart) == 2
+    for worker in apart:
+        crew.kill(worker)
+    one.run(12)
+    assert sorted(crew.watching()) == ["s0", "s1", "s2", "s3"]
+    assert {one.store.streams()[name].deaths for name in crew.watching()} == {3}
+    assert len(set(crew.watching().values())) == 2
+
+
 def test_suspects_are_apart_also_where_there_is_room_for_no_worker_more(desk):
     crew = FakeCrew(room=1)
     one = desk(["s0", "s1"], crew=crew, most=1, standby=0)

@@ -111,13 +111,44 @@ def test_suspects_are_kept_from_the_others():
     assert placement.idle == []
 
 
+def no_guilt(_):
+    return (0,)
+
+
 def test_suspects_are_spread_over_their_workers():
     placement = Placement(1.0)
     placement.joined("first", alone=True)
     for n in range(5):
         placement.confine(f"s{n}", 5)
-    assert placement.spread(3) is None
+    assert placement.spread(3, no_guilt) is None
     placement.joined("second", alone=True)
-    moves = [placement.spread(3), placement.spread(3), placement.spread(3)]
+    moves = [placement.spread(3, lambda name: (int(name[1:]),)) for _ in range(3)]
     assert moves == [("s4", "first", "second"), ("s3", "first", "second"), None]
     assert placement.secluded == ["first", "second"]
+
+
+def test_one_suspect_after_the_other_is_alone():
+    placement = Placement(1.0)
+    placement.joined("first", alone=True)
+    assert placement.confine("s0", None) == "first"
+    assert placement.confine("s1", None) is None  # not with the one that is to be alone
+    placement.joined("second", alone=True)
+    places = {name: placement.confine(name, None) for name in ("s1", "s2", "s3")}
+    assert places["s1"] == "second"
+    assert places["s2"] == places["s3"]
+    assert placement.spread(None, no_guilt) is None
+    (alone,) = placement.streams(placement.secluded[-1])
+    placement.remove(alone)  # it is none: the next one
+    moved = placement.spread(None, lambda name: (name == "s3",))
+    assert moved == ("s3", places["s3"], placement.where("s3"))
+    assert placement.streams(moved[2]) == ["s3"]
+
+
+def test_a_crowded_worker_for_suspects_gives_none_of_them_to_others():
+    placement = Placement(1.0)
+    placement.joined("common")
+    placement.joined("cell", alone=True)
+    for name in ("a", "b", "c"):
+        placement.measured(name, 0.5)
+        placement.confine(name, 3)
+    assert placement.relief() is None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.live.connect import has_timestamps
 from pipeline.live.relay import Relay
 from pipeline.live.streams import Stream, asked, read_watch
 from pipeline.live.watcher import Clock, Watcher
@@ -22,6 +23,7 @@ from pipeline.types import Kind
 from pipeline.warm import warm
 from tests import waiting, web
 from tests.live import origin
+from tests.live.test_store import event
 
 SETTINGS = load(skip=("sync",))
 
@@ -346,6 +348,34 @@ def test_a_playlist_cannot_lead_elsewhere(tmp_path):
             watched.until(lambda: watched.watcher.status().detail, 15)
             assert "another host" in watched.watcher.status().detail
         assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "own"),
+    [
+        ("https://a.example/l.m3u8", True),
+        ("udp://239.1.1.1:5000", True),
+        ("rtsp://a.example/l", False),
+        ("rtmp://a.example/l", False),
+        ("srt://a.example:9000", False),
+        ("https://a.example/l.mpd", False),
+    ],
+)
+def test_timestamps_are_those_of_the_stream_where_the_transport_leaves_them(uri, own):
+    assert has_timestamps(uri) == own
+
+
+def test_what_was_open_is_over_with_a_playlist_of_which_nothing_is_left(tmp_path):
+    """Its worker died, the programme ended, and the server has removed it."""
+    was = event("opened", start=time.time() - 20, end=time.time() - 10, kind="black")
+    (tmp_path / "live.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:90\n"
+        "#EXTINF:1,\n90.ts\n#EXT-X-ENDLIST\n"
+    )
+    with web.serving(tmp_path) as server, Watched(f"{server.url}/live.m3u8", resumed=[was]) as last:
+        last.until_state("ended", 30)
+        (closed,) = last.told(Kind.BLACK)
+    assert (closed.id, closed.change, closed.outcome) == (was.id, "closed", "lost")
 
 
 def test_streams_are_read_from_a_file(tmp_path):

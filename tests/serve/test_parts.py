@@ -28,6 +28,7 @@ from pipeline.live.store import Store as LiveStore
 from pipeline.live.streams import Stream
 from pipeline.settings import load
 from serve import guard
+from serve import jobs as jobs_module
 from serve import store as store_module
 from serve.api import Door
 from serve.asking import Asked, refuse
@@ -477,9 +478,10 @@ def test_no_try_is_lost_where_no_process_can_be_had(clip, tmp_path, monkeypatch)
         return await given(self, *arguments, **named)
 
     monkeypatch.setattr(Isolated, "inspect", none)
+    monkeypatch.setattr(jobs_module, "_CROWDED", 0.05)
 
     async def work() -> tuple[str, int]:
-        jobs = Jobs(Config(data=tmp_path))
+        jobs = Jobs(Config(data=tmp_path, jobs_at_once=3))
         upload = tmp_path / "uploads/one"
         upload.write_bytes(clip.read_bytes())
         wanted = Wanted(
