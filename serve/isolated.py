@@ -54,6 +54,16 @@ class Isolated:
         if task is None:
             self._zygote = asyncio.create_task(Child.started("serve.zygote"))
 
+    async def ready(self) -> Child:
+        """The process that forks, once it has everything loaded.
+
+        Raises:
+            ProblemError: 503, there is none to be had.
+        """
+        self.warm()
+        assert self._zygote is not None  # noqa: S101 - it was started
+        return await asyncio.shield(self._zygote)
+
     async def close(self) -> None:
         """End the process that forks, and all that it has forked."""
         task, self._zygote = self._zygote, None
@@ -92,9 +102,7 @@ class Isolated:
             "cpu_seconds": bounds.cpu_seconds,
             "file_bytes": bounds.file_bytes,
         }
-        self.warm()
-        assert self._zygote is not None  # noqa: S101 - it was started
-        zygote = await asyncio.shield(self._zygote)
+        zygote = await self.ready()
         with traces.span("inspect") as span:
             asked = time.time()
             try:

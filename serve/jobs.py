@@ -129,7 +129,7 @@ class Jobs:
         began = time.monotonic()
         far: dict[str, Any] = {"position": 0.0, "duration": None}
         work = asyncio.create_task(self._traced(claimed, far))
-        store = self.store
+        store, given_back = self.store, False
         try:
             while not work.done():
                 told = far["position"], far["duration"]
@@ -143,7 +143,8 @@ class Jobs:
             except ProblemError as problem:
                 if problem.code == "no_worker":  # nobody has tried it
                     log.warning("inspection %s waits: %s", name, problem.detail)
-                    store.release(claimed)
+                    given_back = True
+                    await asyncio.shield(asyncio.to_thread(store.release, claimed))
                     return False
                 if problem.retry_after is not None:  # ours, not of the asset
                     log.warning("inspection %s is tried again: %s", name, problem.detail)
@@ -160,7 +161,8 @@ class Jobs:
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
             return True
         except asyncio.CancelledError:  # this runner ends
-            store.release(claimed)
+            if not given_back:  # a second time might take it from whoever has it next
+                store.release(claimed)
             raise
         finally:
             work.cancel()
@@ -180,6 +182,7 @@ class Jobs:
     async def _inspected(self, claimed: Claimed, far: dict[str, Any]) -> str:
         """The result of one inspection, as JSON; `far` says how far it is."""
         name, wanted = claimed.name, claimed.wanted
+        await self._isolated.ready()  # before gigabytes are fetched for it
         with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
             if wanted.upload is not None:
                 path = Path(wanted.upload)

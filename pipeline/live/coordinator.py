@@ -277,22 +277,19 @@ class Coordinator:
             if one.status is not None and one.status.cost is not None:  # of an earlier watch
                 state.placement.measured(name, one.status.cost)
         for name in self._held.keys() - known.keys():
-            self._lose(name)
-        self._held = {
-            name: self._held.get(name) or _Held(one.stream, self._store.standing(name), now)
-            for name, one in known.items()
-            if one.quarantined
-        }
+            self._lose(self._store.standing(name))
+        held = {name: one.stream for name, one in known.items() if one.quarantined}
+        for name in held.keys() - self._held.keys():  # an earlier coordinator put it there
+            standing = self._store.standing(name)
+            self._held[name] = _Held(held[name], standing, now)
+            self._lose([event for event in standing if event.kind != Kind.OUTAGE])
+        self._held = {name: self._held[name] for name in held}
         self._wishes = wishes
 
-    def _lose(self, name: str) -> None:
+    def _lose(self, standing: Iterable[Event]) -> None:
         """Close what was open of a stream that is not watched any more."""
-        self._tell(
-            [
-                event.model_copy(update={"change": "closed", "outcome": "lost"})
-                for event in self._store.standing(name)
-            ]
-        )
+        lost = {"change": "closed", "outcome": "lost"}
+        self._tell([event.model_copy(update=lost) for event in standing])
 
     def _drop(self, name: str, *, removed: bool) -> None:
         """Let a stream not be watched."""
@@ -307,7 +304,7 @@ class Coordinator:
         if removed:
             self._handing.pop(name, None)
             state.placement.forget(name)
-            self._lose(name)
+            self._lose(self._store.standing(name))
 
     def _leave(self, worker: str, name: str) -> None:
         """Let a worker leave a stream, and wait for what it has to say of it."""
@@ -521,7 +518,7 @@ class Coordinator:
         log.error("stream %s is in quarantine: %s", name, why)
         self._store.quarantine(name, why)
         self._drop(name, removed=False)
-        self._lose(name)
+        self._lose(self._store.standing(name))
         self._held[name] = _Held(stream, [], now)
         self._tell(self._held[name].lasts(now))
 

@@ -113,8 +113,8 @@ class RayCrew:
 
     def ask(self, worker: str, safe: int) -> None:
         """See Crew; a question that waits for its answer is not asked again."""
-        hand = self._hands[worker]
-        if hand.answer is None:
+        hand = self._hands.get(worker)
+        if hand is not None and hand.answer is None:
             hand.answer, hand.asked = hand.actor.collect.remote(safe), time.monotonic()
 
     def news(self) -> list[News]:

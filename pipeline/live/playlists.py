@@ -40,6 +40,7 @@ class _Playlist:
     changed: float  # when, on the clock of the wall
     asked: float
     ended: bool
+    moved: bool  # it has changed since it was seen first
 
     @property
     def due(self) -> float:
@@ -84,8 +85,12 @@ class Playlists:
                 name: one for name, one in self._known.items() if now - one.asked < _REMEMBERED
             }
             known = self._known.get(url)
-            changed = now if known is None or known.newest != newest else known.changed
-            seen = self._known[url] = _Playlist(_seconds(target), newest, changed, now, ended)
+            moves = known is not None and known.newest != newest
+            changed = now if known is None or moves else known.changed
+            moved = moves or (known is not None and known.moved)
+            seen = self._known[url] = _Playlist(
+                _seconds(target), newest, changed, now, ended, moved
+            )
         return not ended and now > seen.due + GRACE
 
     @property
@@ -100,6 +105,13 @@ class Playlists:
         with self._lock:
             asked = [one for name, one in self._known.items() if name in self._asked]
         return bool(asked) and all(one.ended for one in asked)
+
+    @property
+    def moves(self) -> bool:
+        """Whether something new was seen in each that is read."""
+        with self._lock:
+            asked = [one for name, one in self._known.items() if name in self._asked]
+        return bool(asked) and all(one.moved or one.ended for one in asked)
 
     def stale_since(self, now: float) -> float | None:
         """Since when a playlist that is still asked for has had nothing new, if that is too long.

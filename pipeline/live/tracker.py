@@ -168,7 +168,9 @@ class Tracker:
             return []
         start, end = anchor + saw.start, max(anchor + saw.end, anchor + saw.start)
         key = (saw.kind, track, detector.partition("/")[0])
-        over = [c for c in self._closed if _key(c.event) == key and self._was(c, saw, start, end)]
+        # what was withdrawn and is seen again is told again
+        kept = [c for c in self._closed if c.event.outcome != "withdrawn" and _key(c.event) == key]
+        over = [c for c in kept if self._was(c, saw, start, end)]
         if any(one.span is None for one in over):
             return []  # of before: a playlist shows it once more
         for one in self._open:
@@ -179,7 +181,7 @@ class Tracker:
                 return self._refresh(one, saw, detector, end, now, ended=ended)
         if over:
             return []  # the same, seen once more by the panel that took over
-        event = self._event("opened", detector, track, saw, start, end)
+        event = self._event("opened", detector, track, saw, start, end, now)
         one = _Known(event, now, anchor, span=(saw.start, saw.end))
         self._open.append(one)
         seen.add(id(one))
@@ -285,8 +287,10 @@ class Tracker:
         saw: Observation,
         start: float,
         end: float,
+        now: float,
     ) -> Event:
-        key = f"{self._stream}|{saw.kind}|{track}|{start:.1f}|{detector.partition('/')[0]}"
+        name = detector.partition("/")[0]
+        key = f"{self._stream}|{saw.kind}|{track}|{start:.1f}|{name}|{now:.3f}"
         own = detector == _WATCHER  # times of the wall, not of presentation
         return Event(
             id=hashlib.sha256(key.encode()).hexdigest()[:16],

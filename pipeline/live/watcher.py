@@ -172,7 +172,7 @@ class Watcher:
                 said = "the playlist has had nothing new for {:.1f} s"
                 late = now - stale + STALE * self._playlists.target
                 self._note(Kind.STALE_PLAYLIST, stale, now, said.format(late))
-            else:
+            elif self._playlists.moves or not self._playlists.target:  # or it lasts from before us
                 self._emit(self._tracker.settle(Kind.STALE_PLAYLIST, now))
             self._silence.look(now)
             quiet = self._silence.lasts(

@@ -64,6 +64,16 @@ def test_what_detectors_take_back_is_withdrawn():
     assert rounds[-1][0].outcome == "withdrawn"
 
 
+def test_what_was_withdrawn_and_is_seen_again_is_another_event():
+    tracker = Tracker("news", {})
+    (first,) = tracker.update([], [saw(0.0, 5.0)], ANCHOR, ANCHOR + 5)
+    for n in range(PATIENCE):
+        tracker.update([], [], ANCHOR, ANCHOR + 6 + n / 2)
+    (again,) = tracker.update([], [saw(0.0, 9.0)], ANCHOR, ANCHOR + 9.5)
+    assert (again.change, again.start) == ("opened", first.start)
+    assert again.id != first.id
+
+
 def test_the_same_interval_seen_by_the_next_panel_is_not_a_second_event():
     tracker = Tracker("news", {})
     tracker.update([saw(5.0, 8.0)], [], ANCHOR, ANCHOR + 9)

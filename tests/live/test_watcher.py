@@ -211,6 +211,22 @@ def test_a_playlist_that_stands_still_is_stale_and_then_an_outage(clean):
         watched.until_state("watching")
 
 
+def test_a_stale_playlist_is_one_event_also_for_who_takes_over(clean):
+    _, folder, lengths = clean
+    with origin.live_hls(folder, lengths) as live:
+        with Watched(live.url) as first:
+            first.until_state("watching")
+            live.stands_still = True
+            first.until(lambda: first.told(Kind.STALE_PLAYLIST, "opened"), 10)
+        (opened,) = first.told(Kind.STALE_PLAYLIST, "opened")
+        with Watched(live.url, resumed=[opened]) as second:
+            second.until(lambda: second.told(Kind.OUTAGE, "opened"), 20)
+            assert not second.told(Kind.STALE_PLAYLIST, "closed")
+            live.stands_still = False
+            second.until(lambda: second.told(Kind.STALE_PLAYLIST, "closed"), 20)
+        assert {event.id for event in second.told(Kind.STALE_PLAYLIST)} == {opened.id}
+
+
 def test_a_server_that_is_down_is_an_outage_and_is_found_again(clean):
     _, folder, lengths = clean
     with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:

@@ -468,16 +468,16 @@ class _Receiver(BaseHTTPRequestHandler):
 def test_no_try_is_lost_where_no_process_can_be_had(clip, tmp_path, monkeypatch):
     """More often than an inspection is tried."""
     refused = 0
-    given = Isolated.inspect
+    given = Isolated.ready
 
-    async def none(self, *arguments, **named):
+    async def none(self):
         nonlocal refused
         if refused < 2 * store_module.ATTEMPTS:
             refused += 1
             raise ProblemError(503, "no_worker", "no process could be started", retry_after=0.01)
-        return await given(self, *arguments, **named)
+        return await given(self)
 
-    monkeypatch.setattr(Isolated, "inspect", none)
+    monkeypatch.setattr(Isolated, "ready", none)
     monkeypatch.setattr(jobs_module, "_CROWDED", 0.05)
 
     async def work() -> tuple[str, int]:
