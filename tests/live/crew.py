@@ -57,7 +57,8 @@ class FakeCrew:
             self.hands[worker].streams.pop(stream, None)
 
     def ask(self, worker, safe) -> None:
-        self.hands[worker].asked = safe
+        if worker in self.hands:
+            self.hands[worker].asked = safe
 
     def dismiss(self, worker) -> None:
         self.hands.pop(worker, None)

@@ -435,6 +435,14 @@ def test_the_next_coordinator_goes_on(desk, crew):
     assert [e.id for e in crew.hands[crew.watching()["s1"]].resumed["s1"]] == ["e1"]
 
 
+def test_a_worker_that_dies_as_all_ends_holds_nothing_up(desk, crew):
+    one = desk(["s0", "s1"])
+    one.run(12)
+    crew.kill(crew.watching()["s0"])
+    one.coordinator.close()
+    assert not crew.hands
+
+
 def test_a_stream_that_is_removed_closes_what_was_open(desk, crew):
     one = desk(["s0"])
     one.run(6)

@@ -30,10 +30,10 @@ def clip(tmp_path):
 
 
 @pytest.fixture
-def service(tmp_path):
+def service(tmp_path, request):
     config = Config(
         data=tmp_path / "data", cpus=0.5, max_replicas=2, scores_at_once=1, backlog_seconds=1.0,
-        grow_after=2.0, shrink_after=10.0,
+        grow_after=2.0, shrink_after=10.0, **getattr(request, "param", {}),
     )  # fmt: skip
     port = free_port()
     start(config, "127.0.0.1", port)
@@ -65,6 +65,23 @@ def test_replicas_come_under_load_and_go_after_it_and_listeners_make_none(servic
             response.close()
             one.__exit__(None, None, None)
     until(lambda: replicas() == 1, 90, serve.status)
+
+
+@pytest.mark.parametrize("service", [{"min_replicas": 0}], indirect=True)
+def test_replicas_go_down_to_none_but_for_who_listens(service, clip):
+    url, _ = service
+    files = {"file": ("clip.mp4", clip)}
+    with httpx.Client(base_url=url, timeout=120.0) as http:
+        assert http.post("/v1/score", files=files).status_code == 200
+        until(lambda: replicas() == 0, 120, serve.status)
+        with http.stream("GET", "/v1/events") as told:  # comes first for who asks
+            told_by = told.iter_raw()
+            next(told_by)
+            time.sleep(60.0)  # longer than Serve looks back, and than replicas are kept
+            assert replicas() == 1
+            next(told_by)  # a sign of life
+        until(lambda: replicas() == 0, 120, serve.status)
+        assert http.post("/v1/score", files=files).status_code == 200
 
 
 def test_a_new_version_rolls_out_without_a_failed_request(service, clip):
