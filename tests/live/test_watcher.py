@@ -211,6 +211,7 @@ def test_a_playlist_that_stands_still_is_stale_and_then_an_outage(clean):
         watched.until_state("watching")
 
 
+@pytest.mark.slow
 def test_a_stale_playlist_is_one_event_also_for_who_takes_over(clean):
     _, folder, lengths = clean
     with origin.live_hls(folder, lengths) as live:
@@ -246,6 +247,7 @@ def test_a_server_that_is_down_is_an_outage_and_is_found_again(clean):
     assert status.connections == 2
 
 
+@pytest.mark.slow
 def test_a_defect_that_lasts_over_an_outage_is_told_once(tmp_path):
     """A server that fails for some seconds of twenty that are black."""
     source = origin.programme(tmp_path, 34.0, black=[(8.0, 28.0)])

@@ -465,6 +465,17 @@ class _Receiver(BaseHTTPRequestHandler):
         pass
 
 
+async def outcome(jobs: Jobs, upload: Path, seconds: float) -> tuple[str, int]:
+    """Have an upload inspected; the state at the end, and how often it was tried."""
+    wanted = Wanted(name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json"))
+    name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
+    async with asyncio.timeout(seconds):
+        while (facts := jobs.store.facts(name))["state"] not in ("done", "failed"):
+            await asyncio.sleep(0.1)
+    await jobs.close()
+    return facts["state"], facts["attempts"]
+
+
 def test_no_try_is_lost_where_no_process_can_be_had(clip, tmp_path, monkeypatch):
     """More often than an inspection is tried."""
     refused = 0
@@ -484,15 +495,7 @@ def test_no_try_is_lost_where_no_process_can_be_had(clip, tmp_path, monkeypatch)
         jobs = Jobs(Config(data=tmp_path, jobs_at_once=3))
         upload = tmp_path / "uploads/one"
         upload.write_bytes(clip.read_bytes())
-        wanted = Wanted(
-            name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json")
-        )
-        name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
-        async with asyncio.timeout(60):
-            while (facts := jobs.store.facts(name))["state"] not in ("done", "failed"):
-                await asyncio.sleep(0.1)
-        await jobs.close()
-        return facts["state"], facts["attempts"]
+        return await outcome(jobs, upload, 60.0)
 
     assert asyncio.run(work()) == ("done", 1)
 
@@ -506,16 +509,10 @@ def test_an_inspection_outlives_the_process_that_forks(tmp_path, monkeypatch):
         jobs = Jobs(Config(data=tmp_path))
         upload = tmp_path / "uploads/one"
         media.write(upload.with_suffix(".mp4"), media.scene(20.0, 320, 180)).rename(upload)
-        wanted = Wanted(
-            name="dark.mp4", upload=str(upload), settings=SETTINGS.model_dump(mode="json")
-        )
-        name, _ = jobs.store.submit("me", wanted, most=5, key=None, digest="")
-        await asyncio.to_thread(kill_zygote_of_reader, upload)
-        async with asyncio.timeout(90):
-            while (facts := jobs.store.facts(name))["state"] not in ("done", "failed"):
-                await asyncio.sleep(0.1)
-        await jobs.close()
-        return facts["state"], facts["attempts"]
+        killing = asyncio.create_task(asyncio.to_thread(kill_zygote_of_reader, upload))
+        done = await outcome(jobs, upload, 90.0)
+        await killing
+        return done
 
     assert asyncio.run(work()) == ("done", 2)
 
