@@ -22,6 +22,24 @@ from tests.serve.real import free_port
 
 
 @contextmanager
+def _without_tokens() -> Iterator[None]:
+    """No Ray that starts meanwhile asks for a token, which nobody here has.
+
+    One that this process had before has told all of its children to ask for one: then a dashboard
+    answers nothing, and a head believes no driver to live.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    try:
+        yield
+    finally:
+        if mode is None:
+            del os.environ["RAY_AUTH_MODE"]
+        else:
+            os.environ["RAY_AUTH_MODE"] = mode
+
+
+@contextmanager
 def several_nodes(
     count: int, cpus: int = 1, dashboard: int | None = None, gpus: int = 0
 ) -> Iterator[str]:
@@ -37,14 +55,15 @@ def several_nodes(
     if dashboard is not None:
         head["dashboard_port"] = dashboard
         head["dashboard_agent_listen_port"] = free_port()  # the usual one may be another Ray's
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(count):
-            cluster.add_node(num_cpus=cpus, num_gpus=gpus)
-        cluster.wait_for_nodes()
-        yield cluster.address
-    finally:
-        cluster.shutdown()
+    with _without_tokens():
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(count):
+                cluster.add_node(num_cpus=cpus, num_gpus=gpus)
+            cluster.wait_for_nodes()
+            yield cluster.address
+        finally:
+            cluster.shutdown()
 
 
 @contextmanager
@@ -90,7 +109,7 @@ def growing(most: int, folder: Path) -> Iterator[str]:
     file = folder / "autoscaler.json"
     file.write_text(json.dumps(config))
     environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    with (folder / "head.log").open("w") as log:
+    with _without_tokens(), (folder / "head.log").open("w") as log:
         head = subprocess.Popen(
             [
                 Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=0",
