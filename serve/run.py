@@ -14,7 +14,7 @@ import ray
 from ray import serve
 
 from pipeline.errors import UsageError, WorkersError
-from pipeline.live.coordinator import APART
+from pipeline.live.suspects import APART
 from serve import proxy
 from serve.app import build
 from serve.config import Config

@@ -18,11 +18,12 @@ from rich.text import Text
 
 from pipeline import cluster, words
 from pipeline.errors import UsageError
-from pipeline.live.coordinator import APART, WorkerFacts
+from pipeline.live.coordinator import WorkerFacts
 from pipeline.live.desk import STEP, Desk
 from pipeline.live.sinks import Lines
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Stream, Watch, check, read_watch
+from pipeline.live.suspects import APART
 from pipeline.settings import Settings
 
 log = logging.getLogger("vidette")

@@ -9,7 +9,6 @@ import logging
 import math
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,6 +20,7 @@ from pipeline.live.glimpse import Glimpse
 from pipeline.live.placement import Placement
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Pool, Stream
+from pipeline.live.suspects import APART, PARDON, Suspects
 from pipeline.live.tracker import REMEMBERED, Tracker
 from pipeline.live.watcher import Status
 from pipeline.types import Kind
@@ -30,9 +30,6 @@ ASK_EVERY = 0.2  # seconds; workers keep the question until they have something 
 TIDY_EVERY = 5.0  # seconds between looks at who has too much or too little to do
 PRUNE_EVERY = 3600.0  # seconds
 PATIENT = 20.0  # seconds that a stream waits for a worker to start before it is squeezed in
-PARDON = 600.0  # seconds without another death after which a stream is no suspect any more
-SUSPECT = 2  # deaths of its workers, and then as many of those that had it alone
-APART = 2  # workers of a pool that have suspects and nobody else: half of them each
 SPARE_FOR = 60.0  # seconds that a worker must have been superfluous
 STILLBORN = 5  # workers in a row that die at their start, before any lived: something is wrong
 LONGEST_REST = 60.0  # seconds until the next is tried; doubled from one second on
@@ -82,26 +79,7 @@ class _PoolState:
     pool: Pool
     placement: Placement
     spare_since: float | None = None
-    suspects: dict[str, int] = field(default_factory=dict)  # deaths; to be watched apart
-    alone: Counter[str] = field(default_factory=Counter)  # deaths of workers that had no other
-    acquitted: dict[str, float] = field(default_factory=dict)  # of late, and when
-    died: bool = False  # a worker for suspects, just now
-    one_by_one: bool = False  # halves do not lead on: there are several that kill
-
-    @property
-    def share(self) -> int | None:
-        """Suspects of a worker: half of them, of which one half dies; None: see `one_by_one`."""
-        return None if self.one_by_one else -(-len(self.suspects) // APART)
-
-    def guilt(self, name: str) -> tuple[int, ...]:
-        """How much speaks against a stream."""
-        return self.alone[name], self.suspects.get(name, 0)
-
-    def clear(self, name: str) -> None:
-        """A stream is no suspect any more."""
-        self.suspects.pop(name, None)
-        del self.alone[name]
-        self.one_by_one = self.one_by_one and bool(self.suspects)
+    suspects: Suspects = field(default_factory=Suspects)
 
 
 class _Held:
@@ -201,9 +179,7 @@ class Coordinator:
             elif isinstance(news, Gone):
                 self._gone(news, now)
         for state in self._pools.values():
-            if state.died:
-                state.died = False
-                self._acquit_survivors(state, now)
+            self._acquit(state, state.suspects.survivors(state.placement, now), now)
         handing = {worker for worker, _ in self._handing.values()}
         for name, hand in self._hands.items():
             if hand.place is not None and (now - hand.asked >= ASK_EVERY or name in handing):
@@ -272,8 +248,8 @@ class Coordinator:
             self._streams[name] = one.stream
             self._waiting[name] = now
             state = self._pools[one.stream.pool]
-            if one.deaths >= SUSPECT and one.died > now - PARDON:  # an earlier coordinator saw it
-                state.suspects[name] = one.deaths
+            if one.died > now - PARDON:  # an earlier coordinator saw it
+                state.suspects.remember(name, one.deaths)
             if one.status is not None and one.status.cost is not None:  # of an earlier watch
                 state.placement.measured(name, one.status.cost)
         for name in self._held.keys() - known.keys():
@@ -296,7 +272,7 @@ class Coordinator:
         stream = self._streams.pop(name)
         state = self._pools[stream.pool]
         worker = state.placement.remove(name)
-        state.clear(name)
+        state.suspects.clear(name)
         self._waiting.pop(name, None)
         self._urgent.discard(name)
         if self._booked.pop(name, None) is None and worker is not None:
@@ -327,7 +303,9 @@ class Coordinator:
             late = now - since > PATIENT
             worker = None
             if name in state.suspects:
-                worker = state.placement.confine(name, len(state.suspects) if late else state.share)
+                worker = state.placement.confine(
+                    name, len(state.suspects) if late else state.suspects.share
+                )
             if name not in state.suspects or (late and worker is None):
                 coming = self._starting(stream.pool) > 0 or not self._is_full(stream.pool)
                 crowd = name in self._urgent or not coming or late
@@ -341,7 +319,7 @@ class Coordinator:
 
     def _worst_first(self, waiting: tuple[str, float]) -> tuple[int, ...]:
         name, _ = waiting
-        return tuple(-n for n in self._pools[self._streams[name].pool].guilt(name))
+        return tuple(-n for n in self._pools[self._streams[name].pool].suspects.guilt(name))
 
     def _begin(self, placed: Mapping[str, str]) -> None:
         """Let workers watch streams, given by name: thousands may wait at once."""
@@ -463,47 +441,18 @@ class Coordinator:
             self._booked.pop(name, None)
         log.warning("worker %s is gone (%s), with %d streams", hand.place, news.why, len(names))
         deaths = {} if news.with_machine else self._store.died(names, now, PARDON)
-        suspects = [name for name, count in deaths.items() if count >= SUSPECT]
-        for name, count in deaths.items():
-            if count == 1:  # the first, or the first for long
-                state.clear(name)
-            if names == [name]:  # nobody else can have done it
-                state.alone[name] += 1
-        state.died = state.died or (hand.alone and bool(suspects))
+        guilty = state.suspects.died(names, deaths, apart=hand.alone)
         for name in names:
-            if name in suspects and state.alone[name] >= SUSPECT:
+            if name in guilty:
                 self._quarantine(name, deaths[name], now)
             else:
-                if name in suspects:
-                    state.suspects[name] = deaths[name]
                 self._waiting[name] = now
                 self._urgent.add(name)
-
-    def _acquit_survivors(self, state: _PoolState, now: float) -> None:
-        """A worker for suspects has died: those of the others are none, unless that goes on and on.
-
-        One that was let go, and is a suspect again, may be another killer: where nobody else can be
-        let go, each is watched alone in turn.
-        """
-        placement = state.placement
-        free = []
-        for name in state.suspects:
-            worker = placement.apart(name)
-            if worker is None or state.alone[name]:
-                continue
-            if state.one_by_one:
-                fits = len(placement.streams(worker)) == 1
-            else:
-                fits = state.acquitted.get(name, -math.inf) < now - PARDON
-            free += [name] * fits
-        state.acquitted |= dict.fromkeys(free, now)
-        state.one_by_one = state.one_by_one or (not free and len(state.suspects) > APART)
-        self._acquit(state, free, now)
 
     def _acquit(self, state: _PoolState, names: Iterable[str], now: float) -> None:
         """Streams are no suspects any more, and go to where the others are."""
         for name in names:
-            state.clear(name)
+            state.suspects.clear(name)
             worker = state.placement.apart(name)
             if worker is not None:
                 state.placement.remove(name)
@@ -531,8 +480,7 @@ class Coordinator:
             known = self._store.streams()
             old = [s for s in state.suspects if s in known and known[s].died < now - PARDON]
             self._acquit(state, old, now)
-        state.acquitted = {s: at for s, at in state.acquitted.items() if at > now - PARDON}
-        while (move := placement.spread(state.share, state.guilt)) is not None:
+        while (move := placement.spread(state.suspects.share, state.suspects.guilt)) is not None:
             self._move(*move)
         for worker in placement.secluded[min(APART, len(state.suspects)) :]:
             self._release(state, worker)
