@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import math
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import serve
 
@@ -22,6 +25,9 @@ from serve.keys import Keys
 
 NAME = "vidette"
 _LOOK = 5.0  # seconds between looks whether Ray is there
+_LEAVE = 30.0  # seconds until this process ends whose Ray has died
+_OF_RAY = ("raylet", "gcs_server")  # without one of these processes none of it works
+_FAILED = 2  # exit status: see `vidette.main`
 
 
 def serve_forever(
@@ -68,15 +74,43 @@ def serve_forever(
         raise UsageError(f"--replicas wants MIN:MAX, not {replicas!r}") from error
     start(config, host, port, address)
     print(f"Vidette answers at http://{host}:{port}, to browsers too (Ctrl-C ends it)", flush=True)
+    own = [] if address is not None else _processes_of_ray()
     try:
-        while any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        while _is_there(own):
             time.sleep(_LOOK)
     except KeyboardInterrupt:
         print("finishing", flush=True)
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
     else:  # whoever starts services starts this one again; Serve cannot be asked any more
+        _end_within(_LEAVE)
         raise WorkersError("Ray has died; what was accepted goes on at the next start")
+
+
+def _processes_of_ray() -> list[psutil.Process]:
+    """Those that this process has started."""
+    return [one for one in psutil.Process().children() if one.name() in _OF_RAY]
+
+
+def _is_there(own: list[psutil.Process]) -> bool:
+    """Whether our own Ray is there or, without one, a node of the cluster."""
+    if own:
+        return all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in own)
+    return any(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _end_within(seconds: float) -> None:
+    """End this process and those that it has started, though Ray's client waits for the dead."""
+
+    def end() -> None:
+        for one in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        os._exit(_FAILED)
+
+    last = threading.Timer(seconds, end)
+    last.daemon = True
+    last.start()
 
 
 def start(config: Config, host: str, port: int, address: str | None = None) -> None:

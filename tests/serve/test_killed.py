@@ -160,13 +160,14 @@ def test_all_of_it_is_killed_and_what_was_accepted_is_done_once(
         until(lambda: client.monitor("news")["coverage"][-1][1] > spans[-1][1], 60)
 
 
-def test_without_its_ray_it_ends_and_the_next_start_goes_on(service, clips):
-    """The process that is Ray's node is killed: a supervisor must see that nobody answers."""
+@pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server"])
+def test_without_its_ray_it_ends_and_the_next_start_goes_on(service, clips, part):
+    """Ray's node or its head is killed: a supervisor must see that nobody answers."""
     with Client(service.url) as client:
         name = client.submit(clips[1], only=["black"])
-        (raylet,) = service.processes("raylet/raylet")
-        raylet.kill()
-        until(lambda: service.main.status() == psutil.STATUS_ZOMBIE, 200)
+        (process, *_) = service.processes(part)
+        process.kill()
+        until(lambda: service.main.status() == psutil.STATUS_ZOMBIE, 90)
         service.kill()
         service.start()
         assert client.wait(name, 120)["state"] == "done"
