@@ -3,7 +3,7 @@
 VidetteError
  +- UsageError            the request itself is wrong (an unknown detector, a bad setting)
  +- SourceError           the asset could not be opened or read; has `reason`, a short identifier
- +- WorkersError          the processes that do the work cannot be started
+ +- WorkersError          the processes that do the work cannot be started, or are gone with Ray
  +- StoreError            the database that keeps what must not be lost does not answer
  +- SeamError             an asset cannot be cut into ranges that give the result of the whole
 """
@@ -33,7 +33,7 @@ class SourceError(VidetteError):
 
 
 class WorkersError(VidetteError):
-    """The processes that do the work cannot be started."""
+    """The processes that do the work cannot be started, or are gone with their Ray."""
 
 
 class StoreError(VidetteError):

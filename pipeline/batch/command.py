@@ -49,6 +49,7 @@ def inspect_archive(
 
     Raises:
         UsageError: sources, place or cluster cannot be used.
+        WorkersError: Ray has died; what was finished is kept.
     """
     if not name or not all(sign.isalnum() or sign in "-_." for sign in name):
         raise UsageError(f"a run is named by letters, digits, '-', '_' and '.', not {name!r}")

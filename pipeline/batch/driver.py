@@ -140,6 +140,7 @@ def run(
     Raises:
         FullError: there is no room for results; those that are there are whole.
         UsageError: the cluster cannot be joined, or has no room for one worker.
+        WorkersError: Ray has died.
     """
     settings = settings.model_copy(update={"threads": max(1, int(plan.cpus))})
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:  # some are slow to tell what they have
@@ -159,13 +160,11 @@ def run(
     state = State(total=len(jobs), there=len(jobs) - len(queue))
     told(state)
     if queue:
-        cluster.join(plan.address)
-        try:
-            _Pool(ledger, settings, plan, state, told).run(queue)
-        except KeyboardInterrupt:
-            state.interrupted = True
-        finally:
-            cluster.leave()
+        with cluster.Session(plan.address) as session:
+            try:
+                _Pool(ledger, settings, plan, state, told, session).run(queue)
+            except KeyboardInterrupt:
+                state.interrupted = True
     return list(jobs), state
 
 
@@ -186,9 +185,10 @@ class _Pool:
         plan: Plan,
         state: State,
         told: Callable[[State], None],
+        session: cluster.Session,
     ) -> None:
         self._ledger, self._settings, self._plan = ledger, settings, plan
-        self._state, self._told = state, told
+        self._state, self._told, self._session = state, told, session
         self._actor = ray.remote(num_cpus=plan.cpus, num_gpus=plan.gpus, max_restarts=0)(Inspector)
         self._queue: deque[Job] = deque()
         self._starting: dict[Any, Any] = {}  # workers by reference to their being ready
@@ -204,6 +204,7 @@ class _Pool:
         self._most = self._size()
         self._fill()
         while self._busy or (self._starting and (self._queue or self._cuts.waiting)):
+            self._session.check()
             ready, _ = ray.wait([*self._busy, *self._starting], timeout=_LOOK_EVERY)
             for reference in ready:
                 if reference in self._starting:
@@ -375,6 +376,7 @@ class _Pool:
 
     def _died(self, job: Job, error: RayError) -> None:
         """A worker is gone: its asset is tried once more, unless it was done or is too large."""
+        self._session.check()  # with a Ray that has died all workers are, which is nobody's fault
         if job.part is not None and not self._cuts.wants(job):
             self._ledger.remove(f"working/{job.key}.json")
             if job.id not in self._cuts:

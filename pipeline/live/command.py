@@ -16,7 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import cluster, words
+from pipeline import words
+from pipeline.cluster import Session
 from pipeline.errors import UsageError
 from pipeline.live.coordinator import WorkerFacts
 from pipeline.live.desk import STEP, Desk
@@ -73,6 +74,7 @@ def watch_streams(
 
     Raises:
         UsageError: there is nothing to watch, or no cluster.
+        WorkersError: workers do not start, or Ray has died.
     """
     if not watch.streams and config is None:
         raise UsageError("there is nothing to watch: name streams, or a file with --config")
@@ -82,27 +84,26 @@ def watch_streams(
     room = sum((pool.most or most) * pool.cpus for pool in watch.pools.values())
     apart = APART * sum(pool.cpus for pool in watch.pools.values())
     own = None if plan.address else room + plan.standby + apart
-    with Desk.lock(out):
-        cluster.join(plan.address, own, plan.metrics_port)
+    with (
+        Desk.lock(out),
+        Session(plan.address, own, plan.metrics_port) as session,
+        _shown(screen) as table,
+    ):
+        desk = Desk(
+            out,
+            settings,
+            watch.pools,
+            [Lines(screen.print)],
+            watch.webhooks,
+            standby=plan.standby,
+            most=most + plan.standby if most else 0,
+            secret=plan.secret,
+            database=plan.database,
+        )
         try:
-            with _shown(screen) as table:
-                desk = Desk(
-                    out,
-                    settings,
-                    watch.pools,
-                    [Lines(screen.print)],
-                    watch.webhooks,
-                    standby=plan.standby,
-                    most=most + plan.standby if most else 0,
-                    secret=plan.secret,
-                    database=plan.database,
-                )
-                try:
-                    _run(watch, config, settings, desk, plan, table)
-                finally:
-                    desk.close()
+            _run(watch, config, settings, desk, plan, table, session)
         finally:
-            cluster.leave()
+            desk.close()
     return 0
 
 
@@ -128,7 +129,13 @@ def _shown(screen: Console) -> Iterator[_Screen]:
 
 
 def _run(
-    watch: Watch, config: Path | None, settings: Settings, desk: Desk, plan: Plan, table: _Screen
+    watch: Watch,
+    config: Path | None,
+    settings: Settings,
+    desk: Desk,
+    plan: Plan,
+    table: _Screen,
+    session: Session,
 ) -> None:
     store = desk.store
     _sync(store, watch.streams)
@@ -140,6 +147,7 @@ def _run(
             desk.step()
             if time.monotonic() - refreshed >= _REFRESH:
                 refreshed = time.monotonic()
+                session.check()
                 table.show(store, desk.workers)
                 if config is not None and _changed(config) != changed:
                     changed = _changed(config)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -82,10 +83,11 @@ def tables(out: Path) -> dict[str, list[tuple]]:
     return made
 
 
-def command(clips, out, address) -> list[str]:
+def command(clips, out, address=None) -> list[str]:
     return [
         *(sys.executable, "-m", "vidette", "batch", *clips, "--out", str(out), "--run", "x"),
-        *("--address", address, "--workers", "2", "--quiet", "--only", ",".join(SETTINGS.only)),
+        *(() if address is None else ("--address", address)),
+        *("--workers", "2", "--quiet", "--only", ",".join(SETTINGS.only)),
     ]
 
 
@@ -153,6 +155,25 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(clips, jobs, undisturb
     assert tables(out) == undisturbed
     assert not ledger.ids("working")
     assert not ledger.ids("failed")
+
+
+def test_a_driver_whose_ray_is_killed_ends_and_the_next_goes_on(clips, undisturbed, tmp_path):
+    out, ledger = tmp_path / "out", Ledger(str(tmp_path / "out"))
+    child = subprocess.Popen(command(clips, out), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    waiting.until(lambda: ledger.ids("results"), 120)
+    processes = psutil.Process(child.pid).children(recursive=True)
+    for one in processes:
+        if one.name() == "raylet":
+            one.kill()
+    _, said = child.communicate(timeout=90)
+    assert child.returncode == 2
+    assert "Ray has died" in said
+    _, left = psutil.wait_procs(processes, 30)
+    assert not left
+    assert not ledger.ids("failed")
+    assert len(ledger.ids("results")) < len(clips)
+    subprocess.run(command(clips, out), cwd=ROOT, check=False)
+    assert tables(out) == undisturbed
 
 
 def test_an_archive_as_a_job_of_ray(clips, jobs, undisturbed, tmp_path):

@@ -7,7 +7,7 @@ import time
 import pytest
 import ray
 
-from pipeline import cluster
+from pipeline.cluster import Session
 from pipeline.live.crew import Gone, RayCrew, Ready
 from pipeline.live.streams import Pool
 from pipeline.settings import load
@@ -32,15 +32,11 @@ def arrived(crew: RayCrew, count: int, seconds: float) -> set[str]:
 def test_workers_share_a_gpu_by_fraction():
     """Ray counts GPUs as it is told: half a one each, and no room for a third worker."""
     ray.shutdown()
-    with several_nodes(1, cpus=4, gpus=1) as address:
-        cluster.join(address)
-        try:
-            crew = RayCrew(load(only=("black",)))
-            for name in ("one", "two", "three"):
-                crew.hire(name, Pool(cpus=1.0, gpus=0.5))
-            there = arrived(crew, 3, 25.0)
-            assert len(there) == 2
-            crew.dismiss(there.pop())
-            assert len(arrived(crew, 1, 60.0)) == 1
-        finally:
-            cluster.leave()
+    with several_nodes(1, cpus=4, gpus=1) as address, Session(address):
+        crew = RayCrew(load(only=("black",)))
+        for name in ("one", "two", "three"):
+            crew.hire(name, Pool(cpus=1.0, gpus=0.5))
+        there = arrived(crew, 3, 25.0)
+        assert len(there) == 2
+        crew.dismiss(there.pop())
+        assert len(arrived(crew, 1, 60.0)) == 1

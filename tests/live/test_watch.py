@@ -15,6 +15,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from standardwebhooks import Webhook
@@ -191,6 +192,31 @@ def test_a_killed_worker_loses_nothing_and_the_next_watch_goes_on(watch, program
         two.until(lambda store: seen(store) > last + 1.0)
         two.interrupt()
         assert len(black(store, "opened")) == 2
+        store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_without_its_ray_it_ends_and_the_next_watch_goes_on(watch, programme, part):
+    folder, lengths = programme
+    with origin.live_hls(folder, lengths) as live:
+        one = watch(live.url, "--workers", "1", "--only", "black")
+        one.until(lambda store: seen(store) > 0.0)
+        children = psutil.Process(one.process.pid).children(recursive=True)
+        victims = [child for child in children if child.name() == part]
+        for victim in victims:
+            victim.kill()
+        assert len(victims) == 1
+        said, _ = one.process.communicate(timeout=90)
+        assert one.process.returncode == 2
+        assert "Ray has died" in said
+        _, left = psutil.wait_procs(children, 30)
+        assert not left
+        store = Store(one.out)
+        last = seen(store)
+        two = watch(live.url, "--workers", "1", "--only", "black")
+        two.until(lambda store: seen(store) > last + 1.0)
+        two.interrupt()
         store.close()
 
 
