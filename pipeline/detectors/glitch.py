@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline import events
-from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
 from pipeline.types import Kind, Region
 
@@ -76,8 +76,8 @@ class GlitchSettings(DetectorSettings):
     )
 
 
-@dataclass
-class _Frame:
+@dataclass(frozen=True)
+class _Frame(Unchanging):
     time: float
     end: float
     luma: Float32
@@ -129,7 +129,7 @@ class GlitchDetector(PictureDetector):
         np.greater(motion[1:], limit[:-1], out=rise[1:])
         fall = motion[:-1] > limit[1:]
         if self._frames and self._last_motion is not None:
-            self._frames[-1].fall = self._last_motion > limit[0]
+            self._frames[-1] = replace(self._frames[-1], fall=self._last_motion > limit[0])
         self._limit, self._last_motion = limit[-1], motion[-1]
         for n in range(len(rows)):
             time = float(rows["time"][n])
@@ -152,7 +152,8 @@ class GlitchDetector(PictureDetector):
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
         if self._frames and self._last_motion is not None:
-            self._frames[-1].fall = self._last_motion > HOT  # nothing more moves
+            # nothing more moves
+            self._frames[-1] = replace(self._frames[-1], fall=self._last_motion > HOT)
         self._judge(len(self._frames))
         return self._release(np.inf)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
+from pipeline.detectors.base import DetectorSettings, SoundDetector, Unchanging, setting
 from pipeline.events import Recurring, in_a_row, ladder
 from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
 from pipeline.types import Kind
@@ -110,6 +110,13 @@ class HissSettings(DetectorSettings):
     )
 
 
+@dataclass(frozen=True)
+class _Cell(Unchanging):
+    start: float
+    power: float
+    levels: Float64  # dB, by band
+
+
 @dataclass
 class _Hiss:
     start: float
@@ -146,7 +153,7 @@ class HissDetector(SoundDetector):
         super().__init__(settings, sound_format)
         self._waiting: Float64 | None = None  # spectra of the cell that is not full yet
         # per cell: start, power of all frequencies, level of each band in dB
-        self._history: deque[tuple[float, float, Float64]] = deque(maxlen=HISTORY)
+        self._history: deque[_Cell] = deque(maxlen=HISTORY)
         self._hiss: _Hiss | None = None
         self._cells = 0
         self._first = 0.0  # start of the first cell
@@ -188,7 +195,7 @@ class HissDetector(SoundDetector):
         return self._conclude(last=True) + self._risen(everything=True)
 
     def _add(self, start: float, length: float, total: float, level: Float64) -> list[Observation]:
-        self._history.append((start, total, level))
+        self._history.append(_Cell(start, total, level))
         if not self._cells:
             self._first = start
         self._cells += 1
@@ -209,7 +216,7 @@ class HissDetector(SoundDetector):
     def _measure(self, end: float) -> list[Observation]:
         """Measure the floor of the last window: it opens a hiss, or agrees with the one open."""
         rules, recent = self.settings, list(self._history)
-        ordered = np.sort(np.array([cell[2] for cell in recent[-WINDOW:]]), axis=0)
+        ordered = np.sort(np.array([cell.levels for cell in recent[-WINDOW:]]), axis=0)
         floor = ordered[: WINDOW // 4].mean(axis=0)
         spread = ordered[WINDOW // 4] - ordered[1]
         hiss = self._hiss
@@ -223,14 +230,14 @@ class HissDetector(SoundDetector):
         if made is None:
             return []
         first = len(recent)
-        while first and not _missing(recent[first - 1][2], made):
+        while first and not _missing(recent[first - 1].levels, made):
             first -= 1
-            start, total, level = recent[first]
-            made.start = start
-            made.sums[:5] += _cell(total, level, made.floor)
-        opening = [_loud(level, made.floor) for _, _, level in recent[first : first + OPENING]]
+            cell = recent[first]
+            made.start = cell.start
+            made.sums[:5] += _cell(cell.power, cell.levels, made.floor)
+        opening = [_loud(cell.levels, made.floor) for cell in recent[first : first + OPENING]]
         if (
-            any(_is_digital(level) for _, _, level in recent[max(0, first - 2) : first])
+            any(_is_digital(cell.levels) for cell in recent[max(0, first - 2) : first])
             and 2 * sum(opening) < OPENING
         ):
             return []  # the background of a take, which begins with it
@@ -270,9 +277,9 @@ class HissDetector(SoundDetector):
         """Floors that have come and gone; with `everything` also those that still last."""
         if len(self._history) < WINDOW + FEWEST_BESIDE:
             return []
-        times = np.array([cell[0] for cell in self._history])
-        powers = np.array([cell[1] for cell in self._history])
-        levels = np.array([cell[2] for cell in self._history])
+        times = np.array([cell.start for cell in self._history])
+        powers = np.array([cell.power for cell in self._history])
+        levels = np.array([cell.levels for cell in self._history])
         floors = _opened(levels)
         end = len(times)
         made: list[tuple[_Rise, bool]] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.detectors.base import Unchanging
 from pipeline.measurements import Float64, Spectra
 
 # A change of gain does two things that no programme does. It shifts every quantile of the level of
@@ -67,7 +68,7 @@ class Insert:
 
 
 @dataclass(frozen=True)
-class _Edge:
+class _Edge(Unchanging):
     """A place where the quantiles of the bands shift."""
 
     place: int  # cells since the beginning
@@ -133,7 +134,7 @@ class Inserts:
         shifts, heard = high - low, (low > NEVER) & (high > NEVER)
         if heard.sum() < LEAST:
             return False
-        median = float(np.median(shifts[heard]))
+        median = _median(shifts[heard])
         unlike = float(np.abs(shifts[heard] - median).mean())
         instant = self._instant(place, step)[0]
         return instant <= CERTAIN or (
@@ -185,7 +186,7 @@ class Inserts:
         torn = (np.minimum(low, high) <= NEVER) & (np.maximum(low, high) > NEVER + LARGEST)
         if heard.sum() < max(LEAST, LEAST_SHARE * heard.size) or torn.mean() > TORN:
             return None
-        step = float(np.median(shifts[heard]))
+        step = _median(shifts[heard])
         return _Edge(self._next, shifts, heard, step) if abs(step) >= EITHER else None
 
     def _pair(self, end: _Edge) -> None:
@@ -196,7 +197,7 @@ class Inserts:
             if start.step * end.step > 0 or seconds < SHORTEST or heard.sum() < LEAST:
                 continue
             shifts = (start.shifts - end.shifts) / 2
-            step = float(np.median(shifts[heard]))
+            step = _median(shifts[heard])
             unlike = float(np.abs(shifts[heard] - step).mean())
             weaker = min(abs(start.step), abs(end.step))
             clear = min(abs(step), weaker + 2) - UNLIKE * unlike
@@ -304,10 +305,16 @@ def _quantiles(level: Float64) -> Float64:
     return ordered[below] * (1 - rest) + ordered[np.minimum(below + 1, len(level) - 1)] * rest
 
 
+def _median(values: Float64) -> float:
+    """Of one row, as np.median has it but without its checks, which take ten times as long."""
+    ordered, middle = np.sort(values), len(values) // 2
+    if len(values) % 2:
+        return float(ordered[middle])
+    return float(ordered[middle - 1] + ordered[middle]) / 2
+
+
 def _one_sided(shifts: Float64, heard: npt.NDArray[np.bool_], step: float) -> float:
     """The most by which one quantile, of the median band, has shifted otherwise, dB."""
     return max(
-        abs(float(np.median(row[has])) - step)
-        for row, has in zip(shifts, heard, strict=True)
-        if has.any()
+        abs(_median(row[has]) - step) for row, has in zip(shifts, heard, strict=True) if has.any()
     )

@@ -55,6 +55,7 @@ class LevelJumpDetector(SoundDetector):
     version = "4"
     kinds = (Kind.LEVEL_JUMP,)
     summary = "Loudness steps up or down and stays there, like an advert against the programme"
+    slow_to_ask = True
     Settings = LevelJumpSettings
 
     settings: LevelJumpSettings

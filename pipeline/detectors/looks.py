@@ -7,7 +7,8 @@ the middle, so that both its ends are right within half the distance of two look
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,10 +25,10 @@ BESIDE = 0.9  # seconds beside an end in which values are taken
 
 
 class Cuts:
-    """Where cuts are."""
+    """Where cuts are: the last ones, in order."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=KEPT)
+        self._times = array("d")  # seconds
         self._before: Float32 | None = None
         self._changes = np.zeros(CUT_FRAMES, np.float32)
 
@@ -40,18 +41,23 @@ class Cuts:
         windows = np.lib.stride_tricks.sliding_window_view(changes[:-1], CUT_FRAMES)
         usual = np.median(windows, axis=1)
         cut = (change > CUT) & (change > CUT_ABOVE * usual)
-        self._times.extend(picture.frames["time"][cut].tolist())
+        for time in picture.frames["time"][cut].tolist():
+            insort(self._times, time)
+        del self._times[:-KEPT]
         self._before, self._changes = luma[-1:].copy(), changes[-CUT_FRAMES:]
 
     def within(self, time: float, reach: float) -> bool:
         """Whether there is one so near to a time."""
-        return any(abs(cut - time) <= reach for cut in self._times)
+        at = bisect_left(self._times, time)
+        return any(abs(cut - time) <= reach for cut in self._times[max(at - 1, 0) : at + 1])
 
     def around(self, time: float) -> tuple[float, float]:
         """The last cut before a time and the first after it; infinite where there is none."""
-        before = max((cut for cut in self._times if cut <= time), default=-np.inf)
-        after = min((cut for cut in self._times if cut > time), default=np.inf)
-        return before, after
+        after = bisect_right(self._times, time)
+        return (
+            self._times[after - 1] if after else -np.inf,
+            self._times[after] if after < len(self._times) else np.inf,
+        )
 
 
 class Beside:
@@ -65,11 +71,13 @@ class Beside:
 
     def __init__(self, cuts: Cuts) -> None:
         self._cuts = cuts
-        self._values: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._times, self._values = array("d"), array("d")
 
     def add(self, time: float, value: float) -> None:
         """Take the value of the look at `time`."""
-        self._values.append((time, value))
+        self._times.append(time)
+        self._values.append(value)
+        del self._times[:-KEPT], self._values[:-KEPT]
 
     def of(self, run: LookRun) -> list[float]:
         """Medians before and after a run; an end that is a cut, or of the asset, has none."""
@@ -78,7 +86,8 @@ class Beside:
             (run.start, run.start - BESIDE, run.start),
             (run.end, run.end, run.end + BESIDE),
         ):
-            values = [value for time, value in self._values if first <= time <= last]
+            at = bisect_left(self._times, first), bisect_right(self._times, last)
+            values = self._values[slice(*at)]
             if len(values) > 1 and not self._cuts.within(end, CUT_NEAR):
                 made.append(float(np.median(values)))
         return made

@@ -7,6 +7,7 @@ threshold can tell these apart; every level that the statistic takes is tried in
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -121,6 +122,7 @@ def rises(
     found: list[Rise] = []
     if len(times) < 3:
         return found
+    at = times.tolist()
     level, highest = max(least, FINER * float(values.min())), float(values.max())
     seen: set[tuple[int, int]] = set()
     while level < highest:
@@ -129,13 +131,19 @@ def rises(
                 continue
             seen.add((first, last))
             start, stop = _ends(times, first, last, frame, end)
-            sides = _beside(times, cuts, start, stop)
+            sides = _beside(at, cuts, start, stop)
             if not sides:
                 continue
+            inside, wanted = values[first : last + 1], factor if len(sides) == 2 else factor_at_cut
+            # what no percentile can change: most stretches end here
+            if inside.max() < wanted * max(values[side].min() for side in sides):
+                continue
             strong = max(float(np.percentile(values[side], STRONG)) for side in sides)
-            weak = float(np.percentile(values[first : last + 1], WEAK))
-            if weak >= (factor if len(sides) == 2 else factor_at_cut) * strong:
-                near = np.any(sides, axis=0)
+            weak = float(np.percentile(inside, WEAK))
+            if weak >= wanted * strong:
+                near = np.zeros(len(times), np.bool_)
+                for side in sides:
+                    near[side] = True
                 # high levels leave out weak ends: these are where half of the rise is gone
                 half = float(np.sqrt(weak * strong))
                 a, b = _grown(values >= half, first, last)
@@ -182,13 +190,17 @@ def stretches(holds: np.ndarray, times: Float64, least: float) -> list[tuple[int
     ]
 
 
-def _beside(times: Float64, cuts: Cuts, start: float, stop: float) -> list[np.ndarray]:
+def _beside(times: list[float], cuts: Cuts, start: float, stop: float) -> list[slice]:
     """The looks before and after, of the same shot; an end that is a cut has none."""
     sides = []
-    for edge, first, last in ((start, start - BESIDE, start), (stop, stop, stop + BESIDE)):
+    within = bisect_left(times, start), bisect_right(times, stop)
+    for edge, first, last, least, most in (
+        (start, start - BESIDE, start, 0, within[0]),
+        (stop, stop, stop + BESIDE, within[1], len(times)),
+    ):
         before, after = cuts.around(edge)
-        near = (times >= max(first, before)) & (times <= min(last, after - 0.02))
-        near &= (times < start) | (times > stop)
-        if near.any() and not cuts.within(edge, AT_CUT):
-            sides.append(near)
+        a = max(bisect_left(times, max(first, before)), least)
+        b = min(bisect_right(times, min(last, after - 0.02)), most)
+        if a < b and not cuts.within(edge, AT_CUT):
+            sides.append(slice(a, b))
     return sides

@@ -13,7 +13,7 @@ TIMES = np.arange(50) * 0.2
 def cuts_at(*times: float) -> Cuts:
     """Cuts as they would have been seen."""
     cuts = Cuts()
-    cuts._times.extend(times)
+    cuts._times.extend(sorted(times))
     return cuts
 
 
