@@ -95,15 +95,20 @@ class Session:
         """Whether our own Ray is, or this node of a cluster."""
         now = time.monotonic()
         if self._own:
-            self._gone = not all(
-                one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in self._own
-            )
+            self._gone = not all(_lives(one) for one in self._own)
         elif not self._gone and now - self._asked >= _ASK_EVERY:
             self._asked = now
             nodes = ray.nodes()  # type: ignore[no-untyped-call]
             here = [node for node in nodes if node["NodeID"] == self._node]
             self._gone = not any(node["Alive"] for node in here)
         return not self._gone
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def why_died(error: RayError) -> str:
