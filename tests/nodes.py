@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -10,15 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from ray.cluster_utils import Cluster
 
 from pipeline.batch.ledger import Ledger
 from tests.serve.real import free_port
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -37,6 +42,15 @@ def _without_tokens() -> Iterator[None]:
             del os.environ["RAY_AUTH_MODE"]
         else:
             os.environ["RAY_AUTH_MODE"] = mode
+
+
+def in_a_child(work: Callable[..., Result], *arguments: str) -> Result:
+    """What a function of a module returns that joins such a Ray, in a process of its own.
+
+    Ray reads once in a process whether it has a token: one that this process had before counts.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 @contextmanager

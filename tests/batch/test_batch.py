@@ -29,7 +29,7 @@ from pipeline.batch.sources import gather
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from tests import media, web
-from tests.nodes import end_busy_node, several_nodes
+from tests.nodes import end_busy_node, in_a_child, several_nodes
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [
@@ -329,41 +329,47 @@ def test_the_command_starts_a_ray_of_its_own(clips, tmp_path):
     ]
 
 
+def done_and_at_once(address: str, clips: str, out: str) -> tuple[int, int]:
+    """How many assets were done by workers with half a GPU each, and how many at the same time."""
+    at_once: list[int] = []
+    _, state = driver.run(
+        gather([clips]),
+        Ledger(out),
+        SETTINGS,
+        Plan(gpus=0.5, address=address),
+        lambda now: at_once.append(len(now.running)),
+    )
+    return state.done, max(at_once)
+
+
 @pytest.mark.slow
 def test_workers_share_a_gpu_by_fraction(clips, tmp_path):
     """Ray counts GPUs as it is told: two workers that ask for half a one each work beside."""
-    at_once: list[int] = []
-    ray.shutdown()
     with several_nodes(1, cpus=4, gpus=1) as address:
-        _, state = driver.run(
-            gather([str(clips)]),
-            Ledger(str(tmp_path)),
-            SETTINGS,
-            Plan(gpus=0.5, address=address),
-            lambda now: at_once.append(len(now.running)),
-        )
-    assert state.done == 4
-    assert max(at_once) == 2
+        assert in_a_child(done_and_at_once, address, str(clips), str(tmp_path)) == (4, 2)
+
+
+def inspected(address: str, clips: str, out: str) -> int:
+    """The exit status of two workers that inspect a folder."""
+    plan = Plan(workers=2, address=address)
+    return inspect_archive([clips], out, "x", SETTINGS, plan, None)
 
 
 @pytest.mark.slow
 def test_a_node_that_dies_loses_nothing(tmp_path):
     """Its asset is tried once more on the other node; the tables are those of a quiet run."""
-    names = []
+    clips, whole, cut = tmp_path / "clips", tmp_path / "whole", tmp_path / "cut"
+    clips.mkdir()
     for n in range(6):
-        frames = media.scene(12.0, 320, 192, seed=n)
-        names.append(str(media.write(tmp_path / f"{n}.mp4", frames)))
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+        media.write(clips / f"{n}.mp4", media.scene(12.0, 320, 192, seed=n))
     dead: list[int] = []
     stop = threading.Event()
-    ray.shutdown()
     with several_nodes(2) as address:
-        plan = Plan(workers=2, address=address)
-        inspect_archive(names, str(whole), "x", SETTINGS, plan, None)
+        assert in_a_child(inspected, address, str(clips), str(whole)) == 0
         killer = threading.Thread(target=end_busy_node, args=(Ledger(str(cut)), 1, dead, stop))
         killer.start()
         try:
-            assert inspect_archive(names, str(cut), "x", SETTINGS, plan, None) == 0
+            assert in_a_child(inspected, address, str(clips), str(cut)) == 0
         finally:
             stop.set()
             killer.join()
