@@ -343,10 +343,14 @@ def done_and_at_once(address: str, clips: str, out: str) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_workers_share_a_gpu_by_fraction(clips, tmp_path):
+def test_workers_share_a_gpu_by_fraction(tmp_path):
     """Ray counts GPUs as it is told: two workers that ask for half a one each work beside."""
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    for n in range(6):  # work for so long that a worker that starts late finds some
+        media.write(clips / f"{n}.mp4", media.scene(20.0, 320, 192, seed=n))
     with several_nodes(1, cpus=4, gpus=1) as address:
-        assert in_a_child(done_and_at_once, address, str(clips), str(tmp_path)) == (4, 2)
+        assert in_a_child(done_and_at_once, address, str(clips), str(out)) == (6, 2)
 
 
 def inspected(address: str, clips: str, out: str) -> int:
