@@ -133,24 +133,27 @@ def _serve(folder: Path, clip: Path | None, pipe: multiprocessing.connection.Con
     """An origin whose programme repeats; its time stamps go on, since each segment is its own."""
     if not folder.exists():
         folder.mkdir()
-        if clip is None:
-            frames = media.scene(8.0, 1280, 720, cuts=3)
-            sound = 0.5 * media.programme(float(_LOOP))
-        else:
-            frames, sound = _of(clip)
-        loops = 40  # 16 minutes
-        options = {"preset": "veryfast", "b": "2500000", "g": "50", "sc_threshold": "0"}
-        once = media.write(
-            folder / _ONCE,
-            [frames[n % len(frames)] for n in range(_LOOP * media.RATE)],
-            sound,
-            video_options=options | {"maxrate": "3000000", "bufsize": "3000000"},
-        )
-        origin.repeated(once, folder / "programme.ts", loops)
-        origin.segmented(folder / "programme.ts", folder, 2.0)
+        origin.segmented(programme(folder, clip, 16.0), folder, 2.0)
     with origin.live_hls(folder, origin.lengths(folder)) as live:
         pipe.send(live.url)
         threading.Event().wait()
+
+
+def programme(folder: Path, clip: Path | None, minutes: float) -> Path:
+    """A clip, or a drawn scene, as 720p25 at 2.5 Mb/s with sound, again and again: MPEG-TS."""
+    if clip is None:
+        frames = media.scene(8.0, 1280, 720, cuts=3)
+        sound = 0.5 * media.programme(float(_LOOP))
+    else:
+        frames, sound = _of(clip)
+    options = {"preset": "veryfast", "b": "2500000", "g": "50", "sc_threshold": "0"}
+    once = media.write(
+        folder / _ONCE,
+        [frames[n % len(frames)] for n in range(_LOOP * media.RATE)],
+        sound,
+        video_options=options | {"maxrate": "3000000", "bufsize": "3000000"},
+    )
+    return origin.repeated(once, folder / "programme.ts", round(minutes * 60 / _LOOP))
 
 
 def _of(clip: Path) -> tuple[list[np.ndarray], np.ndarray]:
