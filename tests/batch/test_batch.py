@@ -26,6 +26,7 @@ from pipeline.batch.inspector import Bounds, Job
 from pipeline.batch.ledger import Ledger, Record, Working, identity
 from pipeline.batch.query import connect
 from pipeline.batch.sources import gather
+from pipeline.errors import WorkersError
 from pipeline.inspect import inspect
 from pipeline.settings import load
 from tests import media, web
@@ -174,9 +175,27 @@ def dead(words: str) -> ActorDiedError:
     return error
 
 
+class Session:
+    """A Ray that is there, or has died."""
+
+    def __init__(self, *, has_died: bool = False) -> None:
+        self.has_died = has_died
+
+    def check(self) -> None:
+        if self.has_died:
+            raise WorkersError("Ray has died")
+
+
+def test_workers_that_die_with_their_ray_are_no_death_of_an_asset(tmp_path):
+    session = Session(has_died=True)
+    pool = driver._Pool(Ledger(str(tmp_path)), SETTINGS, Plan(), driver.State(1), print, session)
+    with pytest.raises(WorkersError, match="Ray has died"):
+        pool._died(Job("a", "a.mp4", {}, attempt=2), dead("The worker process has died."))
+    assert pool._ledger.read("failed", "a") is None
+
+
 def test_machines_that_die_under_an_asset_are_not_its_deaths(tmp_path):
-    told = []
-    pool = driver._Pool(Ledger(str(tmp_path)), SETTINGS, Plan(), driver.State(1), told.append)
+    pool = driver._Pool(Ledger(str(tmp_path)), SETTINGS, Plan(), driver.State(1), print, Session())
     job = Job("a", "a.mp4", {})
     gone = dead("The actor is dead because its node has died. Node Id: 1")
     for n in range(driver._LOST):
@@ -196,7 +215,7 @@ def test_how_far_a_run_is_within_its_assets(tmp_path):
     """A long film counts while it is in work."""
     ledger = Ledger(str(tmp_path))
     state = driver.State(2, started=time.monotonic() - 10.0)
-    pool = driver._Pool(ledger, SETTINGS, Plan(), state, print)
+    pool = driver._Pool(ledger, SETTINGS, Plan(), state, print, Session())
     job = Job("a", "a.mp4", {})
     pool._busy["reference"] = (None, job, 0.0)
     pool._look()
