@@ -64,17 +64,17 @@ def serve_forever(
         )
     except ValueError as error:
         raise UsageError(f"--replicas wants MIN:MAX, not {replicas!r}") from error
-    session = start(config, host, port, address)
-    print(f"Vidette answers at http://{host}:{port}, to browsers too (Ctrl-C ends it)", flush=True)
-    try:
-        while True:  # whoever starts services starts this one again when its Ray has died
-            session.check()
-            time.sleep(_LOOK)
-    except KeyboardInterrupt:
-        print("finishing", flush=True)
-        serve.shutdown()  # type: ignore[no-untyped-call]
-    finally:
-        session.leave()
+    with start(config, host, port, address) as session:
+        print(
+            f"Vidette answers at http://{host}:{port}, to browsers too (Ctrl-C ends it)", flush=True
+        )
+        try:
+            while True:  # whoever starts services starts this one again when its Ray has died
+                session.check()
+                time.sleep(_LOOK)
+        except KeyboardInterrupt:
+            print("finishing", flush=True)
+            serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def start(config: Config, host: str, port: int, address: str | None = None) -> Session:
