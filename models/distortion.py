@@ -74,8 +74,8 @@ def rows(power: Float32, highest: float, wave: Float32) -> Float32:
 class Distortion:
     """The trained net, in numpy: it is too small to load torch for.
 
-    Streams are not gathered in batches either: half a second of sound takes 0.2 ms, so that even
-    350 streams hardly ever ask at the same time (1.03 in a batch), and a Batcher costs more.
+    Streams are not gathered in batches either: they hardly ever ask at the same time, and to wait
+    for each other costs more than a batch saves (`bench.batching`).
 
     Args:
         weights: as `training.distortion` writes them.
@@ -94,16 +94,19 @@ class Distortion:
         self._head = held["head.weight"], held["head.bias"]
 
     def of(self, windows: Float32) -> Float32:
-        """Judge windows [F, INPUTS] that follow each other: log odds of FAULTS, float32 [F, 3].
+        """Judge windows [..., F, INPUTS], of which F follow each other: log odds [..., F, 3].
 
         An output depends on REACH windows before and after; beyond the ends there is nothing.
+
+        Returns:
+            float32, a column for each of FAULTS.
         """
         weight, bias = self._first
         x = np.maximum(windows @ weight + bias, 0)
         for weight, bias, dilation in self._blocks:
-            held = np.pad(x, ((dilation, dilation), (0, 0)))
-            taps = [held[n * dilation : n * dilation + len(x)] for n in range(3)]
-            x = x + np.maximum(np.concatenate(taps, axis=1) @ weight + bias, 0)
+            held = np.pad(x, (*[(0, 0)] * (x.ndim - 2), (dilation, dilation), (0, 0)))
+            taps = [held[..., n * dilation : n * dilation + x.shape[-2], :] for n in range(3)]
+            x = x + np.maximum(np.concatenate(taps, axis=-1) @ weight + bias, 0)
         weight, bias = self._head
         said: Float32 = x @ weight + bias
         return said
