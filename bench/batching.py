@@ -126,7 +126,7 @@ def _nets() -> list[_Net]:
         _Net(
             "sound and lips",
             partial(sync.lag_scores, lips, most=_LAGS),
-            takes, _MOUTH_EVERY, 4, 0.2, True,
+            takes, _MOUTH_EVERY, 4, 0.2, False,
         ),
         _Net("coarse quantisation", looks, list(crops), LOOK_EVERY, 4, 0.0, True),
         _Net(

@@ -40,9 +40,9 @@ _MEAN, _SPREAD = -5.0, 4.0  # of the logarithms, roughly
 # the first position of the sound is this many after the first of the pictures: the middle of the
 # first stack is picture 4, that of the first context spectrum 12, which is picture 3
 LEAD = STACK // 2 - CONTEXT // 2 // PER_PICTURE
-# Takes that are scored at once, and seconds that one waits for others: proposed. A take is up to
-# ten seconds of a mouth, 242 positions.
-_AT_ONCE, _PATIENCE = 4, 0.2
+# Takes that are scored at once. One is up to ten seconds of a mouth, 242 positions, which fill the
+# caches of a CPU: four cost a fifth to a third more than one by one (`bench.batching`).
+_AT_ONCE = 1
 
 
 def _conv(inside: int, outside: int, size: int | tuple[int, int], stride: int | tuple[int, int],
@@ -208,7 +208,7 @@ def lag_scores(net: SyncNet, takes: Sequence[Take], most: int) -> list[npt.NDArr
 
 
 class Scorer:
-    """The trained net, for many threads: takes of several streams are scored in one batch.
+    """The trained net, for many threads: takes of all streams are scored in the order they come.
 
     Args:
         most: pictures by which sound may be late or early.
@@ -220,11 +220,11 @@ class Scorer:
     def __init__(self, most: int) -> None:
         net, self.calibration = load()
         self._batches: Batcher[Take, npt.NDArray[np.float32]] = Batcher(
-            lambda takes: lag_scores(net, takes, most), _AT_ONCE, _PATIENCE
+            lambda takes: lag_scores(net, takes, most), _AT_ONCE, 0.0
         )
 
     def scores(self, take: Take) -> npt.NDArray[np.float32]:
-        """As `lag_scores`, of one take; waits for its batch."""
+        """As `lag_scores`, of one take; waits for its turn."""
         return self._batches.ask(take)
 
 

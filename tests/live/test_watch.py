@@ -221,6 +221,23 @@ def test_without_its_ray_it_ends_and_the_next_watch_goes_on(watch, programme, pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_without_the_cluster_that_it_joined_it_ends_as_well(watch, programme, part):
+    """Its node dies, with all others here; or the head does, of which nobody can ask any more."""
+    folder, lengths = programme
+    with several_nodes(1) as address, origin.live_hls(folder, lengths) as live:
+        one = watch(live.url, "--address", address, "--workers", "1", "--only", "black")
+        one.until(lambda store: seen(store) > 0.0)
+        victims = [p for p in psutil.Process().children(recursive=True) if p.name() == part]
+        assert victims
+        for victim in victims:
+            victim.kill()
+        said, _ = one.process.communicate(timeout=150)
+        assert one.process.returncode == 2
+        assert "Ray has died" in said
+
+
+@pytest.mark.slow
 def test_a_stream_that_kills_its_workers_is_left_alone_and_the_others_go_on(
     watch, programme, tmp_path
 ):
