@@ -47,6 +47,19 @@ def test_what_is_cut_off_for_the_most_part(tmp_path):
     assert within(of_kind(examine(coded, "clipping"), "clipping"))
 
 
+def test_peaks_that_are_as_high_belong_to_it_although_they_are_round(tmp_path):
+    """As a codec leaves them at either end: of the height of the flat ones between."""
+    sound, block = clipped(15, 0.4), RATE // 10
+    sound[:, : 3 * RATE] *= 0.2
+    sound[:, 6 * RATE :] *= 0.2
+    for first in (*range(round(2.3 * RATE), 3 * RATE, block), 6 * RATE, 6 * RATE + block):
+        part = sound[:, first : first + block]
+        part *= 0.4 / np.abs(part).max()
+    (found,) = of_kind(examine(save(tmp_path, sound), "clipping"), "clipping")
+    assert found.start == pytest.approx(2.3, abs=0.11)
+    assert found.end == pytest.approx(6.2, abs=0.11)
+
+
 def test_a_flat_peak_of_louder_sound_just_before_hides_nothing(tmp_path):
     sound = clipped(15, 0.2)
     sound[:, : 3 * RATE] *= 0.3
