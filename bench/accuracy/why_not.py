@@ -20,8 +20,8 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.BANDWIDTH_LOSS: "MP3 and AAC at low rates fall off over several kHz (19 of 23 found on "
     "development files)",
-    Kind.BLOCK_CORRUPTION: "once encoded again only the net could tell it; HEVC loses data unsaid "
-    "(10 of 21 found on development files, none of 32 baked in)",
+    Kind.BLOCK_CORRUPTION: "once encoded again only the net could tell it (none of 32 on "
+    "development files); HEVC loses data unsaid (1 of 9)",
     Kind.BLOCKINESS: "at QP 32 nothing is left to see after delivery (13 of 15 of QP 37 and "
     "coarser found on development files)",
     Kind.BLUR: "at a cut one side only is left to compare with (50 of 64 found on development "
@@ -34,7 +34,7 @@ WHY_NOT: dict[Kind, str] = {
     Kind.DECODER_SMEAR: "where motion draws over the fill, its end comes too early (9 of 12 found "
     "on development files)",
     Kind.DISTORTION: "codecs change some sound little, overdrive by a few dB all of it (20 of "
-    "55 found on development files, by nets that had not heard them)",
+    "55 found on development files)",
     Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (80 of 132 found on "
     "development files); joined takes look alike",
     Kind.DROPOUT: "a packet loss that the decoder conceals leaves no hole (11 of 22 found on "
