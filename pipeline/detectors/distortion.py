@@ -40,7 +40,7 @@ LIMITS = np.arange(-3.0, 4.5, 0.5)  # log odds at which stretches are looked for
 INSIDE, OUTSIDE = 25, 75  # percentiles: nearly all of the one must be above nearly all of the other
 LATE = GUARD + BESIDE  # cells after a stretch that must be known
 CHOSEN = (
-    "chosen on 55 damaged files and 17.9 hours of sound of development sources, each judged by a "
+    "chosen on 55 damaged files and 9.0 hours of sound of development sources, each judged by a "
     "net that was fitted without its source"
 )
 _SAID = {
@@ -55,7 +55,7 @@ class DistortionSettings(DetectorSettings):
     min_odds: float = setting(
         0.0, "", "log odds of a fault, as the net has them, in nearly all of a stretch",
         f"{CHOSEN}: 20 are found, beside 5 reports in the hours (-1: 20 and 10; 1: 19 and 3); 25 "
-        "reports in 2.1 hours of electronic music, whose effects come and go, were left out",
+        "reports in 1.1 hours of electronic music, whose effects come and go, were left out",
     )  # fmt: skip
     min_rise: float = setting(
         3.5, "", "by how much they must be higher than before and after",
