@@ -42,7 +42,7 @@ from tests import media
 RESULTS = Path(__file__).parent / "results/batching.md"
 _FULL = (1, 2, 4, 8)  # requests of a batch that is filled up
 _LAGS = 50  # pictures by which sound may be late
-_WINDOWS = 12  # of 43 ms, that half a second of sound has
+_WINDOWS = 23  # that half a second of sound at 48 kHz has, one every 21 ms
 _FACE_EVERY, _MOUTH_EVERY = 0.2, 10.0  # seconds
 _CLICK_EVERY = 20.0  # seconds: impulses that stand out come a few times a minute
 _SHORTEST = 3  # requests of a stream at least, however seldom they come

@@ -74,8 +74,8 @@ def rows(power: Float32, highest: float, wave: Float32) -> Float32:
 class Distortion:
     """The trained net, in numpy: it is too small to load torch for.
 
-    Streams are not gathered in batches either: they hardly ever ask at the same time, and to wait
-    for each other costs more than a batch saves (`bench.batching`).
+    Streams are not gathered in batches either: at the pace of live streams no two of sixteen ever
+    asked at the same time (`bench.batching`).
 
     Args:
         weights: as `training.distortion` writes them.
