@@ -4,9 +4,9 @@
 
 As many threads as there are streams ask a net, each at the pace of a live stream, or all of them
 all the time. What one asks is answered by itself; or in batches, gathered by a `Batcher` as that
-net has it (or as it would have it); or in the same batches, filled up to 1, 2, 4 or 8 requests, so
-that the net meets few shapes. For each: milliseconds of CPU a request, all threads together, with
-what waiting and waking take; requests in a batch; and for how long the slowest 5 % waited.
+net has it (the net of lips, which is asked one by one, as it would have it). For each: milliseconds
+of CPU a request, all threads together, with what waiting and waking take; requests in a batch; and
+for how long the slowest 5 % waited.
 
 Requests are made up, but those for faces, which are cut from a clip. On the CPU; what batches do to
 the corruption net, which only the service shares, is measured by `bench.frames` and `bench.gpu`.
@@ -40,9 +40,8 @@ from pipeline.measure.frame import LOOK_EVERY
 from tests import media
 
 RESULTS = Path(__file__).parent / "results/batching.md"
-_FULL = (1, 2, 4, 8)  # requests of a batch that is filled up
 _LAGS = 50  # pictures by which sound may be late
-_WINDOWS = 23  # that half a second of sound at 48 kHz has, one every 21 ms
+_WINDOWS = (23, 24, 23)  # that half a second of sound at 48 kHz has, one every 21 ms
 _FACE_EVERY, _MOUTH_EVERY = 0.2, 10.0  # seconds
 _CLICK_EVERY = 20.0  # seconds: impulses that stand out come a few times a minute
 _SHORTEST = 3  # requests of a stream at least, however seldom they come
@@ -118,7 +117,10 @@ def _nets() -> list[_Net]:
         return np.split(made, len(crops))
 
     crops = draw.integers(0, 256, (4, 16, coarseness.CROP, coarseness.CROP), np.uint8)
-    windows = draw.normal(size=(4, _WINDOWS + 2 * distortion.REACH, distortion.INPUTS))
+    windows = [
+        draw.normal(size=(count + 2 * distortion.REACH, distortion.INPUTS)).astype(np.float32)
+        for count in _WINDOWS
+    ]
     impulses = draw.normal(size=(4, clicks.INPUTS))
     takes = [_take(draw, seconds) for seconds in (10.0, 4.3, 7.9, 10.0)]
     return [
@@ -131,13 +133,13 @@ def _nets() -> list[_Net]:
         _Net("coarse quantisation", looks, list(crops), LOOK_EVERY, 4, 0.0, True),
         _Net(
             "distorted sound",
-            lambda asked: list(heard.of(np.stack(asked))),
-            list(windows.astype(np.float32)), LENGTH, 8, 0.0, False,
+            heard.together,
+            windows, LENGTH, distortion.AT_ONCE, 0.0, True,
         ),
         _Net(
             "clicks",
             lambda asked: list(told.of(np.stack(asked))),
-            list(impulses.astype(np.float32)), _CLICK_EVERY, 8, 0.0, False,
+            list(impulses.astype(np.float32)), _CLICK_EVERY, clicks.AT_ONCE, 0.0, True,
         ),
     ]  # fmt: skip
 
@@ -169,24 +171,13 @@ def _take(draw: np.random.Generator, seconds: float) -> sync.Take:
 def _row(net: _Net, paced: bool, streams: int, seconds: float) -> str:
     every = net.every if paced else 0.0
     seconds = max(seconds, _SHORTEST * every) if paced else seconds / 4
-    ways = (
-        (net.run, 1, 0.0),
-        (net.run, net.most, net.wait),
-        (partial(_filled, net.run), net.most, net.wait),
-    )
     cells = []
-    for run, most, wait in ways:
-        cost = _measured(run, net.asked, most, wait, every, streams, seconds)
+    for most, wait in ((1, 0.0), (net.most, net.wait)):
+        cost = _measured(net.run, net.asked, most, wait, every, streams, seconds)
         together = "" if most == 1 else f" ({cost.together:.2f})"
         cells.append(f"{1000 * cost.each:.2f}{together}, {1000 * cost.slow:.0f}")
     pace = f"{1 / net.every:.2g} a second" if paced else "all the time"
     return f"| {net.name} | {pace} | {'yes' if net.batched else 'no'} | {' | '.join(cells)} |"
-
-
-def _filled(run: Run, asked: Sequence[Any]) -> Sequence[Any]:
-    """Answers of a batch of one of few sizes."""
-    size = next(size for size in _FULL if size >= len(asked))
-    return run([*asked, *[asked[-1]] * (size - len(asked))])[: len(asked)]
 
 
 def _measured(
@@ -241,8 +232,7 @@ def _measured(
 
 def _written(rows: dict[bool, list[str]], streams: int) -> str:
     columns = (
-        "net", "a stream asks", "batched now", "one by one, ms", "in batches, ms",
-        "in batches filled up to 1, 2, 4 or 8, ms",
+        "net", "a stream asks", "batched now", "one by one, ms", "in batches of 1, 2, 4 or 8, ms"
     )  # fmt: skip
     lines = [
         "# What batches over streams save\n",

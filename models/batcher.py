@@ -67,13 +67,15 @@ class Batcher(Generic[Asked, Given]):
 
     A batch is run when it is full, when its oldest request has waited for long enough, or as soon
     as every thread that asked of late is waiting: one that has fallen silent holds nobody up, and
-    a thread that is alone never waits. Each thread waits for its answer, so it has one request in
-    a batch at most, and requests are answered in the order in which they came. A batch that fails
-    is tried again request by request, so that one bad frame fails alone.
+    a thread that is alone never waits. Batches are of 1, 2, 4, 8 and so on requests, so that a
+    model meets few shapes; of what waits, the rest is left to the next batch. Each thread waits
+    for its answer, so it has one request in a batch at most, and requests are answered in the order
+    in which they came. A batch that fails is tried again request by request, so that one bad frame
+    fails alone.
 
     Args:
         run: gives the answers to a batch, in its order; it may group what differs in shape.
-        most: requests in a batch.
+        most: requests in a batch, a power of two.
         wait: seconds that the oldest of them waits for others.
     """
 
@@ -113,8 +115,9 @@ class Batcher(Generic[Asked, Given]):
             left = deadline - time.monotonic()
             if left <= 0 or not self._changed.wait(left):
                 break
-        batch = self._waiting[: self._most]
-        del self._waiting[: self._most]
+        size = 1 << min(len(self._waiting), self._most).bit_length() - 1  # a power of two
+        batch = self._waiting[:size]
+        del self._waiting[:size]
         return batch
 
     def _expected(self) -> int:

@@ -6,12 +6,13 @@ and takes what was measured of one, the error and the wave around it, and the sp
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
+
+from models.batcher import Batcher, made_once
 
 Float32 = npt.NDArray[np.float32]
 
@@ -28,6 +29,7 @@ _QUIETEST = -60.0  # dB under the peak
 INPUTS = FIGURES + 2 * _CLOSE + 2 * (2 * REACH // _POOL) + 2 * _CLOSE + _BANDS + 1
 HIDDEN = (96, 32)
 _USUAL = 48_000  # Hz
+AT_ONCE = 8  # impulses in a batch
 
 
 def inputs(figures: Float32, error: npt.NDArray[np.floating], wave: Float32, rate: int) -> Float32:
@@ -79,16 +81,21 @@ class Clicks:
         ]
 
     def of(self, impulses: Float32) -> Float32:
-        """Judge impulses [N, INPUTS]: log odds of being clicks, float32 [N]."""
+        """Judge impulses [..., INPUTS]: log odds of being clicks, float32 [...]."""
         x = impulses
         for weight, bias in self._layers[:-1]:
             x = np.maximum(x @ weight + bias, 0)
         weight, bias = self._layers[-1]
-        said: Float32 = (x @ weight + bias)[:, 0]
+        said: Float32 = (x @ weight + bias)[..., 0]
         return said
 
 
-@cache
-def shared() -> Clicks:
-    """The one net of this process."""
-    return Clicks()
+@made_once
+def shared() -> Batcher[Float32, np.float32]:
+    """The one net of this process, asked of impulses [INPUTS].
+
+    What streams ask while it is busy is its next batch, which changes no bit of the answers.
+    """
+    net = Clicks()
+    # one row each: a product of several rows would round otherwise than those of one
+    return Batcher(lambda impulses: list(net.of(np.stack(impulses)[:, None])[:, 0]), AT_ONCE, 0.0)

@@ -7,12 +7,15 @@ like before; compare with a moment earlier and later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
+
+from models.batcher import Batcher, made_once
 
 Float32 = npt.NDArray[np.float32]
 
@@ -25,6 +28,7 @@ REACH = 15  # sum of DILATIONS: windows before and after, on which an output dep
 _LOWEST, _HIGHEST, _BEND = 40.0, 16_000.0, 3.2  # Hz; how much denser bands lie below
 _LEAST = 1e-11  # power
 CHANNELS, DILATIONS = 64, (1, 2, 4, 8)
+AT_ONCE = 8  # stretches of sound in a batch
 
 
 @cache
@@ -74,9 +78,6 @@ def rows(power: Float32, highest: float, wave: Float32) -> Float32:
 class Distortion:
     """The trained net, in numpy: it is too small to load torch for.
 
-    Streams are not gathered in batches either: at the pace of live streams no two of sixteen ever
-    asked at the same time (`bench.batching`).
-
     Args:
         weights: as `training.distortion` writes them.
 
@@ -111,8 +112,24 @@ class Distortion:
         said: Float32 = x @ weight + bias
         return said
 
+    def together(self, asked: Sequence[Float32]) -> list[Float32]:
+        """As `of` for each of any number of windows [F, INPUTS]; equal F share the work.
 
-@cache
-def shared() -> Distortion:
-    """The one net of this process."""
-    return Distortion()
+        What they share changes no bit of the answers.
+        """
+        alike: dict[int, list[int]] = {}
+        for n, windows in enumerate(asked):
+            alike.setdefault(len(windows), []).append(n)
+        said: dict[int, Float32] = {}
+        for numbers in alike.values():
+            said.update(zip(numbers, self.of(np.stack([asked[n] for n in numbers])), strict=True))
+        return [said[n] for n in range(len(asked))]
+
+
+@made_once
+def shared() -> Batcher[Float32, Float32]:
+    """The one net of this process, asked of windows [F, INPUTS].
+
+    What streams ask while it is busy is its next batch.
+    """
+    return Batcher(Distortion().together, AT_ONCE, 0.0)

@@ -296,7 +296,7 @@ class ClickDetector(SoundDetector):
         if one is None:
             return None
         sure = self.is_clear(samples, one) and (
-            float(clicks.shared().of(self.inputs(samples, one)[None])[0]) >= self.settings.likely
+            float(clicks.shared().ask(self.inputs(samples, one))) >= self.settings.likely
         )
         time = self._time + one.centre / self.format.rate
         return _Click(time, channel, one.height, one.ratio, sure)

@@ -149,7 +149,7 @@ class DistortionDetector(SoundDetector):
         """Judge the windows before an index, and make cells of them."""
         if until <= self._ahead:
             return
-        said = shared().of(self._windows)[self._ahead : until, : len(_SAID)]
+        said = shared().ask(self._windows)[self._ahead : until, : len(_SAID)]
         at = slice(self._ahead, until)
         self._judged += zip(self._times[at], said, self._levels[at], strict=True)
         keep = max(until - REACH, 0)

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from faults.coding import Coder
-from models.distortion import INPUTS, REACH, rows, shared
+from models.distortion import INPUTS, REACH, Distortion, rows, shared
 from pipeline.measure.spectrum import SpectrumMeter
 from pipeline.measurements import SoundFormat
 from tests.findings import assert_interval, examine, of_kind, only_one
@@ -114,14 +114,22 @@ def test_rows_of_any_rate_are_finite_and_of_silence_too(rate):
         taken = rows(spectra.power, float(spectra.frequencies[-1]), spectra.wave)
         assert taken.shape == (len(spectra.power), INPUTS)
         assert np.isfinite(taken).all()
-        assert np.isfinite(shared().of(taken)).all()
+        assert np.isfinite(shared().ask(taken)).all()
+
+
+def test_what_streams_share_changes_no_bit():
+    draw = np.random.default_rng(3)
+    asked = [draw.normal(0, 1, (n, INPUTS)).astype(np.float32) for n in (53, 54, 53, 1, 53)]
+    together = Distortion().together(asked)
+    for windows, said in zip(asked, together, strict=True):
+        np.testing.assert_array_equal(said, shared().ask(windows))
 
 
 def test_an_output_depends_on_no_more_than_it_says():
     taken = np.random.default_rng(2).normal(0, 1, (80, INPUTS)).astype(np.float32)
-    whole = shared().of(taken)
-    part = shared().of(taken[10:70])
+    whole = shared().ask(taken)
+    part = shared().ask(taken[10:70])
     np.testing.assert_allclose(part[REACH:-REACH], whole[10 + REACH : 70 - REACH], atol=1e-4)
     taken[40] += 5.0
-    moved = np.flatnonzero(np.abs(shared().of(taken) - whole).max(axis=1) > 1e-6)
+    moved = np.flatnonzero(np.abs(shared().ask(taken) - whole).max(axis=1) > 1e-6)
     assert (moved.min(), moved.max()) == (40 - REACH, 40 + REACH)

@@ -54,11 +54,28 @@ def test_threads_share_batches_that_are_no_larger_than_allowed():
         answers = list(pool.map(stream, range(8)))
     assert answers == [[2 * (100 * s + n) for n in range(20)] for s in range(8)]
     assert sum(map(len, model.batches)) == 160
-    sizes = [len(batch) for batch in model.batches]
+    sizes = {len(batch) for batch in model.batches}
     assert max(sizes) == 4
+    assert sizes <= {1, 2, 4}
     # each stream is in a batch once at most: none has more than its share
     for batch in model.batches:
         assert len({one // 100 for one in batch}) == len(batch)
+
+
+def test_of_what_waits_a_batch_takes_a_power_of_two():
+    model = Model()
+    shared = Batcher(model, most=8, wait=0.0)
+    model.go.clear()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(shared.ask, 0)
+        while not shared._led:
+            time.sleep(0.001)
+        asked = [pool.submit(shared.ask, n) for n in range(1, 8)]
+        while len(shared._waiting) < 7:
+            time.sleep(0.001)
+        model.go.set()
+        assert [one.result() for one in (first, *asked)] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert [len(batch) for batch in model.batches] == [1, 4, 2, 1]
 
 
 def test_a_stream_that_falls_silent_holds_nobody_up(monkeypatch):
@@ -90,21 +107,21 @@ def test_what_comes_while_the_model_runs_is_the_next_batch():
 
 def test_a_request_that_fails_fails_alone():
     model = Model()
-    shared = Batcher(model, most=3, wait=NEVER)
-    together = threading.Barrier(3)
+    shared = Batcher(model, most=4, wait=NEVER)
+    together = threading.Barrier(4)
 
     def ask(asked):
-        shared._threads.update({n: float("inf") for n in range(3)})  # all three are expected
+        shared._threads.update({n: float("inf") for n in range(4)})  # all four are expected
         together.wait()
         return shared.ask(asked)
 
-    with ThreadPoolExecutor(3) as pool:
-        good, bad, other = (pool.submit(ask, asked) for asked in (1, "bad", 3))
-        assert (good.result(), other.result()) == (2, 6)
+    with ThreadPoolExecutor(4) as pool:
+        good, bad, other, last = (pool.submit(ask, asked) for asked in (1, "bad", 3, 4))
+        assert (good.result(), other.result(), last.result()) == (2, 6, 8)
         with pytest.raises(ValueError, match="no number"):
             bad.result()
-    assert len(model.batches[0]) == 3
-    assert sorted(map(len, model.batches[1:])) == [1, 1, 1]
+    assert len(model.batches[0]) == 4
+    assert sorted(map(len, model.batches[1:])) == [1, 1, 1, 1]
     shared._threads.clear()
     assert shared.ask(5) == 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.clicks import FIGURES, INPUTS, REACH, WAVE, Clicks, inputs
+from models.clicks import FIGURES, INPUTS, REACH, WAVE, Clicks, inputs, shared
 from pipeline.detectors.click import ClickDetector, ClickSettings
 from pipeline.measurements import SoundFormat
 from tests import media
@@ -29,6 +29,13 @@ def test_a_click_is_likely_and_the_music_beside_it_is_not(length):
     assert any(here for here, _ in asked)
     assert all(odds > likely for here, odds in asked if here)
     assert not [odds for here, odds in asked if not here and odds > likely]
+
+
+def test_what_streams_share_changes_no_bit():
+    asked = np.random.default_rng(2).normal(0, 1, (9, INPUTS)).astype(np.float32)
+    alone = [Clicks().of(one[None])[0] for one in asked]
+    assert shared()._run(list(asked)) == alone
+    assert [shared().ask(one) for one in asked] == alone
 
 
 def test_what_the_net_takes_does_not_depend_on_how_loud_the_sound_is():
