@@ -112,7 +112,7 @@ class Jobs:
     async def _work(self) -> None:
         while True:
             try:
-                claimed = await asyncio.to_thread(self.store.claim)
+                claimed = await self._claimed()
                 if claimed is None:
                     await asyncio.sleep(_IDLE)
                 elif not await self._one(claimed):
@@ -122,6 +122,17 @@ class Jobs:
             except Exception:  # one inspection must not end the work on the others
                 log.exception("an inspection failed")
                 await asyncio.sleep(_IDLE)
+
+    async def _claimed(self) -> Claimed | None:
+        """The next inspection; given back where this runner ends while it is being claimed."""
+        claim = asyncio.create_task(asyncio.to_thread(self.store.claim))
+        try:
+            return await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # of the database: then its lease runs out
+                if (claimed := await claim) is not None:
+                    self.store.release(claimed)
+            raise
 
     async def _one(self, claimed: Claimed) -> bool:
         """Work on one; false where no process was to be had for it."""

@@ -56,6 +56,33 @@ def test_what_a_dead_service_left_is_swept(tmp_path):
     assert not (tmp_path / "work/left").exists()
 
 
+def test_what_is_being_claimed_when_the_runner_ends_is_given_back(tmp_path):
+    claiming, closing = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        jobs = Jobs(Config(data=tmp_path, jobs_at_once=1))
+        claim = jobs.store.claim
+
+        def slow():
+            claiming.set()
+            assert closing.wait(20)
+            return claim()
+
+        jobs.store.claim = slow
+        assert await asyncio.to_thread(claiming.wait, 20)
+        name, _ = jobs.store.submit("me", Wanted(name="w"), most=1, key=None, digest="")
+        closed = asyncio.create_task(jobs.close())
+        await asyncio.sleep(0.1)
+        closing.set()
+        await closed
+        store = Store(tmp_path)
+        facts = store.facts(name)
+        store.close()
+        assert (facts["state"], facts["attempts"]) == ("queued", 0)
+
+    asyncio.run(work())
+
+
 def test_what_was_over_long_ago_goes_with_its_report(tmp_path, monkeypatch):
     store = Store(tmp_path)
     names = []
