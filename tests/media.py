@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import distribution
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import PictureType
 
 Frames = list[npt.NDArray[np.uint8]]  # RGB [H, W, 3] each
 Sound = npt.NDArray[np.float32]  # [channels, samples], full scale 1.0
@@ -134,11 +136,13 @@ def write(
     audio_format: str | None = None,
     times: list[float] | None = None,
     container_options: dict[str, str] | None = None,
+    keys: Collection[int] = (),
 ) -> Path:
     """Encode and mux with PyAV's own encoders. The suffix of `path` chooses the container.
 
-    `times` gives each frame its own PTS in seconds (variable frame rate, gaps, repeats). Where no
-    codec is asked for, sound is AAC, and PCM in WAV, which cannot hold AAC that decodes.
+    The frames `keys` are key frames, whatever else the encoder makes such. `times` gives each frame
+    its own PTS in seconds (variable frame rate, gaps, repeats). Where no codec is asked for, sound
+    is AAC, and PCM in WAV, which cannot hold AAC that decodes.
     """
     audio_codec = audio_codec or ("pcm_s16le" if path.suffix == ".wav" else "aac")
     if video_options is None:
@@ -167,6 +171,8 @@ def write(
                 frame.pts, frame.time_base = round(times[n] * 90_000), Fraction(1, 90_000)
             else:
                 frame.pts, frame.time_base = n, 1 / Fraction(rate).limit_denominator(1001)
+            if n in keys:
+                frame.pict_type = PictureType.I
             container.mux(video.encode(frame))
             if sound is not None:
                 until = min(int((n + 1) / rate * sample_rate), sound.shape[1])

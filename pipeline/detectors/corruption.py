@@ -3,6 +3,7 @@
 A decoder that has lost data goes on with what it has, and every frame that refers to it repeats the
 damage. The errors say when that begins. The end is seen in the picture: a key frame replaces all
 that is wrong at once, while intact tiles hardly change. How much changes is how much was damaged.
+Where a decoder tells of no error, what a key frame mends is all the evidence: see `mends`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
+from pipeline.detectors.mends import Frame, Mended, Mends
 from pipeline.measurements import (
     Float32,
     FrameFlag,
@@ -33,6 +35,7 @@ SPIKE = 3.0  # code values by which a tile that is mended changes more than befo
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen
 MOST_ERRORS = 1000  # that wait for their frames
+MOST_TOLD = 16  # stretches that are remembered
 ERRORS = ("decode_error", "corrupt_packet")
 
 
@@ -48,14 +51,6 @@ class CorruptionSettings(DetectorSettings):
         10.0, "s", "after the last error, when no key frame comes: as long as a GOP may be",
         "x264 sets a key frame every 250 frames at least", gt=0,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Frame:
-    time: float
-    end: float
-    flags: int
-    motion: Float32
 
 
 @dataclass
@@ -78,7 +73,7 @@ class CorruptionDetector(PictureDetector):
     """
 
     name = "block_corruption"
-    version = "2"
+    version = "3"
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost to the key frame "
@@ -89,18 +84,20 @@ class CorruptionDetector(PictureDetector):
     def __init__(self, settings: CorruptionSettings, picture_format: PictureFormat) -> None:
         super().__init__(settings, picture_format)
         self.settings: CorruptionSettings = settings
-        self._frames: deque[_Frame] = deque()  # not looked at yet
+        self._frames: deque[Frame] = deque()  # not looked at yet
         # time, number, and whether the decoder told it; not looked at yet
         self._errors: deque[tuple[float, float, bool]] = deque()
         self._before: Float32 | None = None  # motion of the frame that was looked at last
         self._damage: _Damage | None = None
+        self._mends = Mends()
+        self._told: deque[tuple[float, float]] = deque(maxlen=MOST_TOLD)  # starts and ends
         self._end = 0.0
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
-        for row, motion in zip(picture.frames, picture.motion, strict=True):
-            self._end = float(row["time"] + row["duration"])
-            self._frames.append(_Frame(float(row["time"]), self._end, int(row["flags"]), motion))
+        for row, motion, luma in zip(picture.frames, picture.motion, picture.luma, strict=True):
+            time, self._end = float(row["time"]), float(row["time"] + row["duration"])
+            self._frames.append(Frame(time, self._end, int(row["flags"]), motion, luma))
         self._hear(segment.notes)
         return self._look(self._end - LAG)
 
@@ -110,7 +107,7 @@ class CorruptionDetector(PictureDetector):
         damage = self._damage
         if damage is not None and damage.end is None:
             damage.end = max(self._end, damage.last)
-        return [*found, *self._tell()]
+        return [*found, *self._tell(), *self._of_mended(self._mends.finish())]
 
     def standing(self) -> Iterable[Observation]:
         """Nothing: whether damage shows is known when it is mended."""
@@ -130,18 +127,19 @@ class CorruptionDetector(PictureDetector):
         found: list[Observation] = []
         while self._frames and self._frames[0].time < until:
             frame = self._frames.popleft()
-            following = self._frames[0].motion if self._frames else None
+            following = self._frames[0] if self._frames else None
             found += self._take_errors(frame)
             damage = self._damage
             if damage is not None:
                 if damage.end is not None and frame.time >= damage.end + JOINED:
                     found += self._tell()
                 elif damage.end is None and frame.time > damage.last:
-                    self._mend(damage, frame, following)
+                    self._mend(damage, frame, following.motion if following else None)
+            found += self._of_mended(self._mends.look(frame, following))
             self._before = frame.motion
         return found
 
-    def _take_errors(self, frame: _Frame) -> list[Observation]:
+    def _take_errors(self, frame: Frame) -> list[Observation]:
         """Begin damage or go on with it; tells of what was mended long before the error."""
         due: list[tuple[float, float, bool]] = []
         while self._errors and self._errors[0][0] < frame.end:
@@ -164,7 +162,7 @@ class CorruptionDetector(PictureDetector):
                 damage.end = None  # what was mended is damaged again
         return found
 
-    def _mend(self, damage: _Damage, frame: _Frame, following: Float32 | None) -> None:
+    def _mend(self, damage: _Damage, frame: Frame, following: Float32 | None) -> None:
         """End the damage where a key frame comes, or long after the last error."""
         if frame.flags & FrameFlag.KEY:
             damage.end = frame.time
@@ -186,6 +184,7 @@ class CorruptionDetector(PictureDetector):
         share, length = damage.mended, damage.end - damage.start
         if share is not None and share < self.settings.min_area:
             return []
+        self._told.append((damage.start, damage.end))
         evidence = {"decoding_errors": damage.errors, "duration_s": length}
         if share is None:
             said = "a share of the picture that nothing tells"
@@ -209,6 +208,40 @@ class CorruptionDetector(PictureDetector):
                 region=_region(damage.tiles),
             )
         ]
+
+    def _of_mended(self, mended: Mended | None) -> list[Observation]:
+        """Damage of which the decoder told nothing."""
+        if mended is None or self._is_told(mended):
+            return []
+        share, length = mended.share, mended.end - mended.start
+        self._told.append((mended.start, mended.end))
+        return [
+            Observation(
+                Kind.BLOCK_CORRUPTION,
+                start=mended.start,
+                end=mended.end,
+                severity=events.ladder(share, 0.01, 0.1, 0.25, 0.5),
+                confidence=0.7 if mended.seen else 0.55,
+                summary=(
+                    f"blocks are corrupt for {length:.2f} s though the decoder told of no error: "
+                    f"the key frame after them mends {100 * share:.2g} % of the picture at once"
+                ),
+                evidence={
+                    "share_of_picture": share,
+                    "mended_by_code_values": mended.step,
+                    "duration_s": length,
+                },
+                peak=(mended.start + mended.end) / 2,
+                region=_region(mended.tiles),
+            )
+        ]
+
+    def _is_told(self, mended: Mended) -> bool:
+        """Whether the errors of the decoder tell of it, or will."""
+        damage = self._damage
+        if damage is not None and damage.decoding and damage.start < mended.end:
+            return True
+        return any(start < mended.end and mended.start < end for start, end in self._told)
 
 
 def _region(tiles: npt.NDArray[np.bool_] | None) -> Region | None:
