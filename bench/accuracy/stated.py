@@ -16,9 +16,17 @@ _CHANCE = 0.05  # that a rate which is no higher than stated is named
 
 # Alarms per file, of kinds that the look-alike resembles.
 STATED: dict[str, dict[Kind, float]] = {
-    "applause": {Kind.LEVEL_JUMP: 0.5},
+    "applause": {Kind.LEVEL_JUMP: 0.1},
+    "camera_flashes": {Kind.BRIGHTNESS_PUMPING: 0.2},
+    "cartoon_on_threes": {Kind.REPEATED_FRAMES: 0.1},
+    "cartoon_on_twos": {Kind.REPEATED_FRAMES: 0.2},
     "confetti": {Kind.BLOCKINESS: 0.5},
-    "shallow_focus": {Kind.BLUR: 0.5},
+    "moving_pattern": {Kind.BLOCKINESS: 0.1},
+    "night_scene": {Kind.FREEZE: 0.1},
+    "pause": {Kind.SILENCE: 0.1},
+    "rain": {Kind.HISS: 0.2},
+    "shallow_focus": {Kind.BLUR: 0.3},
+    "slide_with_speaker": {Kind.SLATE: 0.1},
 }
 
 

@@ -61,7 +61,14 @@ class Confetti(Passage):
 
     name = "confetti"
     summary = "Confetti or snowflakes that fall"
-    resembles = (Kind.NOISE, Kind.GLITCH, Kind.BLOCK_CORRUPTION, Kind.COMBING, Kind.BLOCKINESS)
+    resembles = (
+        Kind.NOISE,
+        Kind.GLITCH,
+        Kind.BLOCK_CORRUPTION,
+        Kind.COMBING,
+        Kind.BLOCKINESS,
+        Kind.TEARING,
+    )
     seconds = (2.5, 4.0)
 
     def begin(self, picture: Picture) -> None:
