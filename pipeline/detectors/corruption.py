@@ -76,8 +76,8 @@ class CorruptionDetector(PictureDetector):
     version = "3"
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
-        "Blocks are misplaced, stale or garbage, from data that the decoder lost to the key frame "
-        "that mends it. Not yet: damage that was encoded again."
+        "Blocks are misplaced, stale or garbage, from data that the decoder lost, also where it "
+        "says nothing, to the key frame that mends it. Not yet: damage that was encoded again."
     )
     Settings = CorruptionSettings
 
