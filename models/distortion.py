@@ -29,6 +29,7 @@ _LOWEST, _HIGHEST, _BEND = 40.0, 16_000.0, 3.2  # Hz; how much denser bands lie 
 _LEAST = 1e-11  # power
 CHANNELS, DILATIONS = 64, (1, 2, 4, 8)
 AT_ONCE = 8  # stretches of sound in a batch
+BUCKET = 8  # windows, of which a stretch has a multiple: half a second at 48 kHz and REACH is 56
 
 
 @cache
@@ -94,35 +95,49 @@ class Distortion:
         ]
         self._head = held["head.weight"], held["head.bias"]
 
-    def of(self, windows: Float32) -> Float32:
+    def of(self, windows: Float32, there: Float32 | None = None) -> Float32:
         """Judge windows [..., F, INPUTS], of which F follow each other: log odds [..., F, 3].
 
         An output depends on REACH windows before and after; beyond the ends there is nothing.
+
+        Args:
+            windows: see `rows`.
+            there: [..., F, 1], 0 for those that are beyond the end; None: all are there.
 
         Returns:
             float32, a column for each of FAULTS.
         """
         weight, bias = self._first
         x = np.maximum(windows @ weight + bias, 0)
+        if there is not None:
+            x *= there
         for weight, bias, dilation in self._blocks:
             held = np.pad(x, (*[(0, 0)] * (x.ndim - 2), (dilation, dilation), (0, 0)))
             taps = [held[..., n * dilation : n * dilation + x.shape[-2], :] for n in range(3)]
             x = x + np.maximum(np.concatenate(taps, axis=-1) @ weight + bias, 0)
+            if there is not None:
+                x *= there
         weight, bias = self._head
         said: Float32 = x @ weight + bias
         return said
 
     def together(self, asked: Sequence[Float32]) -> list[Float32]:
-        """As `of` for each of any number of windows [F, INPUTS]; equal F share the work.
+        """As `of` for each of any number of windows [F, INPUTS].
 
+        They are filled up to a multiple of BUCKET windows, and those of one length share the work.
         What they share changes no bit of the answers.
         """
         alike: dict[int, list[int]] = {}
         for n, windows in enumerate(asked):
-            alike.setdefault(len(windows), []).append(n)
+            alike.setdefault(-(-len(windows) // BUCKET) * BUCKET, []).append(n)
         said: dict[int, Float32] = {}
-        for numbers in alike.values():
-            said.update(zip(numbers, self.of(np.stack([asked[n] for n in numbers])), strict=True))
+        for length, numbers in alike.items():
+            filled = np.zeros((len(numbers), length, INPUTS), np.float32)
+            there = np.zeros((len(numbers), length, 1), np.float32)
+            for place, n in enumerate(numbers):
+                filled[place, : len(asked[n])], there[place, : len(asked[n])] = asked[n], 1
+            for n, odds in zip(numbers, self.of(filled, there), strict=True):
+                said[n] = odds[: len(asked[n])]
         return [said[n] for n in range(len(asked))]
 
 

@@ -43,6 +43,7 @@ LEAD = STACK // 2 - CONTEXT // 2 // PER_PICTURE
 # Takes that are scored at once. One is up to ten seconds of a mouth, 242 positions, which fill the
 # caches of a CPU: four cost a fifth to a third more than one by one (`bench.batching`).
 _AT_ONCE = 1
+_BUCKET = 25  # pictures, of which those that are scored at once are a multiple
 
 
 def _conv(inside: int, outside: int, size: int | tuple[int, int], stride: int | tuple[int, int],
@@ -178,8 +179,8 @@ class Take:
 def lag_scores(net: SyncNet, takes: Sequence[Take], most: int) -> list[npt.NDArray[np.float32]]:
     """How well each moment of each mouth goes with its sound, shifted by up to `most` pictures.
 
-    They are laid end to end, so that none costs more for another's length; what sees two of them
-    is left out.
+    They are laid end to end, so that none costs more for another's length, and filled up to whole
+    seconds, so that the net meets few shapes; what sees two of them is left out.
 
     Args:
         net: the net.
@@ -190,12 +191,16 @@ def lag_scores(net: SyncNet, takes: Sequence[Take], most: int) -> list[npt.NDArr
         [T - 8, 2 * most + 1] of each, see `by_lag`.
     """
     step = PER_PICTURE * HOP
+    mouths = [take.mouth for take in takes]
     sounds = [np.pad(take.sound, (0, -len(take.sound) % step)) for take in takes]
+    spare = -sum(map(len, mouths)) % _BUCKET
+    filler = np.zeros((spare, SIDE, SIDE), np.uint8), np.zeros(spare * step, np.float32)
     made = []
     with torch.inference_mode(), single_threaded():
-        mouths = torch.from_numpy(np.concatenate([take.mouth for take in takes]))
-        seen = net.see(seen_part(mouths[None]))[0]
-        heard = net.hear(net.spectrum(torch.from_numpy(np.concatenate(sounds))[None]))[0]
+        pictures = torch.from_numpy(np.concatenate([*mouths, filler[0]]))
+        seen = net.see(seen_part(pictures[None]))[0]
+        samples = torch.from_numpy(np.concatenate([*sounds, filler[1]]))
+        heard = net.hear(net.spectrum(samples[None]))[0]
         picture = position = 0
         for take, sound in zip(takes, sounds, strict=True):
             count = len(take.mouth) - STACK + 1

@@ -123,6 +123,8 @@ def test_what_streams_share_changes_no_bit():
     together = Distortion().together(asked)
     for windows, said in zip(asked, together, strict=True):
         np.testing.assert_array_equal(said, shared().ask(windows))
+        # what they are filled up with is as if it were not there
+        np.testing.assert_allclose(said, Distortion().of(windows), atol=1e-4)
 
 
 def test_an_output_depends_on_no_more_than_it_says():
