@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from faults.damage import damage, place
-from faults.media import Clean
+from faults.lookalikes import LOOKALIKES
+from faults.media import Clean, Encoding, encode
 from faults.truth import Severity
 from pipeline.detectors.tearing import _joined
 from pipeline.measurements import Observation
@@ -170,4 +171,16 @@ def test_foreign_blocks_in_one_frame_are_no_tear(tmp_path):
     clean = Clean(media.write(tmp_path / "clean.mp4", media.scene(5.0, 480, 270, cuts=0)))
     order = place("glitch", Severity.SUBTLE, clean, 3)
     damage(clean, tmp_path / "a.mp4", [order])
+    assert not of_kind(examine(tmp_path / "a.mp4", "tearing"), "tearing")
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_edges_of_confetti_line_up_by_chance(tmp_path, seed):
+    path = tmp_path / "clean.mkv"
+    media.write(path, media.scene(4, 480, 270, cuts=0, speed=2, seed=4, sky=0.9))
+    clean = Clean(path)
+    lookalike = LOOKALIKES["confetti"](clean, seed)
+    coded = Encoding("libx264", (("crf", "23"), ("preset", "veryfast")), "aac")
+    pictures = lookalike.pictures(clean.pictures())
+    encode(tmp_path / "a.mp4", pictures, None, rate=clean.rate, encoding=coded)
     assert not of_kind(examine(tmp_path / "a.mp4", "tearing"), "tearing")
