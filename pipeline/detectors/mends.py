@@ -124,10 +124,10 @@ class _Spike:
     length: float  # seconds since the key frame before
     onset: float
     seen: bool  # when it began
-    risen: bool  # something was
+    risen: bool  # the tiles moved more at once at the onset, if no more was seen
     lengths: list[float]  # seconds, of the GOPs before
     changes: list[_Change]  # in the GOP that it ends, at other frames
-    damaged: _Spike | None = None  # the key frame before, which this one mends
+    damaged: _Spike | None = None  # the first of the key frames before, which this one mends
     frames: int = 0  # since then
     restless: float = 0.0  # code values
 
@@ -254,7 +254,7 @@ class Mends:
             return None
         if self._is_damage(one, following):
             if spike is not None and not one.seen and spike.change.is_where(one.change):
-                spike.damaged = one
+                spike.damaged = one.damaged or one  # the first, however many follow
                 return None
             if one.risen or one.damaged is not None:
                 return _mended(one)

@@ -26,11 +26,12 @@ def frames():
     return media.scene(6, 320, 192, cuts=0, speed=0.5, seed=4)
 
 
-def _blocks(frames, first, stop, seed=1, count=40):
+def _blocks(frames, first, stop, turn=0):
     """Blocks of another place, moving with the picture, as a decoder goes on with them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
+    count = 40
     places = rng.integers(0, (12, 20), (count, 2)) * 16
-    other = rng.integers(0, (12, 20), (count, 2)) * 16
+    other = np.roll(rng.integers(0, (12, 20), (count, 2)) * 16, turn, axis=0)
     made = list(frames)
     for n in range(first, stop):
         frame = frames[n].copy()
@@ -61,6 +62,11 @@ def test_from_where_the_picture_was_as_the_key_frame_shows_it(tmp_path, frames, 
 def test_a_key_frame_that_is_damaged_itself(tmp_path, frames):
     defect = only_one(_examined(tmp_path, _blocks(frames, 50, 75)), NAME)
     assert_interval(defect, 50 / 25, 75 / 25, within=0.05)
+
+
+def test_key_frames_that_are_damaged_one_after_the_other(tmp_path, frames):
+    defect = only_one(_examined(tmp_path, _blocks(_blocks(frames, 50, 75), 75, 100, 1)), NAME)
+    assert_interval(defect, 50 / 25, 100 / 25, within=0.05)
 
 
 def test_blocks_that_go_between_key_frames_are_no_damage_of_this_stream(tmp_path, frames):
