@@ -56,7 +56,8 @@ def test_what_a_dead_service_left_is_swept(tmp_path):
     assert not (tmp_path / "work/left").exists()
 
 
-def test_what_is_being_claimed_when_the_runner_ends_is_given_back(tmp_path):
+def test_what_is_being_claimed_when_the_runner_ends_is_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(Isolated, "warm", lambda _: None)  # nothing is inspected
     claiming, closing = threading.Event(), threading.Event()
 
     async def work() -> None:
