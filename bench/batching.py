@@ -138,7 +138,7 @@ def _nets() -> list[_Net]:
         ),
         _Net(
             "clicks",
-            lambda asked: list(told.of(np.stack(asked))),
+            told.together,
             list(impulses.astype(np.float32)), _CLICK_EVERY, clicks.AT_ONCE, 0.0, True,
         ),
     ]  # fmt: skip

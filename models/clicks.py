@@ -6,6 +6,7 @@ and takes what was measured of one, the error and the wave around it, and the sp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +90,19 @@ class Clicks:
         said: Float32 = (x @ weight + bias)[..., 0]
         return said
 
+    def together(self, impulses: Sequence[Float32]) -> list[np.float32]:
+        """As `of` for each of any number of impulses [INPUTS].
+
+        That others are judged with it changes no bit of an answer.
+        """
+        # one row each: a product of several rows would round otherwise than those of one
+        return list(self.of(np.stack(impulses)[:, None])[:, 0])
+
 
 @made_once
 def shared() -> Batcher[Float32, np.float32]:
     """The one net of this process, asked of impulses [INPUTS].
 
-    What streams ask while it is busy is its next batch, which changes no bit of the answers.
+    What streams ask while it is busy is its next batch.
     """
-    net = Clicks()
-    # one row each: a product of several rows would round otherwise than those of one
-    return Batcher(lambda impulses: list(net.of(np.stack(impulses)[:, None])[:, 0]), AT_ONCE, 0.0)
+    return Batcher(Clicks().together, AT_ONCE, 0.0)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
-from pipeline.detectors.mends import Frame, Mended, Mends
+from pipeline.detectors.mends import SPIKE, Frame, Mended, Mends
 from pipeline.measurements import (
     Float32,
     FrameFlag,
@@ -31,7 +31,6 @@ from pipeline.types import Kind, Region
 
 LAG = 0.5  # seconds by which errors may be told after frames of their time (reordered frames)
 JOINED = 0.3  # seconds; damage with less between is one defect, as in faults/comparison.py
-SPIKE = 3.0  # code values by which a tile that is mended changes more than before and after
 CUT = 0.85  # share of the picture that changes where a cut mends it: nothing is known of the damage
 UNKNOWN = 0.5  # severity where the end of the damage was not seen
 MOST_ERRORS = 1000  # that wait for their frames
@@ -164,7 +163,7 @@ class CorruptionDetector(PictureDetector):
 
     def _mend(self, damage: _Damage, frame: Frame, following: Float32 | None) -> None:
         """End the damage where a key frame comes, or long after the last error."""
-        if frame.flags & FrameFlag.KEY:
+        if frame.key:
             damage.end = frame.time
             if self._before is None or following is None:
                 return
@@ -191,8 +190,7 @@ class CorruptionDetector(PictureDetector):
             severity, confidence = UNKNOWN, 0.6
         else:
             said = f"{100 * share:.2g} % of the picture, by what the key frame mends"
-            # a mended tile is one that had drifted, too: about twice those whose damage shows
-            severity = events.ladder(share, 0.01, 0.1, 0.25, 0.5)
+            severity = _severity(share)
             confidence = 0.75 if share < 0.02 else 0.9
             evidence["share_of_picture"] = share
         return [
@@ -220,7 +218,7 @@ class CorruptionDetector(PictureDetector):
                 Kind.BLOCK_CORRUPTION,
                 start=mended.start,
                 end=mended.end,
-                severity=events.ladder(share, 0.01, 0.1, 0.25, 0.5),
+                severity=_severity(share),
                 confidence=0.7 if mended.seen else 0.55,
                 summary=(
                     f"blocks are corrupt for {length:.2f} s though the decoder told of no error: "
@@ -242,6 +240,14 @@ class CorruptionDetector(PictureDetector):
         if damage is not None and damage.decoding and damage.start < mended.end:
             return True
         return any(start < mended.end and mended.start < end for start, end in self._told)
+
+
+def _severity(share: float) -> float:
+    """Of the share of the picture that a key frame mended.
+
+    A mended tile is one that had drifted, too: about twice those whose damage shows.
+    """
+    return events.ladder(share, 0.01, 0.1, 0.25, 0.5)
 
 
 def _region(tiles: npt.NDArray[np.bool_] | None) -> Region | None:

@@ -34,7 +34,7 @@ def test_a_click_is_likely_and_the_music_beside_it_is_not(length):
 def test_what_streams_share_changes_no_bit():
     asked = np.random.default_rng(2).normal(0, 1, (9, INPUTS)).astype(np.float32)
     alone = [Clicks().of(one[None])[0] for one in asked]
-    assert shared()._run(list(asked)) == alone
+    assert Clicks().together(list(asked)) == alone
     assert [shared().ask(one) for one in asked] == alone
 
 
