@@ -99,7 +99,7 @@ class ClippingDetector(SoundDetector):
     """
 
     name = "clipping"
-    version = "4"
+    version = "5"
     kinds = (Kind.CLIPPING,)
     summary = "Peaks of the wave are cut off: harsh, crackling loud passages"
     Settings = ClippingSettings

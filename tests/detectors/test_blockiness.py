@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from models.coarseness import places
 from pipeline.detectors import blockiness
 from pipeline.detectors.blockiness import BlockinessDetector, BlockinessSettings
 from pipeline.detectors.comb import Comb
@@ -117,6 +119,14 @@ def test_what_is_beside_noise_is_not_coarse(tmp_path: Path, sigma: int) -> None:
     assert not examine(path, "blockiness").defects
 
 
+@pytest.mark.parametrize("size", [(360, 640), (270, 480), (720, 1280), (64, 64)])
+def test_texture_is_taken_where_the_net_looks(size: tuple[int, int]) -> None:
+    shape = (-(-size[0] // 16), -(-size[1] // 16))
+    tiles = blockiness._tiles(shape, 16)
+    corners = 16 * np.stack(np.divmod(tiles[:, 0], shape[1]), axis=1)
+    assert np.abs(corners - places(*size)).max() <= 16
+
+
 @pytest.mark.parametrize(("scale", "period"), [(4 / 3, 32 / 3), (1.5, 12.0)])
 def test_a_scaled_grid_keeps_its_period(tmp_path: Path, scale: float, period: float) -> None:
     path = write(
@@ -189,10 +199,17 @@ def test_clean(tmp_path: Path, crf: int) -> None:
 NO_GRID = Comb((0.0,) * 3, (0.0,) * 3, ((8.0, 8.0),) * 3)
 
 
-def told(monkeypatch: pytest.MonkeyPatch, levels: list[tuple[float, float]]) -> list[Observation]:
+def told(
+    monkeypatch: pytest.MonkeyPatch,
+    levels: list[tuple[float, float]],
+    textures: Callable[[float], np.ndarray] = lambda _: np.zeros((3, 23, 40), np.float32),
+    spared: Sequence[int] = (),
+) -> list[Observation]:
     """What is reported where the net says so many QP up to so many seconds, second by second.
 
-    The looks are made up: what is tested is which stretches are told, and when.
+    `spared` crops stay at the first level; `textures` gives noise, first and second differences of
+    the tiles at a time. The looks are made up: what is tested is which stretches are told, and
+    when.
     """
     noise = np.random.default_rng(1)
     detector = BlockinessDetector(
@@ -209,9 +226,11 @@ def told(monkeypatch: pytest.MonkeyPatch, levels: list[tuple[float, float]]) -> 
         for time in second + np.arange(5) / 5:
             level = next(qp for until, qp in levels if time < until - 1e-6)
             quantisers = np.zeros((16, 2), np.float32)
-            quantisers[:, 0] = level + noise.normal(0, 0.1, 16)
-            noise_map = np.zeros((23, 40), np.float32)
-            looks.append(Mock(time=float(time), quantisers=quantisers, noise=noise_map))
+            quantisers[:, 0] = level
+            quantisers[list(spared), 0] = levels[0][1]
+            quantisers[:, 0] += noise.normal(0, 0.1, 16)
+            maps = dict(zip(("noise", "fine", "curve"), textures(float(time)), strict=True))
+            looks.append(Mock(time=float(time), quantisers=quantisers, **maps))
         frames = np.zeros(1, FRAME_ROW)
         frames["time"], frames["duration"] = second + 0.96, 0.04
         found += detector.update(Mock(looks=looks, frames=frames), Mock())
@@ -237,3 +256,32 @@ def test_each_moment_is_told_once(
     assert [(round(one.start), round(one.end)) for one in found] == expected
     for one, other in itertools.pairwise(found):
         assert one.end <= other.start + 1e-6
+
+
+# of noise, first and second differences, 10 s to 14 s: in what rises, and in what does not
+@pytest.mark.parametrize(
+    ("kept", "spared_keeps", "told_of"),
+    [
+        ((0.3, 0.4, 0.3), (1.0, 1.0, 1.0), 0),  # focus is pulled to a subject
+        ((0.3, 0.4, 0.3), (0.6, 0.8, 0.7), 1),  # coded at half the size: all of it is soft
+        ((0.6, 0.8, 0.7), (1.0, 1.0, 1.0), 1),  # a coarse quantiser, of which little is seen there
+    ],
+)
+def test_what_is_out_of_focus_before_a_sharp_subject_is_not_coarse(
+    monkeypatch: pytest.MonkeyPatch,
+    kept: tuple[float, float, float],
+    spared_keeps: tuple[float, float, float],
+    told_of: int,
+) -> None:
+    def textures(time: float) -> np.ndarray:
+        maps = np.repeat(np.array([1.0, 4.0, 4.0], np.float32), 23 * 40).reshape(3, 23, 40)
+        if 10 <= time < 14:
+            subject = np.zeros((23, 40), bool)
+            subject[6:17, 13:27] = True
+            maps *= np.where(
+                subject, *(np.reshape(keeps, (3, 1, 1)) for keeps in (spared_keeps, kept))
+            )
+        return maps
+
+    levels = [(10, 26), (14, 34), (24, 26)]
+    assert len(told(monkeypatch, levels, textures, spared=(5, 6, 9, 10))) == told_of

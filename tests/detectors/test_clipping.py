@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import signal
+from scipy import ndimage, signal
 
 from tests import media
 from tests.detectors.sounds import AAC, RATE, chiptune, drums, noise, save, tone
@@ -90,17 +90,29 @@ def limited():
     return np.clip(sound * gain, -0.999, 0.999)
 
 
+def squared():
+    """A bass that a fast limiter has squared: what is played with it goes on at its top."""
+    time = np.arange(6 * RATE) / RATE
+    bass = 4 * np.sin(2 * np.pi * 45 * time + 0.5 * np.sin(2 * np.pi * 0.7 * time))
+    bass += 0.8 * np.sin(2 * np.pi * 600 * time + 3 * np.sin(2 * np.pi * 1.1 * time))
+    bass += 0.05 * np.random.default_rng(1).standard_normal(time.size)
+    held = ndimage.uniform_filter1d(ndimage.maximum_filter1d(np.abs(bass), 193), 193)
+    wave = 0.94 * bass / (1 + held**4) ** 0.25
+    return np.stack([wave, wave]).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     "sound",
     [
         drums,
         chiptune,
         limited,
+        squared,
         lambda: tone(-0.1, 5, 50),
         lambda: tone(-0.1, 5, 997),
         lambda: media.programme(8.0) * 0.01,
     ],
-    ids=["drums", "chiptune", "limited", "sine50", "sine997", "quiet"],
+    ids=["drums", "chiptune", "limited", "squared bass", "sine50", "sine997", "quiet"],
 )
 def test_hard_negatives(tmp_path, sound):
     assert examine(save(tmp_path, sound()), "clipping").defects == []
