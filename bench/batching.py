@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.machine import cores
 from faults.media import Clean
-from models import clicks, coarseness, distortion, sync
+from models import clicks, coarseness, distortion, level_jump, sync
 from models.batcher import Batcher
 from models.faces import Face, FaceFinder
 from models.threads import single_threaded
@@ -41,8 +41,9 @@ from tests import media
 
 RESULTS = Path(__file__).parent / "results/batching.md"
 _LAGS = 50  # pictures by which sound may be late
+_MORE_WINDOWS = 32  # that are looked at for steps of gain at a time
 _WINDOWS = (23, 24, 23)  # that half a second of sound at 48 kHz has, one every 21 ms
-_FACE_EVERY, _MOUTH_EVERY = 0.2, 10.0  # seconds
+_FACE_EVERY, _MOUTH_EVERY, _STEPS_EVERY = 0.2, 10.0, 0.68  # seconds
 _CLICK_EVERY = 20.0  # seconds: impulses that stand out come a few times a minute
 _SHORTEST = 3  # requests of a stream at least, however seldom they come
 
@@ -105,7 +106,7 @@ def _nets() -> list[_Net]:
     small = FaceFinder("cpu", long_side=112)
     looker = coarseness.load().fused().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lips, _ = sync.load()
-    heard, told = distortion.Distortion(), clicks.Clicks()
+    heard, told, steps = distortion.Distortion(), clicks.Clicks(), level_jump.LevelJump()
 
     def faces(frames: Sequence[Any]) -> list[list[Face]]:
         with single_threaded():
@@ -121,6 +122,8 @@ def _nets() -> list[_Net]:
         draw.normal(size=(count + 2 * distortion.REACH, distortion.INPUTS)).astype(np.float32)
         for count in _WINDOWS
     ]
+    more = _MORE_WINDOWS + 2 * level_jump.REACH
+    levels = draw.normal(size=(4, more, level_jump.INPUTS)).astype(np.float32)
     impulses = draw.normal(size=(4, clicks.INPUTS))
     takes = [_take(draw, seconds) for seconds in (10.0, 4.3, 7.9, 10.0)]
     return [
@@ -135,6 +138,11 @@ def _nets() -> list[_Net]:
             "distorted sound",
             heard.together,
             windows, LENGTH, distortion.AT_ONCE, 0.0, True,
+        ),
+        _Net(
+            "steps of gain",
+            steps.together,
+            list(levels), _STEPS_EVERY, level_jump.AT_ONCE, 0.0, True,
         ),
         _Net(
             "clicks",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.detectors.base import DetectorSettings, SoundDetector, setting
-from pipeline.detectors.inserts import CLEAR, CONTEXT, LARGEST, LONGEST, Insert, Inserts
+from pipeline.detectors.inserts import CONTEXT, LARGEST, LIKELY, LONGEST, Insert, Inserts
 from pipeline.events import Recurring, ladder
 from pipeline.measure.loudness import MOMENTARY, channel_weights, lufs
 from pipeline.measurements import Float64, Observation, Segment, SoundFormat, SoundStatistics
@@ -52,7 +52,7 @@ class LevelJumpDetector(SoundDetector):
     """
 
     name = "level_jump"
-    version = "4"
+    version = "5"
     kinds = (Kind.LEVEL_JUMP,)
     summary = "Loudness steps up or down and stays there, like an advert against the programme"
     slow_to_ask = True
@@ -118,7 +118,7 @@ class LevelJumpDetector(SoundDetector):
             end=end,
             peak=start,
             severity=ladder(abs(insert.step), 6.0, 8.0, 11.0, 15.0),
-            confidence=float(np.interp(insert.clear, [CLEAR, 12.0], [0.55, 0.9])),
+            confidence=float(np.interp(insert.odds, [LIKELY, 5.0], [0.55, 0.9])),
             summary=(
                 f"{abs(insert.step):.1f} dB {'louder' if insert.step > 0 else 'quieter'} from one "
                 f"moment to the next, in all bands alike, and back after {end - start:.1f} s"
@@ -141,7 +141,7 @@ class LevelJumpDetector(SoundDetector):
                 place = self._place(at, side)
                 step = self._step(place, side)
                 time = self._time + place * self._block
-                if step is not None and self._inserts.is_gain(time, step[1] - step[0]):
+                if step is not None and self._inserts.is_gain(time, step[1] > step[0]):
                     found += self._report(place, *step)
                     self._judged = place + side
             at = self._judged

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.distortion import BANDS, FAULTS, INPUTS
+from models.bands import BANDS
+from models.distortion import FAULTS, INPUTS
 from training import run
 from training.distortion.dataset import CLIPPED, OVERDRIVEN, STARVED, Examples
 from training.distortion.net import DistortionNet

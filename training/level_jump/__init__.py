@@ -1,0 +1,1 @@
+"""Fitting the nets that hear steps of gain."""
