@@ -37,7 +37,7 @@ UNTOLD = pytest.mark.xfail(
 @pytest.mark.parametrize(
     ("row", "by"),
     [
-        pytest.param(row, by, marks=UNTOLD if (row, by) in {(71, 2), (203, 2)} else ())
+        pytest.param(row, by, marks=UNTOLD if (row, by) == (71, 2) else ())
         for row in (71, 150, 203)
         for by in (1, 2, 4, -1, -3)
     ],
@@ -46,6 +46,34 @@ def test_torn_frame(tmp_path, row, by):
     defect = only_one(_examined(tmp_path, _torn(FRAMES, AT, row, by)), "tearing")
     assert_interval(defect, AT / 25, (AT + 1) / 25, within=0.001)
     assert abs(defect.evidence["row"] - row) <= 1
+
+
+@pytest.mark.parametrize("row", [71, 150, 203])
+@pytest.mark.parametrize("by", [3, -2, -3])
+def test_a_tear_whose_row_does_not_stand_out(tmp_path, row, by):
+    """The frame that the torn part is of shows the same there, and moves on as usual."""
+    slow = media.scene(3, cuts=0, speed=1, seed=4)
+    defect = only_one(_examined(tmp_path, _torn(slow, AT, row, by)), "tearing")
+    assert_interval(defect, AT / 25, (AT + 1) / 25, within=0.001)
+    assert abs(defect.evidence["row"] - row) <= 1
+
+
+@pytest.mark.parametrize(("speed", "row"), [(2, 71), (4, 150), (4, 203)])
+def test_a_tear_by_one_frame_whose_row_does_not_stand_out(tmp_path, speed, row):
+    """The torn part stands still once, where it moves in all the frames around."""
+    slow = media.scene(3, cuts=0, speed=speed, seed=4)
+    defect = only_one(_examined(tmp_path, _torn(slow, AT, row, 1)), "tearing")
+    assert_interval(defect, AT / 25, (AT + 1) / 25, within=0.001)
+    assert abs(defect.evidence["row"] - row) <= 1
+
+
+def test_torn_frames_one_after_the_other_of_which_no_row_stands_out(tmp_path):
+    slow = media.scene(3, cuts=0, speed=1, seed=4)
+    torn = slow
+    for n in range(4):
+        torn = _torn(torn, AT + n, 203 - 12 * n, 2)
+    defect = only_one(_examined(tmp_path, torn), "tearing")
+    assert_interval(defect, AT / 25, (AT + 4) / 25, within=0.1)
 
 
 def test_a_tear_through_a_cut(tmp_path):
@@ -136,7 +164,37 @@ def _split_screen():
     ]
 
 
+def _loop(count):
+    """A strip of pictures that come again and again, under a pan."""
+    return [
+        np.concatenate((frame[:135], OTHER[6 * (n % count)][135:]))
+        for n, frame in enumerate(media.scene(3, cuts=0, speed=2, seed=4))
+    ]
+
+
+def _held(count):
+    """Drawings below that are held for some frames, under a pan."""
+    return [
+        np.concatenate((frame[:135], OTHER[n - n % count][135:]))
+        for n, frame in enumerate(media.scene(3, cuts=0, speed=2, seed=4))
+    ]
+
+
+def _pulled_down():
+    """The lower half comes from film: frames are shown twice and three times in turn."""
+    shown = [n // 5 * 5 + (0 if n % 5 < 3 else 3) for n in range(75)]
+    return [
+        np.concatenate((frame[:135], OTHER[shown[n]][135:]))
+        for n, frame in enumerate(media.scene(3, cuts=0, speed=2, seed=4))
+    ]
+
+
 NEGATIVES = {
+    "a loop of two pictures": lambda: _loop(2),
+    "a loop of three pictures": lambda: _loop(3),
+    "drawings on twos": lambda: _held(2),
+    "drawings on threes": lambda: _held(3),
+    "film below video": _pulled_down,
     "clean pan": lambda: FRAMES,
     "cuts": lambda: media.scene(3, cuts=6, speed=8),
     "letterbox": lambda: [np.concatenate((f[:30] * 0, f[30:240], f[240:] * 0)) for f in FRAMES],
