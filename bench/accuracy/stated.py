@@ -4,6 +4,8 @@ Stated from files of the development split and compared with those of the split 
 is not here is stated to give none. Measured by
 
     python -m bench.accuracy MEDIA... --what lookalike --per-lookalike 12
+
+and, where alarms are rarer than that can show, on as many as are said.
 """
 
 from __future__ import annotations
@@ -16,16 +18,18 @@ _CHANCE = 0.05  # that a rate which is no higher than stated is named
 
 # Alarms per file, of kinds that the look-alike resembles.
 STATED: dict[str, dict[Kind, float]] = {
-    "applause": {Kind.LEVEL_JUMP: 0.1},
+    "applause": {Kind.LEVEL_JUMP: 0.025},  # 40 files
     "camera_flashes": {Kind.BRIGHTNESS_PUMPING: 0.2},
     "cartoon_on_threes": {Kind.REPEATED_FRAMES: 0.1},
     "cartoon_on_twos": {Kind.REPEATED_FRAMES: 0.2},
     "confetti": {Kind.BLOCKINESS: 0.5},
+    "fade": {Kind.LEVEL_JUMP: 0.02},  # 60 files
+    "loud_music": {Kind.CLIPPING: 0.015},  # 318 files
     "moving_pattern": {Kind.BLOCKINESS: 0.1},
     "night_scene": {Kind.FREEZE: 0.1},
     "pause": {Kind.SILENCE: 0.1},
     "rain": {Kind.HISS: 0.2},
-    "shallow_focus": {Kind.BLUR: 0.3},
+    "shallow_focus": {Kind.BLUR: 0.3, Kind.BLOCKINESS: 0.01},  # the latter: 126 files
     "slide_with_speaker": {Kind.SLATE: 0.1},
 }
 
