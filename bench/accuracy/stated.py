@@ -29,7 +29,7 @@ STATED: dict[str, dict[Kind, float]] = {
     "night_scene": {Kind.FREEZE: 0.1},
     "pause": {Kind.SILENCE: 0.1},
     "rain": {Kind.HISS: 0.2},
-    "shallow_focus": {Kind.BLUR: 0.3, Kind.BLOCKINESS: 0.01},  # the latter: 126 files
+    "shallow_focus": {Kind.BLUR: 0.06, Kind.BLOCKINESS: 0.01},  # 129 and 126 files
     "slide_with_speaker": {Kind.SLATE: 0.1},
 }
 

@@ -24,8 +24,8 @@ WHY_NOT: dict[Kind, str] = {
     "of 16, but they begin too early",
     Kind.BLOCKINESS: "at QP 32 nothing is left to see after delivery (13 of 15 of QP 37 and "
     "coarser found on development files)",
-    Kind.BLUR: "at a cut one side only is left to compare with (50 of 64 found on development "
-    "files)",
+    Kind.BLUR: "faces and soft shots have little detail to lose; a cut may hide an end (63 of 76 "
+    "found on development files)",
     Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat (5 of 8 found on development "
     "files)",
     Kind.CLICK: "picks, sticks and lips are impulses too; lossy coding hides faint ones",
