@@ -43,9 +43,9 @@ LEAST_CONTEXT = 31  # windows at the ends of the sound in which no step is looke
 AT_LEAST = 32  # windows that are judged together: the net needs 144 beside them each time
 KEPT = 12.0  # seconds of which `is_gain` can be asked
 AROUND = 0.5  # seconds around a time, in which a step of gain is looked for
-# Log odds of a step that does not come back: in 1.1 hours of development sources one place looked
+# Log odds of a step that does not come back: in an hour of development sources one place looked
 # like one to all other rules, with -2.0
-SINGLE = -1.0
+SINGLE = -1.5
 
 
 @dataclass(frozen=True)
