@@ -1,8 +1,7 @@
 """Cadence: frames shown twice, and frames that are missing, within motion.
 
 Both are found in the curve of `pipeline.detectors.motion`: a repeated frame makes a notch that goes
-down to nothing, a missing one a spike of one frame. In unsteady motion the latter is found in
-single tiles, by `pipeline.detectors.leaps`.
+down to nothing, a missing one a spike of one frame.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Iterable
 
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.jumps import STEADY_RATIO, find_jump, spikes
-from pipeline.detectors.leaps import Leaps
 from pipeline.detectors.motion import AROUND, Motion
 from pipeline.detectors.repeats import Repeats, motion_beside
 from pipeline.measurements import Observation, PictureFormat, PictureStatistics, Segment
@@ -113,18 +111,16 @@ class CadenceDetector(PictureDetector):
         self._motion = Motion()
         self._decided = 0  # frames of _motion that were judged
         self._repeats = Repeats(settings)
-        self._leaps = Leaps()
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         self._motion.add(picture)
-        self._leaps.add(picture)
-        return self._judge(len(self._motion) - AROUND) + self._leaps.find()
+        return self._judge(len(self._motion) - AROUND)
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
         found = self._judge(len(self._motion))
-        return found + self._leaps.find(last=True) + self._repeats.close()
+        return found + self._repeats.close()
 
     def _judge(self, stop: int) -> list[Observation]:
         """Judge the frames up to `stop`, which have their context."""
@@ -136,13 +132,10 @@ class CadenceDetector(PictureDetector):
             for index in range(max(self._decided, 1), stop):
                 now = float(motion.time[index])
                 repeats.look(motion, index, still, level)
-                if repeats.reach(now):  # it catches up after a repeat
-                    self._leaps.explain(now)
-                elif spike[index]:
+                if spike[index] and not repeats.reach(now):  # else it catches up after a repeat
                     jump = find_jump(motion, index, still, self.settings)
                     if jump is not None:
                         found.append(jump)
-                        self._leaps.explain(now)
                 found += repeats.expire(now)
             self._decided = stop
         surplus = self._decided - 2 * AROUND

@@ -96,9 +96,9 @@ def find_jump(
     share = float(farther[moving].mean())
     if share < (STEADY_SHARE if steady else EVERYWHERE):
         return None
-    same_place = correlation(np.abs(jump), usual)
-    alike = likeness(*_changed_part(luma[index - 1], luma[index]))
-    if same_place < SAME_PLACE or alike < ALIKE or abs(correlation(jump, luma[index - 1])) > GAIN:
+    same_place = _correlation(np.abs(jump), usual)
+    alike = _alike(*_changed_part(luma[index - 1], luma[index]))
+    if same_place < SAME_PLACE or alike < ALIKE or abs(_correlation(jump, luma[index - 1])) > GAIN:
         return None
     if (spread <= STEADY or height > MANY * level) and _along(luma, index) < ALONG:
         return None
@@ -140,8 +140,7 @@ def _is_cut(change: Float64, at: int) -> bool:
     return bool(change[at] > CUT and change[at] > SPIKE * max(float(change[at - 1]), after))
 
 
-def correlation(a: Float32, b: Float32) -> float:
-    """Of two tile maps of one size; 0 where one of them is even."""
+def _correlation(a: Float32, b: Float32) -> float:
     x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
@@ -150,7 +149,7 @@ def correlation(a: Float32, b: Float32) -> float:
 def _along(luma: Sequence[Float32], index: int) -> float:
     """Correlation of the step to `index` with the motion before and after it."""
     motion = luma[index - 1] - luma[index - 1 - NEAR] + luma[index + NEAR] - luma[index]
-    return correlation(luma[index] - luma[index - 1], motion)
+    return _correlation(luma[index] - luma[index - 1], motion)
 
 
 def _changed_part(before: Float32, after: Float32) -> tuple[Float32, Float32]:
@@ -164,10 +163,10 @@ def _changed_part(before: Float32, after: Float32) -> tuple[Float32, Float32]:
     return before[part], after[part]
 
 
-def likeness(before: Float32, after: Float32) -> float:
+def _alike(before: Float32, after: Float32) -> float:
     """Best correlation of two tile maps over shifts: near 1 unless there is a cut between them."""
     rows, columns = before.shape
-    best = correlation(before, after)
+    best = _correlation(before, after)
     if best > 0.95:
         return best
     down = min(MAX_SHIFT, rows // 3)
@@ -178,5 +177,5 @@ def likeness(before: Float32, after: Float32) -> float:
         for dx in range(-across, across + 1):
             x = slice(max(dx, 0), columns + min(dx, 0))
             x2 = slice(max(-dx, 0), columns + min(-dx, 0))
-            best = max(best, correlation(before[y, x], after[y2, x2]))
+            best = max(best, _correlation(before[y, x], after[y2, x2]))
     return best

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import av
 import numpy as np
 import pytest
 
 from faults.lookalikes import LOOKALIKES
 from faults.media import Clean, encode
-from pipeline.detectors.cadence import CadenceDetector, CadenceSettings
-from pipeline.detectors.leaps import CONTEXT, Leaps
+from pipeline.detectors.cadence import CadenceSettings
 from pipeline.detectors.motion import Motion
 from pipeline.detectors.repeats import Repeats, motion_beside
-from pipeline.measure.frame import PictureMeter
-from pipeline.measurements import FrameFlag, PictureFormat, PictureStatistics, Segment
 from tests import media
 from tests.findings import assert_interval, examine, of_kind, only_one
 
@@ -237,99 +231,6 @@ def _speaker(steps):
 
 
 UNSTEADY = np.random.default_rng(1).choice([1, 3, 6], 150)
-
-
-@pytest.mark.parametrize("missing", [4, 8, 10])
-def test_missing_frames_in_unsteady_motion(tmp_path, missing):
-    """What moves does not twice move alike; that it leaps for one frame shows all the same."""
-    frames = _speaker(UNSTEADY)
-    result = _examined(tmp_path, frames[:70] + frames[70 + missing :])
-    defect = only_one(result, "dropped_frames")
-    assert_interval(defect, 70 / 25, 71 / 25)
-
-
-def _paces():
-    return _speaker(UNSTEADY)
-
-
-def _hurries():
-    """Faster for five frames: so things move that have a mass."""
-    steps = UNSTEADY.copy()
-    steps[70:75] = 6, 12, 18, 12, 6
-    return _speaker(steps)
-
-
-def _returns():
-    """A cut to another take of the same speaker, who has not been that far around it."""
-    frames = _speaker(
-        np.random.default_rng(1).choice([-2, 1, 2], 150) + 300 * (np.arange(150) == 0)
-    )
-    other = _speaker(np.random.default_rng(2).choice([-2, 1, 2], 150) + 390 * (np.arange(150) == 0))
-    return frames[:70] + other[:70]
-
-
-def _inset():
-    """A small picture within a still one cuts from one shot to another."""
-    one, two = (media.texture(90, 400, seed) for seed in (70, 71))
-    frames = []
-    for n in range(120):
-        frame = np.full((270, 480, 3), 235, np.uint8)
-        shot, x = (one, 2 * n) if n < 70 else (two, n)
-        frame[20:110, 40:200] = shot[:, x : x + 160]
-        frames.append(frame)
-    return frames
-
-
-@pytest.mark.parametrize("frames", [_paces, _hurries, _returns, _inset])
-def test_what_leaps_by_itself_is_no_missing_frame(tmp_path, frames):
-    assert not of_kind(_examined(tmp_path, frames()), "dropped_frames")
-
-
-def _measured(frames):
-    """The statistics of some frames, without an encoder between."""
-    height, width = frames[0].shape[:2]
-    meter = PictureMeter(PictureFormat(0, width, height, 25, False, 8, False, True))
-    for n, frame in enumerate(frames):
-        picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p")
-        meter.add(picture, n / 25, 1 / 25, FrameFlag(0))
-    picture = meter.take()
-    assert picture is not None
-    return picture
-
-
-def _part(picture: PictureStatistics, first: int, stop: int) -> PictureStatistics:
-    part = slice(first, stop)
-    return replace(
-        picture, frames=picture.frames[part], luma=picture.luma[part], motion=picture.motion[part]
-    )
-
-
-@pytest.mark.parametrize("size", [1, 7, 25, 1000])
-def test_frames_may_come_in_pieces_of_any_size(size):
-    frames = _speaker(UNSTEADY)
-    picture = _measured(frames[:70] + frames[78:])
-    detector = CadenceDetector(CadenceSettings(), picture.format)
-    found = []
-    for first in range(0, len(picture.frames), size):
-        part = _part(picture, first, first + size)
-        found += detector.update(part, Segment(0, 1, part, [], []))
-    found += detector.finish()
-    missing = [one for one in found if one.kind == "dropped_frames"]
-    assert [one.start for one in missing] == [pytest.approx(70 / 25)]
-
-
-def test_leaps_keep_little():
-    """However long the stream is; and what something else explains is not said twice."""
-    frames = _speaker(UNSTEADY)
-    picture = _measured(frames[:70] + frames[78:])
-    leaps = Leaps()
-    leaps.explain(float(picture.frames["time"][70]))
-    found = []
-    for first in range(len(picture.frames)):
-        leaps.add(_part(picture, first, first + 1))
-        found += leaps.find()
-        assert len(leaps._frames) <= 2 * CONTEXT + 1
-    assert not found + leaps.find(last=True)
 
 
 def test_a_natural_halt_beside_repeats_is_none(tmp_path):
