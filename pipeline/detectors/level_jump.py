@@ -34,7 +34,7 @@ class LevelJumpSettings(DetectorSettings):
     min_step: float = setting(
         7.5,
         "LU",
-        "smallest step that does not come back within 8 s",
+        "smallest step that does not come back within 7.5 s",
         "quality.md A13: 4 to 6 LU; calibrated against music, which steps by 7 LU",
         ge=2,
     )
@@ -48,7 +48,8 @@ class LevelJumpDetector(SoundDetector):
 
     Both sides must be settled, and nearly all of the louder one above nearly all of the quieter.
     One defect reaches from a step to the step back; or over the comparison, where none comes. That
-    it is a step of gain, and no music that sets in, the bands tell: they step alike, and at once.
+    it is a step of gain, and no music that sets in, nets tell (`models/level_jump.py`): all bands
+    step alike, and at once. They find inserts that come back within 7.5 s by themselves.
     """
 
     name = "level_jump"
