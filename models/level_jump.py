@@ -38,6 +38,8 @@ BOTH_UNLIKELY = -6.0  # sum of those of two steps, below which they are no inser
 
 SIDE = 94  # windows that are compared, two seconds at 48 kHz
 APART = 2  # windows beside a step that are not
+ABOUT = 20  # windows on either side whose loudest band is the level about a step
+A_SECOND = 50  # windows, nearly: the scale of how far apart steps are
 COARSE = 16  # bands of the comparison, six of the ear's in each
 QUANTILES = (10, 30, 50, 70, 90)  # per cent
 HEARD = -85.0  # dB in a band, below which it is silent
@@ -153,7 +155,7 @@ def edge(level: Float32, at: int, place: int, up: bool, odds: float, step: float
         sides = (sides[0], level[-1:])
     before, after = (_coarse(side) for side in sides)
     around = level[max(0, at - SIDE) : at + APART + SIDE].max(axis=1)
-    near = level[max(0, at - 20) : at + 20].max(axis=1)
+    near = level[max(0, at - ABOUT) : at + ABOUT].max(axis=1)
     return Edge(
         place, up, odds, step, _quantiles(before), _quantiles(after), _rise(before), _rise(after),
         float(np.percentile(near, 75)), float(np.percentile(around, 90)),
@@ -206,7 +208,7 @@ def figures(starts: Sequence[Edge], end: Edge) -> tuple[Float32, npt.NDArray[np.
         outer, inner, outer / size, inner / size,
         way * [s.rising_before for s in starts], way * end.rising_after,
         np.abs(step - (np.abs(steps_) + abs(end.step)) / 2), flat[0].mean(axis=1),
-        np.array([end.place - s.place for s in starts]) / 50, way,
+        np.array([end.place - s.place for s in starts]) / A_SECOND, way,
         loudest - [s.near for s in starts], loudest - end.near, *rows.T,
         np.abs(rows).max(axis=1) / size,
     ]  # fmt: skip

@@ -223,3 +223,18 @@ def fitted(
         "per_source": chosen.per_source,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
+
+
+def sources(note: dict[str, Any]) -> str:
+    """What a model card says of where its data come from: whose they are, and their licences.
+
+    Args:
+        note: what the command noted; `fitted` and `unseen` are the sources.
+    """
+    return f"""| part | sources |
+| --- | --- |
+| fitted on | {", ".join(note["fitted"])} |
+| evaluated on, seen by nothing else | {", ".join(note["unseen"])} |
+
+Licences: `CATALOG.tsv` of the media folder names the licence of every file, the copyright file of
+each Debian package that of the package. No media is part of the weights or of the repository."""

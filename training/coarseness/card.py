@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.coarseness import WEIGHTS
+from training.run import sources
 
 CARD = WEIGHTS.with_suffix(".md")
 
@@ -46,13 +47,7 @@ more (H.264 at CRF 14 to 27, HEVC at 22 to 28), as what is delivered is. Some ha
 things drawn over them, before all that. What came as it was may be no coarser than QP 28; only
 shrunk photographs are known to be fine.
 
-| part | sources |
-| --- | --- |
-| fitted on | {", ".join(note["fitted"])} |
-| evaluated on, seen by nothing else | {", ".join(note["unseen"])} |
-
-Licences: `CATALOG.tsv` of the media folder names the licence of every file, the copyright file of
-each Debian package that of the package. No media is part of the weights or of the repository.
+{sources(note)}
 
 ## Figures
 

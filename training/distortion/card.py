@@ -7,6 +7,7 @@ from typing import Any
 
 from models.distortion import WEIGHTS
 from training.distortion.evaluate import FALSE
+from training.run import sources
 
 CARD = WEIGHTS.with_suffix(".md")
 _UNITS = {"overdriven": "dB", "starved": "kb/s a channel", "clipped": "dB"}
@@ -47,13 +48,7 @@ or Opus at 8 to 24 kb/s a channel, clipped (2 to 16 dB), or has what is no fault
 another level, noise, a limiter that bends nothing, other sound, or nothing. Seven in ten are then
 coded by AAC, MP3 or Opus at 48 to 96 kb/s a channel.
 
-| part | sources |
-| --- | --- |
-| fitted on | {", ".join(note["fitted"])} |
-| evaluated on, seen by nothing else | {", ".join(note["unseen"])} |
-
-Licences: `CATALOG.tsv` of the media folder names the licence of every file, the copyright file of
-each Debian package that of the package. No media is part of the weights or of the repository.
+{sources(note)}
 
 ## Figures
 

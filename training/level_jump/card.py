@@ -7,6 +7,7 @@ from typing import Any
 
 from models.level_jump import WEIGHTS
 from training.level_jump.evaluate import HOURLY
+from training.run import sources
 
 CARD = WEIGHTS.with_suffix(".md")
 
@@ -48,13 +49,7 @@ and down, other speakers or takes in turn, other sound or noise that sets in and
 noise of equipment, bands that a codec left out. The second net is fitted on what a first net that
 has not heard a half of the sources says of that half.
 
-| part | sources |
-| --- | --- |
-| fitted on | {", ".join(note["fitted"])} |
-| evaluated on, seen by nothing else | {", ".join(note["unseen"])} |
-
-Licences: `CATALOG.tsv` of the media folder names the licence of every file, the copyright file of
-each Debian package that of the package. No media is part of the weights or of the repository.
+{sources(note)}
 
 ## Figures
 
