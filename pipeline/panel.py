@@ -77,6 +77,11 @@ class Panel:
                 stream = picture.format.stream
                 self._feed(name, stream, partial(of_picture.update, picture, segment))
                 self.seconds[name] += shown
+        elif self._picture_format is not None:
+            for name, of_picture in list(self._picture.items()):
+                self._feed(
+                    name, self._picture_format.stream, partial(of_picture.without_picture, segment)
+                )
         for sound in segment.sound:
             stream = sound.format.stream
             length = sound.samples.shape[1] / sound.format.rate

@@ -121,6 +121,10 @@ class PictureDetector(Detector):
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """Take the next frames, in order; returns the observations that ended in them."""
 
+    def without_picture(self, segment: Segment) -> Iterable[Observation]:
+        """A segment in which no frame came: the last one stands. Most need not know."""
+        return ()
+
 
 class SoundDetector(Detector):
     """Sees one audio stream, a contiguous stretch of about a second at a time.

@@ -21,7 +21,6 @@ from pipeline.detectors.mends import SPIKE, Frame, Mended, Mends
 from pipeline.measurements import (
     Float32,
     FrameFlag,
-    Note,
     Observation,
     PictureFormat,
     PictureStatistics,
@@ -72,7 +71,7 @@ class CorruptionDetector(PictureDetector):
     """
 
     name = "block_corruption"
-    version = "3"
+    version = "4"
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost, also where it "
@@ -91,31 +90,40 @@ class CorruptionDetector(PictureDetector):
         self._mends = Mends()
         self._told: deque[tuple[float, float]] = deque(maxlen=MOST_TOLD)  # starts and ends
         self._end = 0.0
+        self._reached = 0.0  # seconds up to which the asset was examined, with frames or without
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
         for row, motion, luma in zip(picture.frames, picture.motion, picture.luma, strict=True):
             time, self._end = float(row["time"]), float(row["time"] + row["duration"])
             self._frames.append(Frame(time, self._end, int(row["flags"]), motion, luma))
-        self._hear(segment.notes)
+        self._hear(segment)
         return self._look(self._end - LAG)
+
+    def without_picture(self, segment: Segment) -> Iterable[Observation]:
+        """As in PictureDetector."""
+        self._hear(segment)
+        return ()
 
     def finish(self) -> Iterable[Observation]:
         """As in Detector."""
         found = self._look(np.inf)
         damage = self._damage
         if damage is not None and damage.end is None:
-            damage.end = max(self._end, damage.last)
+            # of a picture that comes no more, the last damaged frame stands
+            lost = [time for time, _, decoding in self._errors if decoding and time < self._reached]
+            damage.end = max(self._end, damage.last, *lost)
         return [*found, *self._tell(), *self._of_mended(self._mends.finish())]
 
     def standing(self) -> Iterable[Observation]:
         """Nothing: whether damage shows is known when it is mended."""
         return ()
 
-    def _hear(self, notes: Iterable[Note]) -> None:
+    def _hear(self, segment: Segment) -> None:
+        self._reached = segment.end
         heard = [
             (note.time, max(note.value, 1.0), note.what == "decode_error")
-            for note in notes
+            for note in segment.notes
             if note.what in ERRORS and note.stream == self.format.stream
         ]
         if heard:  # bounded: timestamps may be far ahead of all frames

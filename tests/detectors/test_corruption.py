@@ -159,7 +159,9 @@ def _told(errors, keys, seconds, missing=(), what="decode_error"):
     for second in range(seconds):
         times = second + np.arange(25) / 25
         times = times[[not any(a <= t < b for a, b in missing) for t in times]]
+        notes = [Note(what, t, 0, "", 1.0) for t in errors if second <= t < second + 1]
         if not len(times):
+            detector.without_picture(Segment(second, second + 1, None, [], notes))
             continue
         frames = np.zeros(len(times), FRAME_ROW)
         frames["time"], frames["duration"] = times, 1 / 25
@@ -167,7 +169,6 @@ def _told(errors, keys, seconds, missing=(), what="decode_error"):
         for n, time in enumerate(times):
             if any(abs(time - key) < 0.01 for key in keys):
                 frames["flags"][n], motion[n, 3:5] = FrameFlag.KEY, 20.0
-        notes = [Note(what, t, 0, "", 1.0) for t in errors if second <= t < second + 1]
         segment = Segment(second, second + 1, _statistics(shape, frames, motion), [], notes)
         found += list(detector.update(segment.picture, segment))
         standing += list(detector.standing())
@@ -179,6 +180,12 @@ def test_errors_after_a_hole_are_another_defect():
     told, standing = _told([1.5, 4.4], [2.0, 5.0], 7, missing=[(2.08, 4.36)])
     assert told == [(1.5, 2.0), (4.4, 5.0)]
     assert standing == []  # nothing is claimed before it is known to show
+
+
+def test_damage_after_which_no_frame_comes():
+    """As where all that follows is lost while the sound goes on: the damaged frame stands."""
+    told, _ = _told([1.5, 2.5, 3.6], [1.0], 4, missing=[(2.0, 4.0)])
+    assert told == [(1.5, 3.6)]
 
 
 def test_a_hole_between_packets_harms_no_picture():
