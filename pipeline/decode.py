@@ -107,7 +107,7 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Decoded]:
         """Decode to the end. The last item is a Note `end`; a read error comes just before it."""
-        with ErrorCount(own_thread=self._alone) as log:
+        with self.errors() as log:
             try:
                 yield from self._run(log)
             finally:
@@ -115,6 +115,12 @@ class Decoder:
                 # needs the GIL, which freeing holds. Flushing waits for them without it.
                 for state in (*self._video, *self._sound):
                     state.stream.codec_context.flush_buffers()
+
+    def errors(self) -> ErrorCount:
+        """The log of FFmpeg, for what this decodes."""
+        contexts = [picture.stream.codec_context for picture in self._video]
+        threaded = [one.codec.name for one in contexts if one.thread_count != 1]
+        return ErrorCount(own_thread=self._alone, threaded=next(iter(threaded), ""))
 
     def _run(self, log: ErrorCount) -> Iterator[Decoded]:
         states: dict[int, _Stream] = {s.index: s for s in (*self._video, *self._sound)}
@@ -263,10 +269,14 @@ class _Stream(ABC):
             said = getattr(error, "strerror", None) or str(error)
             yield self._error("decode_error", raw, said, "exception")
             return
-        if (lines := log.take()) > 0:
+        if (lines := self._heard(log)) > 0:
             yield self._error("decode_error", raw, "FFmpeg logged decoder errors", "log", lines)
         for frame in frames:
             yield from self._frame(frame)
+
+    def _heard(self, log: ErrorCount) -> int:
+        """How many errors the decoder has logged."""
+        return log.take()
 
     @abstractmethod
     def _frame(self, frame: av.VideoFrame | av.AudioFrame) -> Iterator[Decoded]:
@@ -300,6 +310,9 @@ class PictureStream(_Stream):
         """As in _Stream, and what the cadence was not sure of."""
         yield from super().finish(log)
         yield from self._cadence.finish()
+
+    def _heard(self, log: ErrorCount) -> int:
+        return log.take() + log.take_late()
 
     def _frame(self, frame: av.VideoFrame) -> Iterator[Decoded]:  # type: ignore[override]
         stamp = self._stamp(frame)

@@ -73,10 +73,12 @@ class ErrorCount:
         own_thread: all is decoded in the thread that asks, and what others log does not count.
             Else errors in any thread do, while this is the only user: at level PANIC nothing is
             formatted or stored but the last error and their number.
+        threaded: name of the codec whose threads log at any time; "" where none has any.
     """
 
-    def __init__(self, *, own_thread: bool) -> None:
-        self._own = own_thread
+    def __init__(self, *, own_thread: bool, threaded: str = "") -> None:
+        self._own, self._threaded = own_thread, threaded
+        self._late = 0
         self._level = av.logging.ERROR if own_thread else av.logging.PANIC
 
     def __enter__(self) -> ErrorCount:
@@ -90,12 +92,25 @@ class ErrorCount:
         _leave(self._level)
 
     def take(self) -> int:
-        """Errors since the last call; 0 for who needs to be the only user and is not."""
+        """Errors since the last call; 0 for who needs to be the only user and is not.
+
+        Without those of threads, see `take_late`.
+        """
         if self._own:
             return _errors.take()
-        count: int = av.logging.get_last_error()[0]
+        count, last = av.logging.get_last_error()
         new, self._seen = count - self._seen, count
-        return new if len(_levels) == 1 else 0
+        if len(_levels) != 1:
+            return 0
+        if new and last is not None and last[1] == self._threaded:
+            self._late += new
+            return 0
+        return new
+
+    def take_late(self) -> int:
+        """Errors of threads since the last call, whenever they came."""
+        late, self._late = self._late, 0
+        return late
 
 
 @contextmanager

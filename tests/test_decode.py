@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from faults.packets import tracks, write
 from pipeline import facts
 from pipeline.clock import WRAP, Cadence, Clock
 from pipeline.decode import DecodedFrame, DecodedSound, Decoder
@@ -393,6 +396,35 @@ def test_each_stream_of_a_process_has_its_own_errors(tmp_path, small):
                 if isinstance(item, Note) and item.reason == "log":
                     found[n] += item.value
     assert found == [sum(value for _, value in alone[0]), 0.0]
+
+
+def test_what_threads_of_the_picture_log_is_not_of_the_sound(tmp_path, small):
+    """They log while frames are measured, and packets of sound lie between those of the picture."""
+    whole = tmp_path / "whole.ts"
+    options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+    media.write(whole, small[0] * 3, media.programme(9.0, 2), video_codec="libx265",
+                video_options=options)  # fmt: skip
+    chance = np.random.default_rng(1)
+    changed = []
+    for track in tracks(whole):
+        units = list(track.units)
+        for n in range(10, len(units), 3) if track.kind == "video" else ():
+            data = bytearray(units[n].data)
+            for at in chance.integers(len(data) // 2, len(data), 3):
+                data[at] ^= 0x55
+            units[n] = replace(units[n], data=bytes(data))
+        changed.append(track.having(units))
+    path = tmp_path / "damaged.ts"
+    write(path, changed)
+    with open_source(str(path), Limits()) as container:
+        decoder = Decoder(container, threads=4)
+        (video,) = decoder.asset().video
+        found = set()
+        for item in decoder:
+            time.sleep(0.001)  # as measuring takes
+            if isinstance(item, Note) and item.what == "decode_error":
+                found.add(item.stream)
+    assert found == {video.stream}
 
 
 def test_nothing_of_it_is_printed(tmp_path, small, capfd):

@@ -308,7 +308,7 @@ class _RangeDecoder(Decoder):
         Raises:
             SeamError: the range cannot be found, or does not fit to its neighbours.
         """
-        with ErrorCount(own_thread=self._alone) as log:
+        with self.errors() as log:
             try:
                 yield from self._range_of(log)
             except (av.error.FFmpegError, OSError) as error:
