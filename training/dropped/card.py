@@ -63,6 +63,8 @@ so many frames were taken out.
 
 ## Limits
 
+- What it takes was chosen from more figures on the same sources, and so was the limit: other
+  sources are likely to do somewhat worse.
 - Fitted on few sources: of natural motion it knows {seconds["clean"] / 60:.0f} minutes.
 - Cuts within an inset, and quick moves of what comes near the camera, look like missing frames.
 """
