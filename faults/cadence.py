@@ -125,13 +125,11 @@ class DroppedFramesFault(PictureFault):
     def _look(
         self, earlier: Iterable[Picture], missing: Sequence[Picture], later: Sequence[Picture]
     ) -> None:
-        if not _jumps(list(earlier), missing, later):
+        if not jumps(list(earlier), missing, later):
             raise FaultError("dropped_frames: nothing jumps there for anyone to see it")
 
 
-def _jumps(
-    earlier: Sequence[Picture], missing: Sequence[Picture], later: Sequence[Picture]
-) -> bool:
+def jumps(earlier: Sequence[Picture], missing: Sequence[Picture], later: Sequence[Picture]) -> bool:
     """Whether a viewer can see that frames are missing between two runs of frames."""
     whole = [difference(*pair) for pair in pairwise([earlier[-1], *missing, later[0]])]
     if max(whole) > CUT_STEP and max(whole) > CUT * float(np.median(whole)):

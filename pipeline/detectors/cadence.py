@@ -1,7 +1,8 @@
 """Cadence: frames shown twice, and frames that are missing, within motion.
 
 Both are found in the curve of `pipeline.detectors.motion`: a repeated frame makes a notch that goes
-down to nothing, a missing one a spike of one frame.
+down to nothing, a missing one a spike of one frame. Where only a part of the picture moves, a net
+looks at the tiles that leap.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from collections.abc import Iterable
 
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.jumps import STEADY_RATIO, find_jump, spikes
+from pipeline.detectors.leaps import find_leap
 from pipeline.detectors.motion import AROUND, Motion
 from pipeline.detectors.repeats import Repeats, motion_beside
 from pipeline.measurements import Observation, PictureFormat, PictureStatistics, Segment
 from pipeline.types import Kind
+
+APART = 0.3  # seconds from one place where frames are missing to the next
 
 
 class CadenceSettings(DetectorSettings):
@@ -97,7 +101,7 @@ class CadenceDetector(PictureDetector):
     """Finds notches and spikes of single frames in the curve of change."""
 
     name = "cadence"
-    version = "5"
+    version = "6"
     kinds = (Kind.REPEATED_FRAMES, Kind.DROPPED_FRAMES)
     summary = (
         "Stutter: frames repeated (24 pictures a second shown as 25) or missing within smooth "
@@ -111,6 +115,7 @@ class CadenceDetector(PictureDetector):
         self._motion = Motion()
         self._decided = 0  # frames of _motion that were judged
         self._repeats = Repeats(settings)
+        self._jumped = -APART  # seconds, where frames were missing last
 
     def update(self, picture: PictureStatistics, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
@@ -132,10 +137,13 @@ class CadenceDetector(PictureDetector):
             for index in range(max(self._decided, 1), stop):
                 now = float(motion.time[index])
                 repeats.look(motion, index, still, level)
-                if spike[index] and not repeats.reach(now):  # else it catches up after a repeat
-                    jump = find_jump(motion, index, still, self.settings)
+                # not where it catches up after a repeat, nor in what follows a jump
+                if not repeats.reach(now) and now - self._jumped >= APART:
+                    jump = find_jump(motion, index, still, self.settings) if spike[index] else None
+                    jump = jump or find_leap(motion, index, still)
                     if jump is not None:
                         found.append(jump)
+                        self._jumped = now
                 found += repeats.expire(now)
             self._decided = stop
         surplus = self._decided - 2 * AROUND

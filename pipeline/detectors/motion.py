@@ -24,13 +24,17 @@ class Motion:
     Attributes:
         change: of the tile means since the frame before, code values [T]; 0 for the first of all.
         time: of presentation, seconds [T].
-        luma: tile maps of mean luma, code values, T of [th, tw].
+        luma, cb, cr: tile maps of means, code values, T of [th, tw].
+        moved: tile maps of the mean absolute difference to the frame before, likewise.
     """
 
     def __init__(self) -> None:
         self.change = np.empty(0)
         self.time = np.empty(0)
         self.luma: deque[Float32] = deque()
+        self.cb: deque[Float32] = deque()
+        self.cr: deque[Float32] = deque()
+        self.moved: deque[Float32] = deque()
         self._before: Float32 | None = None
 
     def __len__(self) -> int:
@@ -39,7 +43,6 @@ class Motion:
     def add(self, picture: PictureStatistics) -> None:
         """Take the next frames."""
         luma = picture.luma
-        count = len(luma)
         step = np.empty_like(luma)
         np.subtract(luma[1:], luma[:-1], out=step[1:])
         if self._before is None:
@@ -52,13 +55,17 @@ class Motion:
         energy -= step.mean(axis=(1, 2), dtype=np.float64) ** 2
         self.change = np.concatenate((self.change, np.sqrt(np.maximum(energy, 0))))
         self.time = np.concatenate((self.time, picture.frames["time"]))
-        self.luma.extend(luma[index] for index in range(count))
+        self.luma.extend(luma)
+        self.cb.extend(picture.cb)
+        self.cr.extend(picture.cr)
+        self.moved.extend(picture.motion)
 
     def forget(self, count: int) -> None:
         """Drop the first `count` frames."""
         self.change, self.time = self.change[count:], self.time[count:]
-        for _ in range(count):
-            self.luma.popleft()
+        for maps in (self.luma, self.cb, self.cr, self.moved):
+            for _ in range(count):
+                maps.popleft()
 
     def still(self) -> npt.NDArray[np.bool_]:
         """Frames that may be repeats: hardly any change, against the motion around them [T]."""

@@ -7,7 +7,9 @@ import pytest
 
 from faults.lookalikes import LOOKALIKES
 from faults.media import Clean, encode
+from pipeline.detectors import leaps
 from pipeline.detectors.cadence import CadenceSettings
+from pipeline.detectors.leaps import LIKELY
 from pipeline.detectors.motion import Motion
 from pipeline.detectors.repeats import Repeats, motion_beside
 from tests import media
@@ -249,3 +251,47 @@ def test_fast_animation_on_twos_is_no_row_of_cuts():
     level = motion_beside(change)
     assert (level[3:-3] > 10).all()
     assert level[58] < 50
+
+
+class _Says:
+    """A net that says the same of every candidate."""
+
+    def __init__(self, odds):
+        self.odds, self.asked = odds, 0
+
+    def of(self, figure):
+        assert np.isfinite(figure).all()
+        self.asked += 1
+        return self.odds
+
+
+@pytest.mark.parametrize(
+    ("odds", "missing", "found"), [(LIKELY, 4, 1), (LIKELY - 0.1, 4, 0), (LIKELY, 0, 0)]
+)
+def test_a_net_is_asked_where_a_part_of_the_picture_leaps(
+    tmp_path, monkeypatch, odds, missing, found
+):
+    says = _Says(odds)
+    monkeypatch.setattr(leaps, "net", lambda: says)
+    frames = _speaker(UNSTEADY)
+    defects = of_kind(_examined(tmp_path, frames[:70] + frames[70 + missing :]), "dropped_frames")
+    assert says.asked == (missing > 0)
+    assert len(defects) == found
+    for defect in defects:
+        assert_interval(defect, 70 / 25, 71 / 25)
+        assert defect.evidence["log_odds"] == odds
+
+
+def test_an_end_of_what_is_held_is_no_leap(tmp_path, monkeypatch):
+    monkeypatch.setattr(leaps, "net", lambda: _Says(9.0))
+    frames = _speaker(UNSTEADY)
+    held = frames[:60] + [frames[60]] * 20 + frames[70:]
+    assert not of_kind(_examined(tmp_path, held), "dropped_frames")
+
+
+def test_the_shipped_net_finds_it_likelier_than_not(tmp_path, monkeypatch):
+    """A drawn picture is not what it knows: less sure than the detector wants it."""
+    monkeypatch.setattr(leaps, "LIKELY", 0.0)
+    frames = _speaker(UNSTEADY)
+    defect = only_one(_examined(tmp_path, frames[:70] + frames[74:]), "dropped_frames")
+    assert_interval(defect, 70 / 25, 71 / 25)

@@ -1,0 +1,1 @@
+"""Training of the net that tells missing frames from what else leaps."""
