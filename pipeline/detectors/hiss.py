@@ -45,12 +45,12 @@ class HissSettings(DetectorSettings):
 
     min_odds: float = setting(
         1.5, "", "mean log odds of a hiss that comes or goes, as the net has them",
-        f"{CHOSEN}: 338 are found, beside 3 reports in the hours (1.25: 345 and 3; 1.75: 332 "
-        "and 2), and none in 133 look-alikes (1.25: 1)",
+        f"{CHOSEN}: 352 are found, beside 3 reports in the hours (1.25: 355 and 4; 1.75: 345 "
+        "and 2), and none in 133 look-alikes",
     )  # fmt: skip
     min_weight: float = setting(
         5.0, "s", "least log odds times the seconds that it lasts: what is short must be clearer",
-        f"{CHOSEN} (4: 342 and 7; 6: 326 and 3)", gt=0,
+        f"{CHOSEN} (4: 356 and 4; 6: 348 and 2)", gt=0,
     )  # fmt: skip
     max_snr: float = setting(
         40.0, "dB", "highest ratio of programme to hiss",

@@ -34,7 +34,7 @@ def half_of(source: str) -> int:
 def main() -> None:
     """Do all that is not done yet."""
     command = run.parser(
-        __doc__, "hiss", media="clean media", steps=1000, batch=(24, "scenes"),
+        __doc__, "hiss", media="clean media", steps=2000, batch=(24, "scenes"),
         makes="make data",
     )  # fmt: skip
     command.add_argument("--per-source", type=int, default=24, help="clips of each kind and source")
