@@ -11,6 +11,11 @@ BANDS = 96
 _LOWEST, _HIGHEST, _BEND = 40.0, 16_000.0, 3.2  # Hz; how much denser bands lie below
 
 
+def hertz(place: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Frequencies of places from 0, where the lowest band begins, to 1, where the highest ends."""
+    return np.asarray(_LOWEST + (_HIGHEST - _LOWEST) * np.expm1(place * _BEND) / np.expm1(_BEND))
+
+
 @cache
 def edges(highest: float, count: int) -> npt.NDArray[np.int64]:
     """Bins at which bands begin, of a spectrum that has `count` up to a frequency.
@@ -23,9 +28,7 @@ def edges(highest: float, count: int) -> npt.NDArray[np.int64]:
         [BANDS, 2] first and last (exclusive) bin of each; a band has one bin at least, which lies
         beyond the last one where the spectrum does not reach.
     """
-    even = np.linspace(0, 1, BANDS + 1)
-    hertz = _LOWEST + (_HIGHEST - _LOWEST) * np.expm1(even * _BEND) / np.expm1(_BEND)
-    begun = np.searchsorted(np.linspace(0, highest, count), hertz)
+    begun = np.searchsorted(np.linspace(0, highest, count), hertz(np.linspace(0, 1, BANDS + 1)))
     first = np.minimum(begun[:-1], count)
     return np.asarray(np.stack([first, np.minimum(np.maximum(begun[1:], first + 1), count + 1)], 1))
 

@@ -229,12 +229,13 @@ def sources(note: dict[str, Any]) -> str:
     """What a model card says of where its data come from: whose they are, and their licences.
 
     Args:
-        note: what the command noted; `fitted` and `unseen` are the sources.
+        note: what the command noted; `fitted` and `unseen`, where there are any, are the sources.
     """
+    rows = [("fitted on", "fitted"), ("evaluated on, seen by nothing else", "unseen")]
+    lines = "\n".join(f"| {said} | {', '.join(note[key])} |" for said, key in rows if key in note)
     return f"""| part | sources |
 | --- | --- |
-| fitted on | {", ".join(note["fitted"])} |
-| evaluated on, seen by nothing else | {", ".join(note["unseen"])} |
+{lines}
 
 Licences: `CATALOG.tsv` of the media folder names the licence of every file, the copyright file of
 each Debian package that of the package. No media is part of the weights or of the repository."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
-from corpus.sources import recipes, scan, split_of
+from corpus.sources import Split, recipes, scan, split_of
 from training import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,11 +36,22 @@ def both_splits(
         Of the development split, which nets are fitted on, and of the test split, which they are
         evaluated on.
     """
+    return (
+        of_split("dev", chosen, form, write, f"{what}, to fit", seed=_SEED),
+        of_split("test", chosen, form, write, f"{what}, to evaluate", seed=_EVALUATION_SEED),
+    )
+
+
+def of_split(
+    split: Split, chosen: argparse.Namespace, form: int, write: Write, what: str, seed: int = _SEED
+) -> Made:
+    """The same of one split alone; `seed` decides, with the clips, what is made."""
     assets = scan(chosen.media or [ROOT.parent / "shared/media"])
     wanted = [
-        r for r in recipes(assets, _SEED, per_source=chosen.per_source) if r.kind in _WITH_SOUND
+        recipe
+        for recipe in recipes(assets, _SEED, per_source=chosen.per_source)
+        if recipe.kind in _WITH_SOUND and split_of(recipe.sound_source) == split
     ]
-    folder = chosen.work / f"examples-{CLIP_FORM}-{form}"
     with run.progress() as bar:
         clean, _ = prepare(
             wanted,
@@ -48,21 +59,14 @@ def both_splits(
             workers=chosen.workers,
             told=run.told_by(bar, "clean clips"),
         )
-        to_fit, to_evaluate = (
-            make(
-                [clip for clip in clean if clip.sound and split_of(clip.sound_source) == split],
-                folder,
-                seed,
-                write,
-                workers=chosen.workers,
-                told=run.told_by(bar, f"{what}, {of}"),
-            )
-            for split, seed, of in (
-                ("dev", _SEED, "to fit"),
-                ("test", _EVALUATION_SEED, "to evaluate"),
-            )
+        return make(
+            [clip for clip in clean if clip.sound],
+            chosen.work / f"examples-{CLIP_FORM}-{form}",
+            seed,
+            write,
+            workers=chosen.workers,
+            told=run.told_by(bar, what),
         )
-    return to_fit, to_evaluate
 
 
 def make(

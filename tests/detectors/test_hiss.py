@@ -1,10 +1,11 @@
-"""Hiss: a noise floor found and graded; room tone, consonants, rain and applause not."""
+"""Hiss: noise under a programme found and graded; room tone, consonants, rain and applause not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from faults.lookalikes import LOOKALIKES
 from tests.findings import assert_interval, examine, of_kind, only_one
 from tests.media import SAMPLE_RATE, bunny, programme, write
 
@@ -21,6 +22,12 @@ def with_pauses(seconds=11, seed=1):
     return sound
 
 
+def voices(seconds=11):
+    """Two who speak in turn, which a net that learned from recordings takes for a programme."""
+    silence = np.zeros((2, seconds * SAMPLE_RATE), np.float32)
+    return LOOKALIKES["speakers"](None, 110).sound(silence, SAMPLE_RATE).astype(np.float32)
+
+
 def noise(shape, colour):
     rng = np.random.default_rng(9)
     spectrum = np.fft.rfft(rng.normal(0, 1, shape), axis=-1)
@@ -29,8 +36,8 @@ def noise(shape, colour):
     return made / made.std()
 
 
-def hissing(snr, start=3.0, end=8.0, colour="white"):
-    sound = with_pauses()
+def hissing(snr, start=3.0, end=8.0, colour="white", of=voices):
+    sound = of()
     level = np.sqrt((sound**2).mean()) * 10 ** (-snr / 20)
     first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
     sound[:, first:last] += (level * noise((2, last - first), colour)).astype(np.float32)
@@ -42,7 +49,7 @@ def hissing(snr, start=3.0, end=8.0, colour="white"):
 def test_hiss_in_the_middle(tmp_path, snr, colour):
     path = write(tmp_path / "a.mp4", sound=hissing(snr, colour=colour))
     defect = only_one(examine(path, "hiss"), "hiss")
-    assert_interval(defect, 3, 8, 0.15)
+    assert_interval(defect, 3, 8, 0.25)
     # of the noise, what lies from 1 to 16 kHz: 2 dB less of white, 4 dB less of pink
     assert defect.evidence["snr_db"] == pytest.approx(snr + (2 if colour == "white" else 4), abs=3)
 
@@ -58,12 +65,14 @@ def test_severity_by_ratio(tmp_path):
 
 
 def test_whole_asset(tmp_path):
-    path = write(tmp_path / "a.mp4", sound=hissing(18, 0, 11))
+    path = write(tmp_path / "a.mp4", sound=hissing(18, 0, 11, of=with_pauses))
     assert_interval(only_one(examine(path, "hiss"), "hiss"), 0, 11, 0.2)
 
 
 def test_weak_hiss_is_let_be(tmp_path):
-    assert not examine(write(tmp_path / "a.mp4", sound=hissing(42)), "hiss").defects
+    for of in (voices, with_pauses):
+        path = write(tmp_path / f"{of.__name__}.mp4", sound=hissing(42, of=of))
+        assert not examine(path, "hiss").defects
 
 
 def test_natural_noise_is_no_hiss(tmp_path):
@@ -87,7 +96,8 @@ def test_natural_noise_is_no_hiss(tmp_path):
 
 
 def test_clean(tmp_path):
-    for name, sound in (("pauses", with_pauses()), ("programme", programme(8, seed=2))):
+    cases = {"voices": voices(), "pauses": with_pauses(), "programme": programme(8, seed=2)}
+    for name, sound in cases.items():
         path = write(tmp_path / f"{name}.mp4", sound=sound)
         assert not of_kind(examine(path, "hiss"), "hiss"), name
     assert not of_kind(examine(bunny(), "hiss"), "hiss")
