@@ -35,7 +35,7 @@ WHY_NOT: dict[Kind, str] = {
     "on development files)",
     Kind.DISTORTION: "codecs change some sound little, overdrive by a few dB all of it (20 of "
     "55 found on development files)",
-    Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (88 of 136 found on "
+    Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (78 of 136 found on "
     "development files); joined takes look alike",
     Kind.DROPOUT: "a packet loss that the decoder conceals leaves no hole (11 of 22 found on "
     "development files)",
