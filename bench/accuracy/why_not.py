@@ -42,7 +42,7 @@ WHY_NOT: dict[Kind, str] = {
     Kind.FREEZE: "a short one must come out of motion: faces rest too (13 of 16 found on "
     "development files)",
     Kind.HISS: "what is faint, or as loud as the programme, leaves the net in doubt (352 of 426 "
-    "found on development files, 127 of the 144 noticeable ones)",
+    "found on development files)",
     Kind.HUM: "dense music covers the lines: of 18 missed on development files, 10 stay hidden "
     "from 2.4 s of their phase as well",
     Kind.LETTERBOX_CHANGE: "a shot with one dark edge tells of no bars on the others (9 of 10 "
