@@ -71,7 +71,7 @@ def test_fitting_learns_and_is_told_in_a_card(tmp_path):
     share = shares(examples)
     assert share.sum() == pytest.approx(1)
     assert share[missing == 0].sum() == pytest.approx(0.6)
-    recipe, device = Recipe(200, 128), torch.device("cpu")
+    recipe, device = Recipe(80, 128), torch.device("cpu")
     said = cross_fitted(examples, recipe, tmp_path, device)
     assert said[missing > 0].mean() > said[missing == 0].mean() + 1
     nets = fit(examples, recipe, tmp_path / "all.pt", device, lambda *_: None)
@@ -83,11 +83,11 @@ def test_fitting_learns_and_is_told_in_a_card(tmp_path):
     found = figures(examples, said)
     assert [row["limit"] for row in found["rows"]] == list(LIMITS)
     note = {
-        "minutes": 1.0, "device": "a machine", "steps": 200, "batch": 128, "parameters": 1234,
+        "minutes": 1.0, "device": "a machine", "steps": 80, "batch": 128, "parameters": 1234,
         "alike": 1, "others": 2, "candidates": 360, "joins": 240, "fitted": ["a"],
         "figures": found,
     }  # fmt: skip
     card.write(note, tmp_path / "card.md")
     text = (tmp_path / "card.md").read_text()
-    assert "python -m training.dropped MEDIA... --steps 200" in text
+    assert "python -m training.dropped MEDIA... --steps 80" in text
     assert text.count("\n| ") == len(LIMITS) + 2
