@@ -17,6 +17,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from models.batcher import made_once
+from models.tiles import correlation
 
 Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -109,7 +110,7 @@ def _by_motion(motion: Float32, at: int, leaps: Mask) -> list[float]:
         _log(curve[at + 1], level, _SMALL),
         _log(curve[at - NEAR : at].min(), level, _SMALL),
         float(leaps[moves].mean()),
-        _correlation(np.sqrt(now), np.sqrt(usual)),
+        correlation(np.sqrt(now), np.sqrt(usual)),
         float(np.median(np.log((now + 1) / (most + 1))[leaps])),
         float(len(rows) / box),
         float(neighbours[leaps].mean()),
@@ -172,9 +173,9 @@ def _by_displacement(luma: Float32, at: int, leaps: Mask) -> list[float]:
         _log(apart(at, at - 9, leaps), leap, _DIM),
         _log(back, leap, _DIM),
         _log(earlier, leap, _DIM),
-        _correlation(step, before),
-        _correlation(step, beside),
-        _correlation(before, after),
+        correlation(step, before),
+        correlation(step, beside),
+        correlation(before, after),
     ]
 
 
@@ -186,7 +187,7 @@ def _by_likeness(before: Float32, after: Float32) -> list[float]:
     if len(down) > 2 and len(across) > 2:
         part = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
         before, after = before[part], after[part]
-    unmoved = _correlation(before, after)
+    unmoved = correlation(before, after)
     rows, columns = before.shape
     best, distance = -np.inf, 0.0
     most_down, most_across = min(SHIFT, rows // 3), min(SHIFT, columns // 3)
@@ -194,7 +195,7 @@ def _by_likeness(before: Float32, after: Float32) -> list[float]:
         for x in range(-most_across, most_across + 1):
             one = before[max(y, 0) : rows + min(y, 0), max(x, 0) : columns + min(x, 0)]
             other = after[max(-y, 0) : rows + min(-y, 0), max(-x, 0) : columns + min(-x, 0)]
-            alike = _correlation(one, other)
+            alike = correlation(one, other)
             if alike > best:
                 best, distance = alike, float(np.hypot(y, x))
     return [best, best - unmoved, distance]
@@ -220,12 +221,6 @@ def _height(value: float, around: npt.NDArray[np.floating]) -> float:
     """How far a value stands out of the logarithms around it, by how much those vary."""
     varies = float(np.median(np.abs(np.diff(around))))
     return (float(np.log(value)) - float(np.median(around))) / max(varies, _STEADIEST)
-
-
-def _correlation(a: Float32, b: Float32) -> float:
-    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 1e-9 else 0.0
 
 
 class Dropped:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from models.tiles import correlation
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, Unchanging, setting
 from pipeline.measurements import Float32, Observation, PictureFormat, PictureStatistics, Segment
@@ -407,8 +408,8 @@ def _light(
         return "blank"
     was, now = before.luma[part].ravel(), frame.luma[part].ravel()
     edges_stay = (
-        _correlation(np.log1p(before.detail[part]), np.log1p(frame.detail[part])) > EDGES_STAY
-        or _correlation(was, now) > TONES_STAY
+        correlation(np.log1p(before.detail[part]), np.log1p(frame.detail[part])) > EDGES_STAY
+        or correlation(was, now) > TONES_STAY
         or float(now[was >= np.percentile(was, 75)].mean()) > BURNT
     )
     if brighter >= ADDED:
@@ -416,9 +417,3 @@ def _light(
         night = float(before.luma[cluster].mean()) < NIGHT
         return None if edges_stay or local or night else "content"
     return ("darker" if share > 0.7 else None) if edges_stay else "content"
-
-
-def _correlation(a: Float32, b: Float32) -> float:
-    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from models.tiles import correlation
 from pipeline import events
 from pipeline.detectors.motion import AROUND, CUT, NEAR, SPIKE, Motion, unsteadiness
 from pipeline.measurements import Float32, Float64, Observation
@@ -96,9 +97,9 @@ def find_jump(
     share = float(farther[moving].mean())
     if share < (STEADY_SHARE if steady else EVERYWHERE):
         return None
-    same_place = _correlation(np.abs(jump), usual)
+    same_place = correlation(np.abs(jump), usual)
     alike = _alike(*_changed_part(luma[index - 1], luma[index]))
-    if same_place < SAME_PLACE or alike < ALIKE or abs(_correlation(jump, luma[index - 1])) > GAIN:
+    if same_place < SAME_PLACE or alike < ALIKE or abs(correlation(jump, luma[index - 1])) > GAIN:
         return None
     if (spread <= STEADY or height > MANY * level) and _along(luma, index) < ALONG:
         return None
@@ -140,16 +141,10 @@ def _is_cut(change: Float64, at: int) -> bool:
     return bool(change[at] > CUT and change[at] > SPIKE * max(float(change[at - 1]), after))
 
 
-def _correlation(a: Float32, b: Float32) -> float:
-    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0
-
-
 def _along(luma: Sequence[Float32], index: int) -> float:
     """Correlation of the step to `index` with the motion before and after it."""
     motion = luma[index - 1] - luma[index - 1 - NEAR] + luma[index + NEAR] - luma[index]
-    return _correlation(luma[index] - luma[index - 1], motion)
+    return correlation(luma[index] - luma[index - 1], motion)
 
 
 def _changed_part(before: Float32, after: Float32) -> tuple[Float32, Float32]:
@@ -166,7 +161,7 @@ def _changed_part(before: Float32, after: Float32) -> tuple[Float32, Float32]:
 def _alike(before: Float32, after: Float32) -> float:
     """Best correlation of two tile maps over shifts: near 1 unless there is a cut between them."""
     rows, columns = before.shape
-    best = _correlation(before, after)
+    best = correlation(before, after)
     if best > 0.95:
         return best
     down = min(MAX_SHIFT, rows // 3)
@@ -177,5 +172,5 @@ def _alike(before: Float32, after: Float32) -> float:
         for dx in range(-across, across + 1):
             x = slice(max(dx, 0), columns + min(dx, 0))
             x2 = slice(max(-dx, 0), columns + min(-dx, 0))
-            best = max(best, _correlation(before[y, x], after[y2, x2]))
+            best = max(best, correlation(before[y, x], after[y2, x2]))
     return best
