@@ -18,10 +18,11 @@ from pipeline.live.crew import Crew, Gone, Ready, Said
 from pipeline.live.event import Event
 from pipeline.live.glimpse import Glimpse
 from pipeline.live.placement import Placement
+from pipeline.live.quarantine import Quarantined
 from pipeline.live.store import Known, Store
 from pipeline.live.streams import Pool, Stream
 from pipeline.live.suspects import APART, PARDON, Suspects
-from pipeline.live.tracker import REMEMBERED, Tracker
+from pipeline.live.tracker import REMEMBERED
 from pipeline.live.watcher import Status
 from pipeline.types import Kind
 
@@ -82,26 +83,6 @@ class _PoolState:
     suspects: Suspects = field(default_factory=Suspects)
 
 
-class _Held:
-    """A stream in quarantine: an outage that lasts.
-
-    Args:
-        stream: it.
-        standing: its events that are open.
-        now: since when, where none of them says.
-    """
-
-    def __init__(self, stream: Stream, standing: Iterable[Event], now: float) -> None:
-        outages = [event for event in standing if event.kind == Kind.OUTAGE]
-        self._since = outages[0].start.timestamp() if outages else now
-        self._tracker = Tracker(stream.name, stream.labels, resumed=outages)
-
-    def lasts(self, now: float) -> list[Event]:
-        """What is to be told of it."""
-        said = "it is not watched until somebody pardons it"
-        return self._tracker.note(Kind.OUTAGE, self._since, now, 1.0, said)
-
-
 class Coordinator:
     """Made once for a store.
 
@@ -139,7 +120,7 @@ class Coordinator:
         # on must know what was open; until then it is only booked.
         self._handing: dict[str, tuple[str, int]] = {}
         self._booked: dict[str, str] = {}
-        self._held: dict[str, _Held] = {}  # streams in quarantine
+        self._held: dict[str, Quarantined] = {}  # streams in quarantine
         self._wishes: int | None = None
         self._tidied = self._pruned = 0.0
         self._stillborn = 0  # in a row
@@ -257,7 +238,7 @@ class Coordinator:
         held = {name: one.stream for name, one in known.items() if one.quarantined}
         for name in held.keys() - self._held.keys():  # an earlier coordinator put it there
             standing = self._store.standing(name)
-            self._held[name] = _Held(held[name], standing, now)
+            self._held[name] = Quarantined(held[name], standing, now)
             self._lose([event for event in standing if event.kind != Kind.OUTAGE])
         self._held = {name: self._held[name] for name in held}
         self._wishes = wishes
@@ -468,7 +449,7 @@ class Coordinator:
         self._store.quarantine(name, why)
         self._drop(name, removed=False)
         self._lose(self._store.standing(name))
-        self._held[name] = _Held(stream, [], now)
+        self._held[name] = Quarantined(stream, [], now)
         self._tell(self._held[name].lasts(now))
 
     def _tidy(self, state: _PoolState, now: float) -> None:
