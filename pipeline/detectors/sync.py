@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import resample_poly
 
 from pipeline.detectors.base import DetectorSettings, StreamDetector, setting
 from pipeline.detectors.lags import BIN, MOST, STEP, Stretch, reading, stretches
@@ -81,6 +80,8 @@ class _Sound:
 
     def cut(self, start: float, count: int, rate: int) -> tuple[npt.NDArray[np.float32], float]:
         """Samples at a rate from `start` on, silent where nothing is known; share that is known."""
+        from scipy.signal import resample_poly  # noqa: PLC0415 - half a second, only for mouths
+
         made = np.zeros(count, np.float32)
         known = 0
         for own_rate, parts in self._runs(start - _EDGE, start + count / rate + _EDGE):

@@ -49,7 +49,7 @@ def service(tmp_path_factory):
     reader = make_key(keys, "reader", ["read"])
     config = Config(
         data=data, keys=keys, max_upload_bytes=4 * 2**20, jobs_of_one_key=6, scores_of_one_key=4,
-        cpus=0.5, max_replicas=1, score=Bounds(seconds=60),
+        cpus=0.5, max_replicas=1, score=Bounds(seconds=60), monitor_workers=1, monitor_standby=0,
     )  # fmt: skip
     port = free_port()
     start(config, "127.0.0.1", port)
