@@ -76,10 +76,13 @@ class Runner:
         self._there()
 
     async def __del__(self) -> None:
-        """Give back what is in work before the process ends; Serve waits for it."""
+        """Give back what is in work before the process ends; Serve waits for it.
+
+        Serve asks for statistics meanwhile. They are of what has ended, whose store still answers:
+        a runner made anew would claim work and die with it.
+        """
         if self._jobs is not None:
-            jobs, self._jobs = self._jobs, None
-            await jobs.close()
+            await self._jobs.close()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Seconds of inspections that wait for any runner; see serve/scaling.py."""

@@ -20,10 +20,12 @@ from standardwebhooks import Webhook
 from pipeline.settings import load
 from serve import jobs as jobs_module
 from serve import store as store_module
+from serve.app import Runner
 from serve.config import Config
 from serve.isolated import Isolated
 from serve.jobs import Jobs
 from serve.problems import ProblemError
+from serve.scaling import BACKLOG
 from serve.store import Store, Wanted
 from tests import media
 
@@ -78,6 +80,39 @@ def test_what_is_being_claimed_when_the_runner_ends_is_given_back(tmp_path, monk
         await closed
         store = Store(tmp_path)
         facts = store.facts(name)
+        store.close()
+        assert (facts["state"], facts["attempts"]) == ("queued", 0)
+
+    asyncio.run(work())
+
+
+def test_a_runner_that_ends_begins_nothing_while_serve_still_asks_it(tmp_path, monkeypatch):
+    """Statistics are asked for every half second, and a runner may take as long to end."""
+    monkeypatch.setattr(Isolated, "warm", lambda _: None)  # nothing is inspected
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_) -> None:
+        ending.set()
+        await ended.wait()
+
+    monkeypatch.setattr(Isolated, "close", slowly)
+
+    async def work() -> None:
+        runner = Runner.func_or_class(Config(data=tmp_path))
+        await runner.check_health()
+        closed = asyncio.create_task(runner.__del__())
+        # Python would call it once more and wait for nothing; Serve ends the process before
+        monkeypatch.delattr(Runner.func_or_class, "__del__")
+        await asyncio.wait_for(ending.wait(), 20)
+        store = Store(tmp_path)
+        name, _ = store.submit("me", Wanted(name="w"), most=1, key=None, digest="")
+        assert (await runner.record_autoscaling_stats())[BACKLOG] > 0
+        await runner.check_health()
+        await asyncio.sleep(1.5)  # one that works looks for work twice a second
+        facts = store.facts(name)
+        ended.set()
+        await closed
+        assert store.facts(name) == facts == await runner.facts(name)
         store.close()
         assert (facts["state"], facts["attempts"]) == ("queued", 0)
 
