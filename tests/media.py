@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -90,6 +90,11 @@ def programme(
 
     Peaks near -6 dBFS; the channels differ; broadband to 20 kHz.
     """
+    return _programme(seconds, channels, rate, seed).copy()
+
+
+@lru_cache(maxsize=16)  # half a second to make, and tests of one file want the same again and again
+def _programme(seconds: float, channels: int, rate: int, seed: int) -> Sound:
     rng = np.random.default_rng(seed)
     n = round(seconds * rate)
     t = np.arange(n) / rate
