@@ -13,10 +13,9 @@ import os
 import select
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, cast
@@ -30,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline import ffmpeg_log
 from pipeline.errors import SourceError
 from pipeline.reach import Reach, Readable, list_remote
+from pipeline.scratch import scratch
 from pipeline.uri import STANDARD_INPUT, local_path, scheme_of, shown
 
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt")
@@ -106,9 +106,9 @@ def spooled(uri: str, limits: Limits) -> Iterator[str]:
     if uri != STANDARD_INPUT and not is_pipe:
         yield uri
         return
-    with tempfile.TemporaryDirectory(prefix="vidette-") as folder:
-        place = Path(folder) / "input"
+    with ExitStack() as stack:
         try:
+            place = stack.enter_context(scratch()) / "input"
             with place.open("wb") as out:
                 if is_pipe:
                     descriptor = os.open(cast(Path, pipe), os.O_RDONLY | os.O_NONBLOCK)
@@ -118,7 +118,7 @@ def spooled(uri: str, limits: Limits) -> Iterator[str]:
                     _spool(sys.stdin.buffer, out, limits)
         except OSError as error:
             raise SourceError(
-                "spool_failed", f"copying the input to {folder} failed: {error}"
+                "spool_failed", f"copying the input to a temporary file failed: {error}"
             ) from error
         yield str(place)
 

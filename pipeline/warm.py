@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +11,7 @@ from av import AudioStream, VideoStream
 
 from pipeline.hardware import Device
 from pipeline.inspect import inspect
+from pipeline.scratch import scratch
 from pipeline.settings import load
 
 _SECONDS, _RATE, _SAMPLES = 3, 25, 48_000  # long enough that every detector judges something
@@ -25,8 +25,8 @@ def warm(device: Device = "cpu") -> None:
     Args:
         device: on which inspections are to be done.
     """
-    with tempfile.TemporaryDirectory(prefix="vidette-warm-") as folder:
-        path = Path(folder) / "warm.mkv"
+    with scratch() as folder:
+        path = folder / "warm.mkv"
         _write(path)
         inspect(str(path), load(device=device))
 

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import importlib
 import json
-import tempfile
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from ray.serve.handle import DeploymentHandle
 
 from pipeline.detectors import DETECTORS
 from pipeline.hardware import Device
+from pipeline.scratch import scratch
 from pipeline.settings import Settings
 from pipeline.types import Inspection
 from serve import traces
@@ -205,8 +205,8 @@ class Api(Monitors, Frames, Page):
             raise ProblemError(429, "busy", detail, retry_after=self._scores_backlog())
         self._waiting += 1
         try:
-            with tempfile.TemporaryDirectory(prefix="vidette-score-") as folder:
-                path = Path(folder) / "asset"
+            with scratch() as folder:
+                path = folder / "asset"
                 asked, name = await read(request, path, self._config.max_upload_bytes)
                 settings = asked.chosen()
                 if name is not None:

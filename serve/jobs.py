@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from pipeline import webhooks
+from pipeline.scratch import scratch, sweep
 from pipeline.settings import Settings
 from serve import traces
 from serve.config import Config
@@ -32,7 +29,6 @@ log = logging.getLogger("ray.serve.vidette")
 _IDLE = 0.5  # seconds between looks for work
 _CROWDED = 5.0  # seconds after no process could be had
 _POSTED = 15.0  # seconds that a receiver has; less than a message is a runner's own
-_LOCK = "lock"  # held by whoever works in a folder
 _SWEEP_EVERY = 600.0  # seconds
 _LEFT_OVER = 3600.0  # seconds after which an upload is nobody's
 
@@ -49,11 +45,10 @@ class Jobs:
         self.store = Store(config.data, config.database)
         self.reports = config.data / "reports"
         self.uploads = config.data / "uploads"
-        for folder in (self.reports, self.uploads, config.data / "work"):
+        self._work_folder = config.data / "work"
+        for folder in (self.reports, self.uploads, self._work_folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._seconds = 10.0  # that an inspection took of late
-        self._place = contextlib.ExitStack()
-        self._work_folder = self._place.enter_context(_own_folder(config.data / "work"))
         self._isolated = Isolated()
         self._isolated.warm()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(config.jobs_at_once)]
@@ -69,10 +64,12 @@ class Jobs:
             await asyncio.sleep(_SWEEP_EVERY)
 
     def _sweep(self) -> None:
-        """Remove what has been kept long enough, and uploads that nobody wants.
+        """Remove what has been kept long enough, and what nobody wants.
 
-        Those are of requests that died, or of what nobody works on.
+        That is uploads of requests that died, or of what nobody works on, and what runners that
+        were killed had in work.
         """
+        sweep(self._work_folder)
         wanted, now = self.store.uploads(), time.time()
         while names := self.store.prune(now - self.config.keep_days * 86_400.0):
             for name in names:
@@ -107,7 +104,6 @@ class Jobs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._isolated.close()
         self.store.close()
-        self._place.close()
 
     async def _work(self) -> None:
         while True:
@@ -194,12 +190,12 @@ class Jobs:
         """The result of one inspection, as JSON; `far` says how far it is."""
         name, wanted = claimed.name, claimed.wanted
         await self._isolated.ready()  # before gigabytes are fetched for it
-        with tempfile.TemporaryDirectory(dir=self._work_folder) as folder:
+        with scratch(self._work_folder) as folder:
             if wanted.upload is not None:
                 path = Path(wanted.upload)
                 refuse_lists(path)
             else:
-                path = Path(folder) / "asset"
+                path = folder / "asset"
                 private = self.config.private_addresses
                 most = self.config.max_fetch_bytes
                 with traces.span("fetch"):
@@ -209,7 +205,7 @@ class Jobs:
             def told(position: float, duration: float | None) -> None:
                 far.update(position=position, duration=duration)
 
-            report = Path(folder) / "report.html"
+            report = folder / "report.html"
             settings = Settings.model_validate(wanted.settings)
             result = await self._isolated.inspect(
                 path, wanted.name, settings, self.config.job, report=report, told=told
@@ -260,17 +256,3 @@ class Jobs:
         except Exception as error:  # whatever an address does, the others get their messages
             log.warning("webhook %s: %s: %s", name, type(error).__name__, error)
             return False
-
-
-@contextlib.contextmanager
-def _own_folder(parent: Path) -> Iterator[Path]:
-    """A folder for this runner alone; those of runners that were killed are removed."""
-    for left in parent.iterdir():
-        with contextlib.suppress(OSError), (left / _LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
-    shutil.rmtree(folder, ignore_errors=True)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psutil
 
@@ -25,6 +23,7 @@ from pipeline.inspect import Progress, inspect
 from pipeline.ranges.join import Replay
 from pipeline.ranges.measure import Range, is_long, measure_range, ranges
 from pipeline.ranges.piece import Step, Tail, read_piece
+from pipeline.scratch import scratch
 from pipeline.settings import Settings
 from pipeline.source import open_source
 from pipeline.types import Inspection
@@ -270,8 +269,8 @@ class Inspector:
             page = render(result, charts=False)
             self._ledger.write(name, page.encode("utf-8", "backslashreplace"))
             return
-        with tempfile.TemporaryDirectory(prefix="vidette-report-") as folder:
-            path = Path(folder) / "report.html"
+        with scratch() as folder:
+            path = folder / "report.html"
             write_report(result, path, limits=self._settings.limits)
             self._ledger.write(name, path.read_bytes())
 

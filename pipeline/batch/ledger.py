@@ -23,7 +23,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,7 @@ from pipeline.detectors import DETECTORS
 from pipeline.errors import UsageError
 from pipeline.inspect import versions
 from pipeline.ranges.measure import Range
+from pipeline.scratch import scratch
 from pipeline.settings import Settings
 from pipeline.types import Inspection
 from pipeline.uri import scheme_of
@@ -205,8 +205,7 @@ class Ledger:
         part = Path(f"{place}.{uuid.uuid4().hex}.part")
         with ExitStack() as stack:
             if not self.is_local:
-                folder = tempfile.TemporaryDirectory(prefix="vidette-piece-")
-                part = Path(stack.enter_context(folder)) / "piece"
+                part = stack.enter_context(scratch()) / "piece"
             try:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("wb") as file:
