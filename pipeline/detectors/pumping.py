@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.events import ladder
@@ -34,7 +35,10 @@ CUT = 0.08  # mean |log ratio| of cells to the common one, of two frames with a 
 CUT_RATIO = 4.0  # the same in units of what motion does in this window
 EXTENT = 0.5  # seconds over which a beat is averaged where it begins and ends, or one period
 SAWTOOTH = np.pi / np.sqrt(6)  # amplitude of a sine of its power, relative to its fundamental
-STEP = 0.5  # largest logarithm of the change of gain between two frames
+FEW = 4  # harmonics of a beat of any form
+TOOTH = 0.6, 1.6  # of a harmonic of a sawtooth, relative to what the fundamental lets expect
+STEP = 0.42  # largest logarithm of the change of gain between two frames; MAX_DEPTH's is 0.41
+LEAPS = 2  # larger ones in a window that are more than a cut by chance
 IN_STEP = (0.4, 2.5)  # a cell's modulation relative to the common one, in phase
 
 
@@ -93,7 +97,7 @@ class PumpingDetector(PictureDetector):
     """
 
     name = "pumping"
-    version = "2"
+    version = "3"
     kinds = (Kind.BRIGHTNESS_PUMPING,)
     summary = "The brightness of the whole picture rises and falls periodically"
     Settings = PumpingSettings
@@ -173,6 +177,8 @@ class PumpingDetector(PictureDetector):
         if np.count_nonzero(lit) < 0.5 * len(lit):
             return None
         flat = _gains(above[:, lit])
+        if flat is None:
+            return None
         ramp = np.linspace(-1, 1, count)
         basis = np.stack([np.ones(count), ramp, ramp**2], axis=1)
         flat -= basis @ np.linalg.lstsq(basis, flat, rcond=None)[0]
@@ -192,7 +198,7 @@ class PumpingDetector(PictureDetector):
         if top > 1 and power[1:top].max() > power[top]:  # a slower change, not this one
             return None
         near = np.zeros(len(power), dtype=bool)
-        for harmonic in range(1, 5):
+        for harmonic in range(1, 1 + (len(power) // top if _falls(spectrum, top) else FEW)):
             at = harmonic * top % count  # those above half the frame rate are folded back
             at = min(at, count - at)
             near[max(1, at - 2) : at + 3] = True
@@ -244,19 +250,32 @@ class PumpingDetector(PictureDetector):
         ]
 
 
-def _gains(above: Float64) -> Float64:
+def _gains(above: Float64) -> Float64 | None:
     """Logarithm of the level of each cell over time, without its steps at cuts, [T, cells].
 
-    At a cut the cells change each by its own factor; pumping changes all of them by one.
+    At a cut the cells change each by its own factor; pumping changes all of them by one, and not
+    by so much: None where several do, as camera flashes, of which a slow fall would be left.
     """
     steps = np.diff(np.log(np.maximum(above, 1.0)), axis=0)
     common = np.median(steps, axis=1, keepdims=True)
     apart = np.abs(steps - common).mean(axis=1)
     usual = float(np.median(apart))  # of motion
-    cut = (apart > max(CUT, CUT_RATIO * usual)) | (np.abs(common[:, 0]) > STEP)
-    steps[cut] = 0.0
+    leaps = np.abs(common[:, 0]) > STEP
+    if np.count_nonzero(leaps) >= LEAPS:
+        return None
+    steps[leaps | (apart > max(CUT, CUT_RATIO * usual))] = 0.0
     gains: Float64 = np.concatenate([np.zeros((1, above.shape[1])), np.cumsum(steps, axis=0)])
     return gains
+
+
+def _falls(spectrum: npt.NDArray[np.complex128], top: int) -> bool:
+    """Whether the first harmonics of a beat are those of a sawtooth, which has many more."""
+    power = np.abs(spectrum) ** 2
+    if FEW * top + 2 > len(power):
+        return False
+    size = [np.sqrt(power[n * top - 1 : n * top + 2].sum()) for n in range(1, FEW + 1)]
+    fit = [n * one / size[0] for n, one in enumerate(size, 1)]
+    return bool(TOOTH[0] < min(fit) and max(fit) < TOOTH[1])
 
 
 def _extent(times: Float64, mean: Float64, frequency: float, step: float) -> tuple[float, float]:

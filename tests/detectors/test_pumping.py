@@ -40,6 +40,7 @@ def sawtooth(phase):
     [
         (0.6, 0.1, np.sin),
         (1.0, 0.06, np.sin),
+        (1.1, 0.2, sawtooth),  # most of its harmonics are beyond the first few
         (2.0, 0.05, sawtooth),
         (5.0, 0.06, np.sin),
         (7.9, 0.06, sawtooth),  # its harmonics lie above half the frame rate
@@ -78,6 +79,15 @@ def camera_flashes(clean):
     return frames
 
 
+def flashes_in_time(clean):
+    """Twice a second, at once, with an afterglow: a sawtooth, but for the frames in between."""
+    frames = [one.copy() for one in clean]
+    for n in range(50, 130, 12):
+        for later, gain in ((0, 2.0), (1, 1.35)):
+            frames[n + later] = np.clip(frames[n + later] * gain, 0, 255).astype(np.uint8)
+    return frames
+
+
 def fast_pan(clean):
     return media.scene(len(clean) / media.RATE, cuts=0, speed=9.0, seed=3)
 
@@ -105,7 +115,10 @@ def passing(clean):
     return frames
 
 
-@pytest.mark.parametrize("make", [list, cuts, fades, camera_flashes, fast_pan, television, passing])
+@pytest.mark.parametrize(
+    "make",
+    [list, cuts, fades, camera_flashes, flashes_in_time, fast_pan, television, passing],
+)
 def test_legitimate_pictures(tmp_path, clean, make):
     assert not look(tmp_path, make(clean)).defects
 
