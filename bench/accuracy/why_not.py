@@ -26,8 +26,8 @@ WHY_NOT: dict[Kind, str] = {
     "coarser found on development files)",
     Kind.BLUR: "faces and soft shots have little detail to lose; a cut may hide an end (63 of 76 "
     "found on development files)",
-    Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat, in others 3 % is little (18 of 24 "
-    "found on development files)",
+    Kind.BRIGHTNESS_PUMPING: "in busy pictures motion hides the beat, in others 3 % is little "
+    "(18 of 24 found on development files)",
     Kind.CLICK: "picks, sticks and lips are impulses too; lossy coding hides faint ones",
     Kind.CLIPPING: "lossy codecs flatten peaks themselves: after them more are asked for (33 of "
     "54 found on development files)",
