@@ -69,17 +69,17 @@ def _period(
         own = small[start : start + size]
         energy = _products(own, own)
         first = start - shortest
-        before = _products(small[first : first + size], small[first : first + size])
+        # in float64, for what is added and taken away again must leave nothing
+        before = np.float64(_products(small[first : first + size], small[first : first + size]))
         best, where = np.float32(0), 0
         for lag in range(shortest, longest + 1):
             first = start - lag
             other = small[first : first + size]
-            alike = _products(own, other) / np.sqrt(
-                energy * max(before, np.float32(0)) + _FAINT * _FAINT
-            )
+            both = energy * max(before, 0.0) + _FAINT * _FAINT
+            alike = min(_products(own, other) / np.sqrt(both), 1.0)
             if alike > best:
                 best, where = alike, lag
-            before += small[first - 1] ** 2 - small[first + size - 1] ** 2
+            before += np.float64(small[first - 1]) ** 2 - np.float64(small[first + size - 1]) ** 2
         out[n, 0], out[n, 1] = best, where / longest
 
 
