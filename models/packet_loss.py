@@ -22,8 +22,8 @@ CELL = 0.005  # seconds, nearly
 COARSE = 16  # bands, six of the ear's in each
 REGIONS = 0.0, 1000.0, 3000.0, 7000.0, 16_000.0  # Hz, between which changes are averaged
 CHANGES = len(REGIONS) - 1
-# Of a cell: correlation with a period before, that period; with what was 1024 and 1152 samples and
-# 20 ms before; the largest and the mean second difference, dB
+# Of a cell: correlation of slopes with those a period before, and that period; with what was 1024
+# and 1152 samples and 20 ms before; the largest and the mean second difference, dB
 REPEATS = 7
 # Levels of bands, dBFS; dB by which bins change within two cells, by region; and REPEATS
 FIGURES = COARSE + CHANGES + REPEATS

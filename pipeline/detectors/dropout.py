@@ -38,9 +38,9 @@ class DropoutSettings(DetectorSettings):
         ge=10,
     )
     min_odds: float = setting(
-        30.0,
+        5.0,
         "",
-        "sum of the log odds of the cells of 5 ms that make an event without a hole",
+        "highest log odds of an event without a hole, as the net has them",
         "TODO",
         gt=0,
     )
@@ -53,7 +53,7 @@ class _Event:
         self.start = self.end = start
         self.channels: set[int] = set()  # that have holes
         self.depth, self.level = 0.0, 0.0
-        self.odds = 0.0  # sum of the log odds of losses
+        self.odds = -np.inf  # highest log odds of a loss
         self.count = 0
         self.missing = 0.0  # seconds
 
@@ -64,7 +64,7 @@ class _Event:
         self.missing += max(one.end - max(one.start, self.end), 0.0)
         self.end = max(self.end, one.end)
         if isinstance(one, Loss):
-            self.odds += one.weight
+            self.odds = max(self.odds, one.odds)
             return
         self.channels.add(one.channel)
         self.depth = max(self.depth, one.depth)
@@ -142,7 +142,7 @@ class DropoutDetector(SoundDetector):
         else:
             many = f"{event.count} losses within" if event.count > 1 else "a loss of"
             how = " that a decoder concealed"
-            sure = np.interp(event.odds, [least, 4 * least], [0.6, 0.95])
+            sure = np.interp(event.odds, [least, least + 4], [0.6, 0.95])
             evidence |= {"losses": event.count, "log_odds": event.odds}
         return [
             Observation(

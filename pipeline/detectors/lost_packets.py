@@ -14,16 +14,16 @@ from pipeline.measurements import Float32
 AT_LEAST = 200  # cells that are judged together: the net needs 126 beside them each time
 LIKELY = 0.0  # log odds of a cell that is of a loss
 LONGEST = 400  # cells; what is longer is given in parts
+SETTLED = 20  # cells at the ends of the sound, which begins and stops there, that tell nothing
 GAP = 2  # cells in a row that may be doubted within one
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a decoder made up: seconds, the sum of the log odds of its cells, and their highest."""
+    """What a decoder made up: seconds, and the highest log odds of its cells."""
 
     start: float
     end: float
-    weight: float
     odds: float
 
 
@@ -36,12 +36,7 @@ def losses(odds: Float32, cell: float, begin: float) -> list[Loss]:
         begin: time of the first, seconds.
     """
     return [
-        Loss(
-            begin + first * cell,
-            begin + last * cell,
-            float(odds[first:last].sum()),
-            float(odds[first:last].max()),
-        )
+        Loss(begin + first * cell, begin + last * cell, float(odds[first:last].max()))
         for first, last in _runs(odds)
     ]
 
@@ -99,7 +94,11 @@ class Losses:
             return []
         taken = inputs(self._figures)
         said = shared().ask(taken) if self._net is None else self._net.of(taken)
-        self._odds = np.concatenate([self._odds, said[self._ahead : until, 0]])
+        odds = said[self._ahead : until, 0].copy()
+        odds[: max(SETTLED - self._dropped - self._ahead, 0)] = -np.inf
+        if last:
+            odds[-SETTLED:] = -np.inf
+        self._odds = np.concatenate([self._odds, odds])
         old = max(until - REACH, 0)
         self._figures = self._figures[old:]
         self._dropped, self._ahead = self._dropped + old, until - old

@@ -16,9 +16,11 @@ from pipeline.measurements import Float32
 
 _PACKETS = 1024, 1152  # samples in a frame of AAC, and of MP3
 _PACKET = 0.02  # seconds in a packet of Opus
-_SMALL = 4000.0  # Hz, nearly: the rate at which periods are looked for
+# Hz, nearly: the rate at which periods are looked for. Of slopes, so that all frequencies tell: what
+# a voice repeats by itself, it does not in the treble.
+_SMALL = 12_000.0
+_ALIKE = 0.012  # seconds that are compared with those a period before
 _PERIODS = 0.002, 0.015  # seconds; libopus goes on with periods of 2.1 to 15 ms
-_ALIKE = 0.02  # seconds that are compared with those a period before
 _FLOOR = np.float32(10 ** (SILENT / 10))
 _FAINT = np.float32(1e-11)  # square of a step that is none
 
@@ -100,7 +102,6 @@ class ConcealmentMeter:
         self._size = round(small * _ALIKE)
         of_periods = self._factor * (self._longest + self._size)
         self._before = max(int(self._lags.max()) + 2, 3 * self.cell, of_periods)
-        self._before += -self._before % self._factor
         self._after = max(self.cell, self._factor * (self._size + 1) // 2)
         window = np.hanning(2 * self.cell + 1)[:-1]
         self._window = (window / np.sqrt((window**2).sum() * self.cell)).astype(np.float32)
@@ -125,10 +126,9 @@ class ConcealmentMeter:
         if count:
             self._spectra(held, out)
             repeats = np.zeros((count, REPEATS), np.float32)
-            _repeats(
-                np.diff(held, prepend=held[:1]), self._before, self.cell, self._lags, repeats[:, 2:]
-            )
-            self._periods(held, repeats)
+            slopes = np.diff(held, prepend=held[:1])
+            self._periods(slopes, repeats[:, :2])
+            _repeats(slopes, self._before, self.cell, self._lags, repeats[:, 2:])
             out[:, -REPEATS:] = repeats
         self._rest = held[count * self.cell :].copy()
         return out
@@ -146,12 +146,12 @@ class ConcealmentMeter:
             if high > low:
                 out[:, COARSE + n] = change[:, low:high].mean(axis=1)
 
-    def _periods(self, held: Float32, out: Float32) -> None:
+    def _periods(self, slopes: Float32, out: Float32) -> None:
         """Of every other cell; the next one has the same."""
-        whole = len(held) // self._factor * self._factor
-        small = held[:whole].reshape(-1, self._factor).mean(axis=1)
+        whole = len(slopes) // self._factor * self._factor
+        small = slopes[:whole].reshape(-1, self._factor).mean(axis=1)
         middle = self._before + self.cell * (np.arange(0, len(out), 2) + 0.5)
         starts = (middle / self._factor - self._size / 2).astype(np.int64)
         found = np.zeros((len(starts), 2), np.float32)
         _period(small, starts, self._size, self._shortest, self._longest, found)
-        out[:, :2] = np.repeat(found, 2, axis=0)[: len(out)]
+        out[:] = np.repeat(found, 2, axis=0)[: len(out)]

@@ -61,11 +61,11 @@ def test_scenes_have_losses_where_they_say(made):
     assert len(clip.trials) == len(dataset.TRIALS)
 
 
-def test_events_join_what_is_close_and_need_weight_or_a_hole():
-    heard_ = [Loss(1.0, 1.02, 8, 3), Loss(1.3, 1.34, 9, 4), Loss(3.0, 3.02, 12, 5)]
-    assert events([], heard_, 15) == [(1.0, 1.34)]
-    assert events([(3.4, 3.5)], heard_, 15) == [(1.0, 1.34), (3.0, 3.5)]
-    assert events([(3.4, 3.5)], heard_, 15, least=20) == [(3.4, 3.5)]
+def test_events_join_what_is_close_and_need_odds_or_a_hole():
+    losses = [Loss(1.0, 1.02, 3), Loss(1.3, 1.34, 6), Loss(3.0, 3.02, 4)]
+    assert events([], losses, 5) == [(1.0, 1.34)]
+    assert events([(3.4, 3.5)], losses, 5) == [(1.0, 1.34), (3.0, 3.5)]
+    assert events([(3.4, 3.5)], losses, 7) == [(3.0, 3.5)]
     assert matches([(1.0, 1.3), (3.0, 3.1)], [(1.2, 1.5), (5.0, 5.1)]) == 1
 
 

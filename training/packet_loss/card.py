@@ -54,7 +54,7 @@ resembles dropouts (`faults/lookalikes`).
 Of files with one fault each (`faults/packet_loss_sound.py` and, one in three, `faults/dropout.py`),
 most of them delivered as AAC or MP3, and of clean sound ({figures["hours"]:.1f} hours, half of it
 as it is, half of it delivered). Either half of the sources is judged by a net that was fitted to
-the other half alone. *Limit*: the least sum of log odds of an event without a hole; the first row
+the other half alone. *Limit*: the least log odds of an event without a hole; the first row
 is of the rules alone. *False*: reports in the clean sound; *alike*: in {figures["alike"]} files
 with what resembles dropouts; *beside*: in damaged files, where they fit no damage.
 

@@ -12,12 +12,12 @@ import torch
 from faults.truth import Severity
 from models.packet_loss import inputs
 from pipeline.detectors.dropout import TOGETHER
-from pipeline.detectors.lost_packets import Loss, losses
+from pipeline.detectors.lost_packets import SETTLED, Loss, losses
 from pipeline.measurements import Float32
 from training.packet_loss.dataset import Clip, Scenes
 from training.packet_loss.train import PacketLossNet
 
-LIMITS = (15.0, 20.0, 30.0, 40.0, 60.0)  # sums of log odds
+LIMITS = (3.0, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0)  # log odds
 NEAR = 0.5  # seconds by which an end may be off, as in bench/accuracy/score.py
 END_SHARE = 0.2  # or, of the last one, that share of the length
 
@@ -55,12 +55,14 @@ def judged(net: PacketLossNet, scenes: Scenes) -> Iterator[Judged]:
     for source, clips in scenes.of.items():
         for clip in clips:
             for figures, about, rules in _files(clip):
-                found = losses(said_by(net, figures), clip.seconds, 0.0)
+                odds = said_by(net, figures)
+                odds[:SETTLED] = odds[-SETTLED:] = -np.inf
+                found = losses(odds, clip.seconds, 0.0)
                 yield Judged(source, len(figures) * clip.seconds, about, rules, found)
 
 
 def _files(clip: Clip) -> Iterator[tuple[Any, dict[str, Any], list[tuple[float, float]]]]:
-    intact = [(one, {"alike": False}) for one in clip.clean]
+    intact: list[tuple[Any, dict[str, Any]]] = [(one, {"alike": False}) for one in clip.clean]
     intact += [(one, {"alike": True}) for one in clip.alike]
     for (figures, about), rules in zip(intact, clip.rules, strict=True):
         yield figures, about, rules
@@ -69,19 +71,18 @@ def _files(clip: Clip) -> Iterator[tuple[Any, dict[str, Any], list[tuple[float, 
 
 
 def events(
-    rules: Sequence[tuple[float, float]], heard: Sequence[Loss], limit: float, least: float = 0.0
+    rules: Sequence[tuple[float, float]], heard: Sequence[Loss], limit: float
 ) -> list[tuple[float, float]]:
     """Starts and ends of what the detector reports."""
     parts = [(start, end, np.inf) for start, end in rules]
-    parts += [(one.start, one.end, one.weight) for one in heard if one.weight >= least]
+    parts += [(one.start, one.end, one.odds) for one in heard]
     made: list[list[float]] = []
-    for start, end, weight in sorted(parts):
+    for start, end, odds in sorted(parts):
         if made and start - made[-1][1] <= TOGETHER:
-            made[-1][1] = max(made[-1][1], end)
-            made[-1][2] += weight
+            made[-1][1:] = max(made[-1][1], end), max(made[-1][2], odds)
         else:
-            made.append([start, end, weight])
-    return [(start, end) for start, end, weight in made if weight >= limit]
+            made.append([start, end, odds])
+    return [(start, end) for start, end, odds in made if odds >= limit]
 
 
 def matches(truths: Sequence[tuple[float, float]], found: Sequence[tuple[float, float]]) -> int:
@@ -98,7 +99,7 @@ def matches(truths: Sequence[tuple[float, float]], found: Sequence[tuple[float, 
 
 
 def figures(judges: Sequence[tuple[PacketLossNet, Scenes]]) -> dict[str, Any]:
-    """What is found and wrongly reported, by the least sum of log odds of an event without a hole.
+    """What is found and wrongly reported, by the least log odds of an event without a hole.
 
     Args:
         judges: nets, each with scenes of sources that it has not heard.
