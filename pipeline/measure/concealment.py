@@ -16,8 +16,8 @@ from pipeline.measurements import Float32
 
 _PACKETS = 1024, 1152  # samples in a frame of AAC, and of MP3
 _PACKET = 0.02  # seconds in a packet of Opus
-# Hz, nearly: the rate at which periods are looked for. Of slopes, so that all frequencies tell: what
-# a voice repeats by itself, it does not in the treble.
+# Hz, nearly: the rate at which periods are looked for. In slopes all frequencies tell: what a voice
+# repeats by itself it does not in the treble
 _SMALL = 12_000.0
 _ALIKE = 0.012  # seconds that are compared with those a period before
 _PERIODS = 0.002, 0.015  # seconds; libopus goes on with periods of 2.1 to 15 ms
