@@ -15,6 +15,8 @@ from pipeline.types import Kind
 
 TOGETHER = 0.5  # seconds between holes that are one event to a listener, in whatever channels
 
+BESIDE = 0.1  # seconds around a hole, whose edges are exact, in which a net hears the same
+
 
 class DropoutSettings(DetectorSettings):
     """Settings of the dropout detector."""
@@ -38,10 +40,11 @@ class DropoutSettings(DetectorSettings):
         ge=10,
     )
     min_odds: float = setting(
-        5.0,
+        7.0,
         "",
         "highest log odds of an event without a hole, as the net has them",
-        "TODO",
+        "chosen on 416 damaged files, 139 look-alikes and 0.8 hours of sound of development "
+        "sources, each judged by a net that was fitted without its source: @FOUND@",
         gt=0,
     )
 
@@ -52,6 +55,7 @@ class _Event:
     def __init__(self, start: float) -> None:
         self.start = self.end = start
         self.channels: set[int] = set()  # that have holes
+        self.holes = [np.inf, -np.inf]  # start of the first of these, and end of the last
         self.depth, self.level = 0.0, 0.0
         self.odds = -np.inf  # highest log odds of a loss
         self.count = 0
@@ -66,9 +70,19 @@ class _Event:
         if isinstance(one, Loss):
             self.odds = max(self.odds, one.odds)
             return
+        self.holes = [min(self.holes[0], one.start), max(self.holes[1], one.end)]
         self.channels.add(one.channel)
         self.depth = max(self.depth, one.depth)
         self.level = min(self.level, one.level)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Start and end: of the holes, where what the net hears is not clearly beyond them."""
+        first, last = self.holes
+        return (
+            first if first - self.start < BESIDE else self.start,
+            last if self.end - last < BESIDE else self.end,
+        )
 
 
 class DropoutDetector(SoundDetector):
@@ -125,7 +139,8 @@ class DropoutDetector(SoundDetector):
         least = self.settings.min_odds
         if event is None or (not event.channels and event.odds < least):
             return []
-        length, channels = event.end - event.start, len(event.channels)
+        start, end = event.interval
+        length, channels = end - start, len(event.channels)
         evidence = {"duration_s": length}
         if channels:
             where = "" if channels == self.format.channels else f" in {channels} channel"
@@ -147,8 +162,8 @@ class DropoutDetector(SoundDetector):
         return [
             Observation(
                 kind=Kind.DROPOUT,
-                start=event.start,
-                end=event.end,
+                start=start,
+                end=end,
                 # 10 ms: Essentia; a lost packet of speech is 20 ms; concealment hides up to 60 ms
                 severity=ladder(event.missing, 0.01, 0.03, 0.1, 0.3),
                 confidence=float(sure),

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
-from models.packet_loss import FIGURES, REACH, PacketLoss, inputs, shared
+from models.packet_loss import COARSE, FIGURES, LEAST, REACH, PacketLoss, inputs, shared
 from pipeline.events import in_a_row
 from pipeline.measure.concealment import ConcealmentMeter
 from pipeline.measurements import Float32
 
 AT_LEAST = 200  # cells that are judged together: the net needs 126 beside them each time
 LIKELY = 0.0  # log odds of a cell that is of a loss
-LONGEST = 400  # cells; what is longer is given in parts
-SETTLED = 20  # cells at the ends of the sound, which begins and stops there, that tell nothing
+LONGEST = 200  # cells in a row; what is longer is how this sound is made
+SETTLED = 20  # cells at the ends of the sound in which no loss begins or ends
+CLOSE = 10  # cells, 50 ms
 GAP = 2  # cells in a row that may be doubted within one
 
 
@@ -27,18 +29,35 @@ class Loss:
     odds: float
 
 
-def losses(odds: Float32, cell: float, begin: float) -> list[Loss]:
+def losses(
+    odds: Float32, cell: float, begin: float, *, first: bool = False, last: bool = False
+) -> list[Loss]:
     """Cells in a row that are likely of a loss.
 
     Args:
-        odds: [F] log odds of cells that follow each other.
+        odds: [F] log odds of cells that follow each other, as `sounding` leaves them.
         cell: seconds of one.
         begin: time of the first, seconds.
+        first: whether the sound begins with these, so that nothing was before to be lost.
+        last: whether it ends with them.
     """
+    lowest, highest = SETTLED * first, len(odds) - SETTLED * last
     return [
-        Loss(begin + first * cell, begin + last * cell, float(odds[first:last].max()))
-        for first, last in _runs(odds)
+        Loss(begin + start * cell, begin + stop * cell, float(odds[start:stop].max()))
+        for start, stop in _runs(odds)
+        if start >= lowest and stop <= highest and stop - start <= LONGEST
     ]
+
+
+def sounding(odds: Float32, figures: Float32) -> Float32:
+    """Log odds [F], but for cells [F, FIGURES] close to silence: struck tones die away into it.
+
+    What they repeat of themselves is as regular as what a decoder makes up, and holes are found by
+    rules.
+    """
+    silent = maximum_filter1d(figures[:, :COARSE].max(axis=1) <= LEAST, 2 * CLOSE + 1)
+    made: Float32 = np.where(silent, -np.inf, odds)
+    return made
 
 
 def _runs(odds: Float32) -> list[tuple[int, int]]:
@@ -94,20 +113,18 @@ class Losses:
             return []
         taken = inputs(self._figures)
         said = shared().ask(taken) if self._net is None else self._net.of(taken)
-        odds = said[self._ahead : until, 0].copy()
-        odds[: max(SETTLED - self._dropped - self._ahead, 0)] = -np.inf
-        if last:
-            odds[-SETTLED:] = -np.inf
-        self._odds = np.concatenate([self._odds, odds])
+        now = slice(self._ahead, until)
+        self._odds = np.concatenate([self._odds, sounding(said[:, 0], self._figures)[now]])
         old = max(until - REACH, 0)
         self._figures = self._figures[old:]
         self._dropped, self._ahead = self._dropped + old, until - old
-        over = count = len(self._odds)
+        over = kept = count = len(self._odds)
+        place = self._dropped + self._ahead - count  # of the first of these cells
         runs = _runs(self._odds)
-        if runs and not last and count - runs[-1][1] <= GAP and runs[-1][0] > count - LONGEST:
-            over = runs[-1][0]  # it may go on
-        begin = self._time + (self._dropped + self._ahead - count) * self._cell
-        found = losses(self._odds[:over], self._cell, begin)
-        self._odds = self._odds[over:]
+        if runs and not last and count - runs[-1][1] <= GAP:  # it may go on
+            over, kept = runs[-1][0], max(runs[-1][0], count - LONGEST - 1)
+        begin = self._time + place * self._cell
+        found = losses(self._odds[:over], self._cell, begin, first=place == 0, last=last)
+        self._odds = self._odds[kept:]
         self.known = begin + over * self._cell
         return found

@@ -12,12 +12,12 @@ import torch
 from faults.truth import Severity
 from models.packet_loss import inputs
 from pipeline.detectors.dropout import TOGETHER
-from pipeline.detectors.lost_packets import SETTLED, Loss, losses
+from pipeline.detectors.lost_packets import Loss, losses, sounding
 from pipeline.measurements import Float32
 from training.packet_loss.dataset import Clip, Scenes
 from training.packet_loss.train import PacketLossNet
 
-LIMITS = (3.0, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0)  # log odds
+LIMITS = (4.0, 5.0, 6.0, 6.5, 7.0, 7.5, 8.0)  # log odds
 NEAR = 0.5  # seconds by which an end may be off, as in bench/accuracy/score.py
 END_SHARE = 0.2  # or, of the last one, that share of the length
 
@@ -55,9 +55,8 @@ def judged(net: PacketLossNet, scenes: Scenes) -> Iterator[Judged]:
     for source, clips in scenes.of.items():
         for clip in clips:
             for figures, about, rules in _files(clip):
-                odds = said_by(net, figures)
-                odds[:SETTLED] = odds[-SETTLED:] = -np.inf
-                found = losses(odds, clip.seconds, 0.0)
+                odds = sounding(said_by(net, figures), figures.astype(np.float32))
+                found = losses(odds, clip.seconds, 0.0, first=True, last=True)
                 yield Judged(source, len(figures) * clip.seconds, about, rules, found)
 
 
