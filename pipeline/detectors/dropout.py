@@ -44,7 +44,9 @@ class DropoutSettings(DetectorSettings):
         "",
         "highest log odds of an event without a hole, as the net has them",
         "chosen on 416 damaged files, 139 look-alikes and 0.8 hours of sound of development "
-        "sources, each judged by a net that was fitted without its source: @FOUND@",
+        "sources, each judged by a net that was fitted without its source: 388 of 544 places are "
+        "found (272 by the rules alone) beside 2 false reports, both by the rules (6: 400 and 3; "
+        "8: 369 and 2)",
         gt=0,
     )
 

@@ -91,7 +91,7 @@ def lossy(codec, conceal, lost, seconds=6.0):
 
 @pytest.mark.parametrize("how", [PCM, AAC])
 def test_frames_that_come_again(tmp_path, how):
-    sound, (start, *_, last), size = lossy("aac", "repeat", [130, 131, 137])
+    sound, (start, *_, last), size = lossy("aac", "repeat", [150, 151, 152])
     defect = only_one(examine(save(tmp_path, sound, how), "dropout"), "dropout")
     assert_interval(defect, start, last + size, 0.1)
     assert "concealed" in defect.summary
