@@ -66,8 +66,8 @@ The same by what was done:
 
 ## Limits
 
-- libopus goes on with the last period of a voice or a note; where that is what would have come, there
-  is little to hear, and most of it is missed.
+- libopus goes on with the last period of a voice or a note; where that is what would have come,
+  there is little to hear, and most of it is missed.
 - Tones of synthesisers and guitars that end at once, or repeat themselves exactly, are like it: in
   music of games the detector reports some that are meant.
 - Within 50 ms of silence it says nothing: rules find holes there.
