@@ -12,7 +12,7 @@ from pipeline.events import in_a_row
 from pipeline.measure.concealment import ConcealmentMeter
 from pipeline.measurements import Float32
 
-AT_LEAST = 200  # cells that are judged together: the net needs 126 beside them each time
+AT_LEAST = 400  # cells that are judged together: the net needs 126 beside them each time
 LIKELY = 0.0  # log odds of a cell that is of a loss
 LONGEST = 200  # cells in a row; what is longer is how this sound is made
 SETTLED = 20  # cells at the ends of the sound in which no loss begins or ends
