@@ -37,8 +37,8 @@ WHY_NOT: dict[Kind, str] = {
     "55 found on development files)",
     Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (78 of 136 found on "
     "development files); joined takes look alike",
-    Kind.DROPOUT: "libopus conceals much as the voice or the music would have gone on (388 of 544 "
-    "found on development files; 17 of 88 of those)",
+    Kind.DROPOUT: "libopus conceals packets so well that 17 of 88 are found (388 of 544 of all on "
+    "development files)",
     Kind.FREEZE: "a short one must come out of motion: faces rest too (13 of 16 found on "
     "development files)",
     Kind.HISS: "what is faint, or as loud as the programme, leaves the net in doubt (352 of 426 "
