@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.machine import cores
 from faults.media import Clean
-from models import clicks, coarseness, distortion, hiss, level_jump, sync
+from models import clicks, coarseness, distortion, hiss, level_jump, packet_loss, sync
 from models.batcher import Batcher
 from models.faces import Face, FaceFinder
 from models.threads import single_threaded
@@ -45,6 +45,7 @@ _MORE_WINDOWS = 32  # that are looked at for steps of gain at a time
 _WINDOWS = (23, 24, 23)  # that half a second of sound at 48 kHz has, one every 21 ms
 _FACE_EVERY, _MOUTH_EVERY, _STEPS_EVERY = 0.2, 10.0, 0.68  # seconds
 _MORE_CELLS, _HISS_EVERY = 10, 1.0  # that are looked at for hiss at a time; seconds
+_MORE_OF_LOSS, _LOSS_EVERY = 200, 1.0  # cells that are looked at for lost packets; seconds
 _CLICK_EVERY = 20.0  # seconds: impulses that stand out come a few times a minute
 _SHORTEST = 3  # requests of a stream at least, however seldom they come
 
@@ -108,7 +109,7 @@ def _nets() -> list[_Net]:
     looker = coarseness.load().fused().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lips, _ = sync.load()
     heard, told, steps = distortion.Distortion(), clicks.Clicks(), level_jump.LevelJump()
-    noise = hiss.Hiss()
+    noise, lost = hiss.Hiss(), packet_loss.PacketLoss()
 
     def faces(frames: Sequence[Any]) -> list[list[Face]]:
         with single_threaded():
@@ -127,6 +128,8 @@ def _nets() -> list[_Net]:
     more = _MORE_WINDOWS + 2 * level_jump.REACH
     levels = draw.normal(size=(4, more, level_jump.INPUTS)).astype(np.float32)
     floors = draw.normal(size=(4, _MORE_CELLS + 2 * hiss.REACH, hiss.INPUTS)).astype(np.float32)
+    more = _MORE_OF_LOSS + 2 * packet_loss.REACH
+    figures = draw.normal(size=(4, more, packet_loss.FIGURES)).astype(np.float32)
     impulses = draw.normal(size=(4, clicks.INPUTS))
     takes = [_take(draw, seconds) for seconds in (10.0, 4.3, 7.9, 10.0)]
     return [
@@ -149,6 +152,11 @@ def _nets() -> list[_Net]:
         ),
         _Net(
             "hiss", noise.together, list(floors), _HISS_EVERY, hiss.AT_ONCE, 0.0, True,
+        ),
+        _Net(
+            "lost packets",
+            lost.together,
+            list(figures), _LOSS_EVERY, packet_loss.AT_ONCE, 0.0, True,
         ),
         _Net(
             "clicks",

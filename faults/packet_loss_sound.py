@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from faults.base import FaultError, SoundFault
 from faults.coding import Coder
@@ -17,6 +18,28 @@ WRONG = 0.1  # error against the undamaged decoding, in shares of the sound: -20
 STEP = 0.005  # seconds in which that is looked at
 EDGE = 0.002  # seconds to pass from clean to decoded sound, inside the truth
 BIT_RATE = 64_000  # per channel: the coding itself is transparent
+
+
+def lost_packets(
+    among: npt.NDArray[np.int64], loss: float, burst: float, rng: np.random.Generator
+) -> list[int]:
+    """Indices of packets that a Gilbert-Elliott channel loses.
+
+    Args:
+        among: indices of those that it may lose.
+        loss: share that is lost.
+        burst: mean length of losses in a row.
+        rng: decides.
+    """
+    leave = 1 / burst  # from bad to good
+    enter = min(leave * loss / (1 - loss), 1.0)  # so that the share of bad is `loss`
+    bad = bool(rng.random() < loss)
+    lost = []
+    for index in among:
+        if bad:
+            lost.append(int(index))
+        bad = bool(rng.random() < (1 - leave if bad else enter))
+    return lost
 
 
 class PacketLossSoundFault(SoundFault):
@@ -66,7 +89,7 @@ class PacketLossSoundFault(SoundFault):
         heard = amid_sound(part, rate, starts[inside].astype(np.float64), size)
         if not len(heard):
             raise FaultError(f"there is no sound to lose a packet of near {self.order.start:.2f} s")
-        lost = self._lost(inside)
+        lost = lost_packets(inside, self.parameters["loss"], self.parameters["burst"], self.rng)
         if not np.isin(starts[lost], heard).any():  # at least one that is missed
             first = int(np.searchsorted(starts, self.rng.choice(heard)))
             burst = range(first, first + round(self.parameters["burst"]))
@@ -84,19 +107,6 @@ class PacketLossSoundFault(SoundFault):
                 packet_ms=1e3 * coder.size / rate,
             )
         return sound
-
-    def _lost(self, among: np.ndarray) -> list[int]:
-        """Indices of packets that a Gilbert-Elliott channel loses."""
-        loss, burst = self.parameters["loss"], self.parameters["burst"]
-        leave = 1 / burst  # from bad to good
-        enter = min(leave * loss / (1 - loss), 1.0)  # so that the share of bad is `loss`
-        bad = bool(self.rng.random() < loss)
-        lost = []
-        for index in among:
-            if bad:
-                lost.append(int(index))
-            bad = bool(self.rng.random() < (1 - leave if bad else enter))
-        return lost
 
     def _wrong(
         self, intact: Float32, damaged: Float32, start: int, size: int, rate: int

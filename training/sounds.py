@@ -43,14 +43,23 @@ def both_splits(
 
 
 def of_split(
-    split: Split, chosen: argparse.Namespace, form: int, write: Write, what: str, seed: int = _SEED
+    split: Split,
+    chosen: argparse.Namespace,
+    form: int,
+    write: Write,
+    what: str,
+    seed: int = _SEED,
+    kinds: Sequence[str] = _WITH_SOUND,
 ) -> Made:
-    """The same of one split alone; `seed` decides, with the clips, what is made."""
+    """The same of one split alone; `seed` decides, with the clips, what is made.
+
+    Of these kinds of clips: long ones of speakers are among them unless it is said otherwise.
+    """
     assets = scan(chosen.media or [ROOT.parent / "shared/media"])
     wanted = [
         recipe
         for recipe in recipes(assets, _SEED, per_source=chosen.per_source)
-        if recipe.kind in _WITH_SOUND and split_of(recipe.sound_source) == split
+        if recipe.kind in kinds and split_of(recipe.sound_source) == split
     ]
     with run.progress() as bar:
         clean, _ = prepare(

@@ -37,7 +37,7 @@ WHY_NOT: dict[Kind, str] = {
     "55 found on development files)",
     Kind.DROPPED_FRAMES: "speakers and hand-held cameras change pace as much (78 of 136 found on "
     "development files); joined takes look alike",
-    Kind.DROPOUT: "a packet loss that the decoder conceals leaves no hole (11 of 22 found on "
+    Kind.DROPOUT: "libopus conceals packets so well that 17 of 88 are found (388 of 544 of all on "
     "development files)",
     Kind.FREEZE: "a short one must come out of motion: faces rest too (13 of 16 found on "
     "development files)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faults.coding import Coder
 from tests import media
 from tests.detectors.sounds import AAC, PCM, RATE, chiptune, drums, noise, save
 from tests.findings import assert_interval, examine, of_kind, only_one
@@ -79,3 +80,31 @@ def test_clean_media(tmp_path, clean_programme):
     assert examine(save(tmp_path, clean_programme, PCM), "dropout").defects == []
     assert examine(save(tmp_path, clean_programme, AAC), "dropout").defects == []
     assert examine(media.bunny(), "dropout").defects == []
+
+
+def lossy(codec, conceal, lost, seconds=6.0):
+    """Sound that a real decoder made of a stream without some packets, and where they began."""
+    coder = Coder(0.5 * media.programme(seconds), RATE, codec, 64_000)
+    starts = [coder.starts()[n] / RATE for n in lost]
+    return coder.decode(lost, conceal), starts, coder.size / RATE
+
+
+@pytest.mark.parametrize("how", [PCM, AAC])
+def test_frames_that_come_again(tmp_path, how):
+    sound, (start, *_, last), size = lossy("aac", "repeat", [150, 151, 152])
+    defect = only_one(examine(save(tmp_path, sound, how), "dropout"), "dropout")
+    assert_interval(defect, start, last + size, 0.1)
+    assert "concealed" in defect.summary
+    assert defect.evidence["log_odds"] > 5
+
+
+def test_packets_that_libopus_conceals(tmp_path):
+    sound, (start, *_, last), size = lossy("opus", "codec", [140, 141, 142, 150, 151])
+    defect = only_one(examine(save(tmp_path, sound), "dropout"), "dropout")
+    assert_interval(defect, start, last + size, 0.1)
+
+
+def test_a_stream_that_lost_nothing(tmp_path):
+    for codec in ("aac", "opus"):
+        sound, *_ = lossy(codec, "silence", [])
+        assert examine(save(tmp_path, sound, AAC), "dropout").defects == []

@@ -1,0 +1,1 @@
+"""Fitting the net that hears lost packets."""
