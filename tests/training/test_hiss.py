@@ -13,7 +13,8 @@ from training import sounds
 from training.hiss import card, dataset
 from training.hiss.dataset import Scenes
 from training.hiss.evaluate import SNRS, figures, stretches
-from training.hiss.train import Recipe, fit, save
+from training.hiss.train import fit, save
+from training.run import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from training import sounds
 from training.packet_loss import card, dataset
 from training.packet_loss.dataset import Scenes, heard
 from training.packet_loss.evaluate import LIMITS, events, figures, matches, said_by
-from training.packet_loss.train import CELLS, Recipe, fit, save
+from training.packet_loss.train import CELLS, fit, save
+from training.run import Recipe
 
 RATE = 48_000
 

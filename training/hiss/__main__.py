@@ -13,22 +13,15 @@ limits are chosen.
 from __future__ import annotations
 
 import json
-import zlib
-from typing import Any
 
 import torch
 
-from training import run
+from training import halves, run
 from training.hiss import card, dataset
 from training.hiss.dataset import Scenes
 from training.hiss.evaluate import figures
-from training.hiss.train import HissNet, Recipe, fit, save
+from training.hiss.train import fit, save
 from training.sounds import of_split
-
-
-def half_of(source: str) -> int:
-    """0 or 1: the half of the sources that one belongs to."""
-    return zlib.crc32(source.encode()) % 2
 
 
 def main() -> None:
@@ -44,25 +37,7 @@ def main() -> None:
     made = of_split("dev", chosen, dataset.FORM, dataset.write, "levels")
     if chosen.data_only:
         return
-    recipe = Recipe(chosen.steps, chosen.batch)
-    device, work = torch.device(chosen.device), chosen.work
-    halves = [[one for one in made if half_of(one[0]) == half] for half in (0, 1)]
-
-    def fitting(scenes: Scenes, name: str) -> tuple[HissNet, dict[str, Any]]:
-        checkpoint = work / f"{name}.pt"
-        return run.fitted(chosen, lambda told: fit(scenes, recipe, checkpoint, device, told))
-
-    judges = []
-    for half in (0, 1):
-        net, _ = fitting(Scenes(halves[1 - half]), f"half-{half}")
-        save(net, work / f"half-{half}.safetensors")
-        judges.append((net, Scenes(halves[half])))
-    net, of_run = fitting(Scenes(made), "all")
-    note: dict[str, Any] = of_run | {
-        "fitted": sorted({source for source, _ in made}),
-        "figures": figures(judges),
-    }
-    (work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
+    net, note = halves.fitted(chosen, made, Scenes, fit, save, figures)
     save(net)
     card.write(note)
     print(json.dumps(note["figures"], indent=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,6 @@ _WARM, _SAVED_EVERY = 100, 500  # steps
 _SIZE = 1.0  # weight of the level against where the hiss is
 
 
-@dataclass(frozen=True)
-class Recipe(run.Recipe):
-    """As of every net, in batches of scenes."""
-
-
 class HissNet(DilatedNet):
     """Inputs of cells to log odds of hiss, and its level."""
 
@@ -36,7 +30,7 @@ class HissNet(DilatedNet):
 
 def fit(
     scenes: Scenes,
-    recipe: Recipe,
+    recipe: run.Recipe,
     checkpoint: Path,
     device: torch.device,
     told: Callable[[int, float], None],

@@ -14,22 +14,17 @@ the detector's limits are chosen.
 from __future__ import annotations
 
 import json
-import zlib
 from typing import Any
 
 import torch
 
 from training import run
+from training.halves import half_of
 from training.level_jump import card, dataset
 from training.level_jump.dataset import Scenes
 from training.level_jump.evaluate import figures
 from training.level_jump.train import Recipe, fit_pairs, fit_steps, gathered, save
 from training.sounds import both_splits
-
-
-def half_of(source: str) -> int:
-    """0 or 1: the half of the sources that one belongs to."""
-    return zlib.crc32(source.encode()) % 2
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,6 @@ CELLS = 400  # of a scene, 2 s
 _WARM, _SAVED_EVERY = 100, 500  # steps
 
 
-@dataclass(frozen=True)
-class Recipe(run.Recipe):
-    """As of every net, in batches of scenes."""
-
-
 class PacketLossNet(DilatedNet):
     """Inputs of cells to log odds that a decoder made them up."""
 
@@ -35,7 +29,7 @@ class PacketLossNet(DilatedNet):
 
 def fit(
     scenes: Scenes,
-    recipe: Recipe,
+    recipe: run.Recipe,
     checkpoint: Path,
     device: torch.device,
     told: Callable[[int, float], None],
