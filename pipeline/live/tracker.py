@@ -44,7 +44,7 @@ def _unknown(_: float) -> None:
 class _Known:
     event: Event
     told: float  # when, on the clock of the wall
-    anchor: float | None = None  # that its start is dated by
+    anchor: float | None = None  # that its start is dated by; None: not in this connection
     missing: int = 0  # rounds
     # where it lies, seconds of presentation of this connection; None: not seen in it
     span: tuple[float, float] | None = None
@@ -110,6 +110,7 @@ class Tracker:
             What is to be told.
         """
         self._programme, self._pts = programme or _unknown, pts or _unknown
+        self._redate(anchor)
         told: list[Event] = []
         seen: set[int] = set()
         for found in finished:
@@ -140,7 +141,7 @@ class Tracker:
     def interrupt(self) -> None:
         """The connection is gone: what is open may go on where the next one begins."""
         for one in self._open + self._closed:
-            one.span, one.missing = None, 0
+            one.span, one.anchor, one.missing = None, None, 0
         self._again = None
 
     def abandon(self) -> list[Event]:
@@ -152,13 +153,17 @@ class Tracker:
         if self._again is None:
             self._again = now
 
-    def redate(self, wrong: float, right: float) -> None:
-        """The anchor was wrong, as it is where old media came first: what it dated moves."""
+    def _redate(self, anchor: float) -> None:
+        """What was dated later than its connection is now known to have come moves.
+
+        Media come early never, and late where they are old, or where a busy machine took an outage
+        of its own for one of the stream.
+        """
         for one in self._open + self._closed:
-            if wrong != right and one.anchor == wrong:
-                by = timedelta(seconds=right - wrong)
+            if one.anchor is not None and anchor < one.anchor:
+                by = timedelta(seconds=anchor - one.anchor)
                 moved = {"start": one.event.start + by, "end": one.event.end + by}
-                one.event, one.anchor = one.event.model_copy(update=moved), right
+                one.event, one.anchor = one.event.model_copy(update=moved), anchor
 
     def _take(
         self, found: Found, anchor: float, now: float, seen: set[int], *, ended: bool

@@ -82,8 +82,8 @@ class Clock:
         self._began = self._last = 0.0
         self.settled = False
 
-    def saw(self, segment: Segment, now: float) -> float:
-        """A segment is there; returns by how many seconds what was dated so far is too late."""
+    def saw(self, segment: Segment, now: float) -> None:
+        """A segment is there."""
         if self._anchor is None:
             self._began, self.settled = now, False
         elif now - self._last >= SETTLED * (segment.end - segment.start):
@@ -93,8 +93,6 @@ class Clock:
         latest, before = now - segment.end, self._anchor
         if before is None or latest < before - (1.0 if self.settled else 0.0):
             self._anchor = latest
-            return 0.0 if before is None else before - latest
-        return 0.0
 
     def restart(self) -> None:
         """The stream comes later from now on."""
@@ -296,8 +294,7 @@ class Watcher:
         if told:
             self._clock.restart()
             self._emit(told)
-        dated = self._clock.anchor
-        self._tracker.redate(dated, dated - self._clock.saw(segment, now))
+        self._clock.saw(segment, now)
         self._tracker.resume(now)
         if status.state != "watching":
             self._state("watching", "")

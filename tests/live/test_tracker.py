@@ -86,7 +86,6 @@ def test_what_a_wrong_anchor_dated_is_dated_anew_with_its_length():
     tracker = Tracker("news", {})
     (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
     tracker.update([saw(1.0, 2.0, Kind.BLACK)], [saw(5.0, 6.5)], ANCHOR, ANCHOR + 6.5)
-    tracker.redate(ANCHOR, ANCHOR - 1.5)
     again = tracker.update([saw(1.0, 2.0, Kind.BLACK)], [saw(5.0, 7.0)], ANCHOR - 1.5, ANCHOR + 7)
     assert again == []
     (closed,) = tracker.update([saw(5.0, 9.0)], [], ANCHOR - 1.5, ANCHOR + 8)
@@ -100,10 +99,31 @@ def test_what_an_earlier_anchor_dated_stays_where_it_is():
     tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
     # an outage of 3 s: from then on all comes later, and that later date proves wrong
     assert tracker.update([], [saw(5.0, 7.0)], ANCHOR + 3, ANCHOR + 10) == []
-    tracker.redate(ANCHOR + 3, ANCHOR + 1.5)
     (closed,) = tracker.update([saw(5.0, 9.0)], [], ANCHOR + 1.5, ANCHOR + 11)
     assert closed.start.timestamp() == ANCHOR + 5.0
     assert closed.end.timestamp() == ANCHOR + 10.5
+
+
+def test_a_busy_machine_that_took_its_own_pause_for_an_outage_dates_anew():
+    """It dates the stream late, stands still, and comes up with the stream within the defect."""
+    tracker = Tracker("news", {})
+    tracker.update([], [saw(10.0, 11.0)], ANCHOR, ANCHOR + 11)
+    (late,) = tracker.standing
+    tracker.note(Kind.OUTAGE, ANCHOR + 11, ANCHOR + 15, 1.0, "nothing comes in")
+    tracker.settle(Kind.OUTAGE, ANCHOR + 15)
+    told = tracker.update([saw(10.0, 18.0)], [], ANCHOR - 1.5, ANCHOR + 16.5)
+    assert [(one.id, one.change) for one in told] == [(late.id, "closed")]
+    assert late.start.timestamp() - told[0].start.timestamp() == 1.5
+    assert (told[0].end - told[0].start).total_seconds() == 8.0
+
+
+def test_a_connection_that_begins_with_older_media_moves_nothing_that_the_one_before_dated():
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update([], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6)
+    tracker.interrupt()
+    tracker.resume(ANCHOR + 7)
+    (closed,) = tracker.update([saw(8.0, 12.0)], [], ANCHOR - 3, ANCHOR + 10)
+    assert (closed.id, closed.start) == (opened.id, opened.start)
 
 
 @pytest.mark.parametrize("pause", [3.0, 25.0, 100.0])

@@ -97,19 +97,19 @@ class Watched:
         self.until(lambda: self.watcher.status().state == state, seconds)
 
 
-def test_a_clock_that_old_media_set_too_late_says_by_how_much():
+def test_a_clock_that_old_media_set_too_late_is_set_right():
     clock, now = Clock(), 1000.0
     # 10 s of old media that come at twice their pace: settled before they are through
     for end in (1.0, 2.0):
         clock.saw(SimpleNamespace(start=end - 1.0, end=end), now + end / 2)
     assert clock.settled
     before = clock.anchor
-    late = clock.saw(SimpleNamespace(start=9.0, end=10.0), now + 5.0)
-    assert late == before - clock.anchor == 4.5
+    clock.saw(SimpleNamespace(start=9.0, end=10.0), now + 5.0)
+    assert before - clock.anchor == 4.5
     # small differences are left alone, and what comes late is not early
     settled = clock.anchor
-    assert clock.saw(SimpleNamespace(start=10.0, end=11.0), settled + 10.5) == 0.0
-    assert clock.saw(SimpleNamespace(start=11.0, end=12.0), settled + 15.0) == 0.0
+    clock.saw(SimpleNamespace(start=10.0, end=11.0), settled + 10.5)
+    clock.saw(SimpleNamespace(start=11.0, end=12.0), settled + 15.0)
     assert clock.anchor == settled
 
 
