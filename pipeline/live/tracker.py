@@ -44,7 +44,8 @@ def _unknown(_: float) -> None:
 class _Known:
     event: Event
     told: float  # when, on the clock of the wall
-    anchor: float | None = None  # that its start is dated by; None: not in this connection
+    # that its start is dated by, in the presentation of this connection; None: not known
+    anchor: float | None = None
     missing: int = 0  # rounds
     # where it lies, seconds of presentation of this connection; None: not seen in it
     span: tuple[float, float] | None = None
@@ -53,6 +54,17 @@ class _Known:
     def resumed(self) -> bool:
         """Whether it is from before a gap, and was not seen since."""
         return self.span is None and self.event.detector != _WATCHER
+
+    def redate(self, anchor: float) -> None:
+        """Move to where this anchor puts it, if that is earlier.
+
+        Media come early never, and late where they are old, or where a busy machine took an outage
+        of its own for one of the stream.
+        """
+        if self.anchor is not None and anchor < self.anchor:
+            by = timedelta(seconds=anchor - self.anchor)
+            moved = {"start": self.event.start + by, "end": self.event.end + by}
+            self.event, self.anchor = self.event.model_copy(update=moved), anchor
 
 
 class Tracker:
@@ -110,7 +122,8 @@ class Tracker:
             What is to be told.
         """
         self._programme, self._pts = programme or _unknown, pts or _unknown
-        self._redate(anchor)
+        for one in self._open + self._closed:
+            one.redate(anchor)
         told: list[Event] = []
         seen: set[int] = set()
         for found in finished:
@@ -153,18 +166,6 @@ class Tracker:
         if self._again is None:
             self._again = now
 
-    def _redate(self, anchor: float) -> None:
-        """What was dated later than its connection is now known to have come moves.
-
-        Media come early never, and late where they are old, or where a busy machine took an outage
-        of its own for one of the stream.
-        """
-        for one in self._open + self._closed:
-            if one.anchor is not None and anchor < one.anchor:
-                by = timedelta(seconds=anchor - one.anchor)
-                moved = {"start": one.event.start + by, "end": one.event.end + by}
-                one.event, one.anchor = one.event.model_copy(update=moved), anchor
-
     def _take(
         self, found: Found, anchor: float, now: float, seen: set[int], *, ended: bool
     ) -> list[Event]:
@@ -182,6 +183,10 @@ class Tracker:
             event = one.event
             if _key(event) == key and self._goes_on(one, saw, start):
                 seen.add(id(one))
+                apart = self._apart(event, saw.start, start)
+                if one.anchor is None and apart is not None:  # this connection knows it by its PTS
+                    one.anchor = event.start.timestamp() - (saw.start - apart)
+                    one.redate(anchor)
                 one.span = saw.start, saw.end
                 return self._refresh(one, saw, detector, end, now, ended=ended)
         if over:

@@ -248,6 +248,22 @@ def test_timestamps_tell_whether_it_is_the_same_defect_after_a_move(stamp, later
     assert changes(told) == [("updated" if same else "opened", "freeze")]
 
 
+def test_a_defect_that_the_next_connection_dates_earlier_keeps_its_length():
+    """The first one was late by a second and a half, as its timestamps tell."""
+    tracker = Tracker("news", {})
+    (opened,) = tracker.update(
+        [], [saw(5.0, 6.0)], ANCHOR, ANCHOR + 6, pts=lambda seconds: 95_000.0 + seconds
+    )
+    tracker.interrupt()
+    tracker.resume(ANCHOR + 7)
+    (closed,) = tracker.update(
+        [saw(0.0, 6.0)], [], ANCHOR + 5.5, ANCHOR + 12, pts=lambda seconds: 95_007.0 + seconds
+    )
+    assert closed.id == opened.id
+    assert (opened.start - closed.start).total_seconds() == 1.5
+    assert (closed.end - closed.start).total_seconds() == 8.0
+
+
 def told_by(seconds):
     """The timestamps of a stream whose presentation began so far from where it is."""
     return lambda presented: 95_000.0 + seconds + presented
