@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ from pipeline.errors import StoreError, UsageError
 log = logging.getLogger("vidette")
 PATIENCE = 60.0  # seconds that a server may be away before what asks it fails
 _AGAIN = 0.5  # seconds between tries meanwhile
+_IN_USE = 10.0  # seconds for which a file is waited for that others write to
 _WRITES = "vidette_writes"
 # File systems of several machines, as the kernel calls them; most others are FUSE's
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs"}
@@ -248,7 +250,7 @@ def _engine(where: Path | str) -> Engine:
     try:
         url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) else _url(where)
         if url.get_backend_name() == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": 10.0})
+            engine = create_engine(url, connect_args={"timeout": _IN_USE})
             _set_up_sqlite(engine)
             return engine
         # what is read after the turn was waited for is what the one before has written
@@ -275,13 +277,28 @@ def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        connection.execute(f"PRAGMA journal_mode = {journal}")
+        _keep_journal(connection, journal)
         connection.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         kind = "IMMEDIATE" if connection.get_execution_options().get(_WRITES) else ""
         connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _keep_journal(connection: sqlite3.Connection, kind: str) -> None:
+    """Choose the journal of a file; SQLite itself waits for nobody who writes to it just now."""
+    until = time.monotonic() + _IN_USE
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {kind}")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest says what with
+            if not busy or time.monotonic() >= until:
+                raise
+            time.sleep(_AGAIN / 10)
+        else:
+            return
 
 
 def _is_on_network(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,28 @@ def test_one_writes_at_a_time(tmp_path, database):
     own = opened(tmp_path, database)
     assert [n for (n,) in own.ask(select(NUMBERS.c.n))] == list(range(1, 41))
     own.close()
+
+
+def test_who_comes_while_another_makes_the_file_waits(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "a.sqlite", check_same_thread=False)) as other:
+        other.execute("CREATE TABLE others (n)")
+        other.execute("BEGIN IMMEDIATE")
+        later = threading.Timer(0.5, other.commit)
+        later.start()
+        own = opened(tmp_path)
+        later.join()
+    count_one(own)
+    assert own.ask(select(NUMBERS.c.n)) == [(1,)]
+    own.close()
+
+
+def test_a_file_that_stays_in_use_is_an_error_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_IN_USE", 0.3)
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as other:
+        other.execute("CREATE TABLE others (n)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="database is locked"):
+            opened(tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "journal"), [("nfs4", "delete"), ("ext4", "wal")])

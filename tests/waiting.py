@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def until(
     condition: Callable[[], T],
-    seconds: float = 40.0,
+    seconds: float = 60.0,
     why: Callable[[], object] = lambda: "it did not happen",
 ) -> T:
     """What a condition says, as soon as it is true; the test fails with `why` after `seconds`."""

@@ -214,18 +214,18 @@ def test_machines_that_die_under_an_asset_are_not_its_deaths(tmp_path):
 def test_how_far_a_run_is_within_its_assets(tmp_path):
     """A long film counts while it is in work."""
     ledger = Ledger(str(tmp_path))
-    state = driver.State(2, started=time.monotonic() - 10.0)
+    state = driver.State(2, started=time.monotonic() - 1000.0)
     pool = driver._Pool(ledger, SETTINGS, Plan(), state, print, Session())
     job = Job("a", "a.mp4", {})
     pool._busy["reference"] = (None, job, 0.0)
     pool._look()
     assert (state.speed, state.time_left) == (0.0, None)
-    working = Working(uri="a.mp4", host="h", pid=1, attempt=1, position=100.0, duration=400.0)
+    working = Working(uri="a.mp4", host="h", pid=1, attempt=1, position=1e4, duration=4e4)
     ledger.write("working/a.json", working.model_dump_json().encode())
     pool._asked = 0.0
     pool._look()
     assert state.speed == pytest.approx(10.0, rel=0.01)
-    assert state.time_left == pytest.approx(70.0, rel=0.01)
+    assert state.time_left == pytest.approx(7000.0, rel=0.01)
 
 
 def killed(ledger: Ledger, uri: str, number: int, until: threading.Event) -> None:

@@ -90,11 +90,11 @@ class Watched:
     def told(self, kind, change=None):
         return [e for e in self.events if e.kind == kind and change in (None, e.change)]
 
-    def until(self, condition, seconds=20.0):
+    def until(self, condition, seconds=60.0):
         waiting.until(condition, seconds, lambda: (self.watcher.status(), self.events))
 
-    def until_state(self, state, seconds=20.0):
-        self.until(lambda: self.watcher.status().state == state, seconds)
+    def until_state(self, state):
+        self.until(lambda: self.watcher.status().state == state)
 
 
 def test_a_clock_that_old_media_set_too_late_is_set_right():
@@ -117,10 +117,10 @@ def test_a_defect_in_live_hls_is_told_while_it_lasts_and_the_end_is_seen(broken)
     _, folder, lengths = broken
     # so long a playlist that a busy machine loses nothing
     with origin.live_hls(folder, lengths, window=12) as live, Watched(live.url) as watched:
-        watched.until(lambda: watched.told(Kind.BLACK, "opened"), 15)
+        watched.until(lambda: watched.told(Kind.BLACK, "opened"))
         assert live.position < 14.0, "it was told after its end"
         watched.until(lambda: watched.told(Kind.BLACK, "closed"))
-        watched.until_state("ended", 30)
+        watched.until_state("ended")
     opened, closed = watched.told(Kind.BLACK, "opened")[0], watched.told(Kind.BLACK, "closed")[0]
     assert opened.id == closed.id
     assert (closed.end - closed.start).total_seconds() == pytest.approx(5.0, abs=0.1)
@@ -153,8 +153,8 @@ def test_what_left_the_playlist_while_we_were_late_is_skipped_and_no_defect(
         origin.live_hls(folder, lengths, window=3, keeps=1 if gone else None) as live,
         Watched(live.url) as watched,
     ):
-        watched.until(lambda: len(watched.covered) > 1, 20)
-        watched.until(lambda: np.diff(watched.covered[1]) > 4.0, 20)
+        watched.until(lambda: len(watched.covered) > 1)
+        watched.until(lambda: np.diff(watched.covered[1]) > 4.0)
     status = watched.watcher.status()
     (_, end), (start, _) = watched.covered
     assert status.skipped == pytest.approx(start - end, abs=0.01)
@@ -202,12 +202,12 @@ def test_a_playlist_that_stands_still_is_stale_and_then_an_outage(clean):
     with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:
         watched.until_state("watching")
         live.stands_still = True
-        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "opened"), 10)
-        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "opened"))
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"))
         assert watched.watcher.status().state == "outage"
         live.stands_still = False
-        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 15)
-        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "closed"), 5)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"))
+        watched.until(lambda: watched.told(Kind.STALE_PLAYLIST, "closed"))
         watched.until_state("watching")
 
 
@@ -218,26 +218,26 @@ def test_a_stale_playlist_is_one_event_also_for_who_takes_over(clean):
         with Watched(live.url) as first:
             first.until_state("watching")
             live.stands_still = True
-            first.until(lambda: first.told(Kind.STALE_PLAYLIST, "opened"), 10)
+            first.until(lambda: first.told(Kind.STALE_PLAYLIST, "opened"))
         (opened,) = first.told(Kind.STALE_PLAYLIST, "opened")
         with Watched(live.url, resumed=[opened]) as second:
-            second.until(lambda: second.told(Kind.OUTAGE, "opened"), 20)
+            second.until(lambda: second.told(Kind.OUTAGE, "opened"))
             assert not second.told(Kind.STALE_PLAYLIST, "closed")
             live.stands_still = False
-            second.until(lambda: second.told(Kind.STALE_PLAYLIST, "closed"), 20)
+            second.until(lambda: second.told(Kind.STALE_PLAYLIST, "closed"))
         assert {event.id for event in second.told(Kind.STALE_PLAYLIST)} == {opened.id}
 
 
 def test_a_server_that_is_down_is_an_outage_and_is_found_again(clean):
     _, folder, lengths = clean
     with origin.live_hls(folder, lengths) as live, Watched(live.url) as watched:
-        watched.until(lambda: watched.covered, 15)
+        watched.until(lambda: watched.covered)
         live.down = True
-        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 15)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"))
         time.sleep(2.0)
         live.down = False
-        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 20)
-        watched.until(lambda: len(watched.covered) == 2, 15)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"))
+        watched.until(lambda: len(watched.covered) == 2)
         status = watched.watcher.status()
     (outage,) = watched.told(Kind.OUTAGE, "closed")
     first, second = watched.covered
@@ -253,14 +253,14 @@ def test_a_defect_that_lasts_over_an_outage_is_told_once(tmp_path):
     source = origin.programme(tmp_path, 34.0, black=[(8.0, 28.0)])
     lengths = origin.segmented(source, tmp_path)
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
-        watched.until(lambda: watched.told(Kind.BLACK, "opened"), 20)
+        watched.until(lambda: watched.told(Kind.BLACK, "opened"))
         live.down = True
-        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 15)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"))
         live.down = False
-        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 15)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "closed"))
         assert live.position < 28.0, "the black was over before the server was found again"
-        watched.until(lambda: watched.told(Kind.BLACK, "closed"), 30)
-        watched.until_state("ended", 30)
+        watched.until(lambda: watched.told(Kind.BLACK, "closed"))
+        watched.until_state("ended")
         assert watched.watcher.status().connections == 2
     (opened,), (closed,) = (watched.told(Kind.BLACK, change) for change in ("opened", "closed"))
     (outage,) = watched.told(Kind.OUTAGE, "closed")
@@ -304,7 +304,7 @@ def test_a_defect_goes_on_where_a_connection_stands_still_and_goes_on(broken, tm
     with web.serving(tmp_path) as server:
         server.routes["/live.ts"] = serve
         with Watched(f"{server.url}/live.ts") as watched:
-            watched.until(lambda: watched.told(Kind.BLACK, "closed"), 40)
+            watched.until(lambda: watched.told(Kind.BLACK, "closed"))
             assert watched.watcher.status().connections == 1
     (opened,), (closed,) = (watched.told(Kind.BLACK, change) for change in ("opened", "closed"))
     (outage,) = watched.told(Kind.OUTAGE, "closed")
@@ -318,10 +318,10 @@ def test_mpeg_ts_over_udp(broken):
     port = origin.free_udp_port()
     with Watched(f"udp://127.0.0.1:{port}") as watched:
         sender = origin.Sender(source, port)
-        watched.until(lambda: watched.told(Kind.BLACK, "closed"), 30)
+        watched.until(lambda: watched.told(Kind.BLACK, "closed"))
         sender.close()
         # the sender is gone: nobody says so, nothing comes any more
-        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"))
         assert watched.watcher.status().state == "outage"
     (closed,) = watched.told(Kind.BLACK, "closed")
     assert (closed.end - closed.start).total_seconds() == pytest.approx(5.0, abs=0.1)
@@ -343,14 +343,14 @@ def test_mpeg_ts_over_http_that_breaks_off_is_connected_again(clean, tmp_path):
     with web.serving(tmp_path) as server:
         server.routes["/live.ts"] = serve
         with Watched(f"{server.url}/live.ts") as watched:
-            watched.until(lambda: len(asked_for) > 1 and len(watched.covered) > 0, 20)
-            watched.until(lambda: watched.told(Kind.OUTAGE, "closed"), 15)
+            watched.until(lambda: len(asked_for) > 1 and len(watched.covered) > 0)
+            watched.until(lambda: watched.told(Kind.OUTAGE, "closed"))
     assert watched.told(Kind.OUTAGE, "closed")[0].outcome == "ended"
 
 
 def test_what_cannot_be_connected_is_an_outage_with_its_reason(tmp_path):
     with web.serving(tmp_path) as server, Watched(f"{server.url}/no.m3u8") as watched:
-        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"), 10)
+        watched.until(lambda: watched.told(Kind.OUTAGE, "opened"))
         status = watched.watcher.status()
     assert status.state == "connecting"
     assert "404" in status.detail
@@ -363,7 +363,7 @@ def test_a_playlist_cannot_lead_elsewhere(tmp_path):
             f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{elsewhere.url}/0.ts\n"
         )
         with Watched(f"{server.url}/list.m3u8") as watched:
-            watched.until(lambda: watched.watcher.status().detail, 15)
+            watched.until(lambda: watched.watcher.status().detail)
             assert "another host" in watched.watcher.status().detail
         assert elsewhere.seen == []
 
@@ -391,7 +391,7 @@ def test_what_was_open_is_over_with_a_playlist_of_which_nothing_is_left(tmp_path
         "#EXTINF:1,\n90.ts\n#EXT-X-ENDLIST\n"
     )
     with web.serving(tmp_path) as server, Watched(f"{server.url}/live.m3u8", resumed=[was]) as last:
-        last.until_state("ended", 30)
+        last.until_state("ended")
         (closed,) = last.told(Kind.BLACK)
     assert (closed.id, closed.change, closed.outcome) == (was.id, "closed", "lost")
 

@@ -69,7 +69,7 @@ def test_a_dead_receiver_holds_nobody_up_and_gets_everything_later(store, monkey
         for name in names:
             events = [event("opened", identity=name)]
             hooks.take(store.take(events, [], [], [dead.url, alive.url]))
-        until(lambda: len(alive.got) == len(names), 10)
+        until(lambda: len(alive.got) == len(names))
         assert store.receivers() == [dead.url]
         hooks.close(patience=0.0)
     messages = [Webhook(SECRET).verify(body, headers) for headers, body in alive.got]
@@ -79,7 +79,7 @@ def test_a_dead_receiver_holds_nobody_up_and_gets_everything_later(store, monkey
     with dead:
         hooks = Webhooks(store, SECRET)
         hooks.look()
-        until(lambda: not store.receivers(), 10)
+        until(lambda: not store.receivers())
         hooks.close()
     assert dead.ids() == waiting
     assert len(set(waiting)) == len(names)
@@ -92,7 +92,7 @@ def test_messages_are_sent_at_once(store, monkeypatch):
     with receiver:
         for n in range(3):
             hooks.take(store.take([event("opened", identity=f"e{n}")], [], [], [receiver.url]))
-            until(lambda n=n: len(receiver.got) > n, 20)
+            until(lambda n=n: len(receiver.got) > n)
     hooks.close()
 
 
@@ -104,7 +104,7 @@ def test_what_nobody_ever_takes_is_given_up(store, monkeypatch, caplog):
     hooks = Webhooks(store, None)
     store.take([event("opened")], [], [], [f"http://127.0.0.1:{free_port()}/hook"])
     hooks.look()
-    until(lambda: not store.receivers(), 10)
+    until(lambda: not store.receivers())
     hooks.close()
     assert tries == [0, 1, 2]
     assert "given up" in caplog.text

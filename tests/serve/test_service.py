@@ -302,7 +302,7 @@ def test_a_request_is_found_in_the_log_by_its_id(service):
         mine = [line for line in found if line.get("request_id") == "trace-me-1"]
         return [line for line in mine if line["message"].startswith("GET")]  # not Serve's own
 
-    until(lambda: len(lines()) == 2, 20)
+    until(lambda: len(lines()) == 2)
     assert [one["route"] for one in lines()] == ["/v1/detectors", "/v1/inspections/{name}"]
     assert " 404 " in lines()[1]["message"]
 

@@ -61,7 +61,7 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         )  # fmt: skip
         begins = max(10.0, sum(lengths[: live.joined]))  # later where a busy machine joins late
         assert (closed.end - closed.start).total_seconds() == pytest.approx(18 - begins, abs=0.2)
-        until(lambda: _light(admin.picture("news")), 15)
+        until(lambda: _light(admin.picture("news")))
         # the same over a socket, from the beginning
         with connect(
             f"ws://127.0.0.1:{service.port}/v1/events/socket?after=0",
@@ -79,7 +79,7 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         assert event.id in [e["id"] for e in whole["events"]]
         assert sum(end - start for start, end in whole["coverage"]) > 5
         # short-term loudness is that of 3 s: there is none before
-        until(lambda: any(p["loudness"] is not None for p in admin.monitor("news")["history"]), 30)
+        until(lambda: any(p["loudness"] is not None for p in admin.monitor("news")["history"]))
         points = admin.monitor("news")["history"]
         assert all(16 <= p["luma"] < 235 for p in points)
         assert all(-60 < p["loudness"] < 0 for p in points if p["loudness"] is not None)
@@ -190,7 +190,7 @@ def test_so_many_may_listen(service):
                 f"ws://127.0.0.1:{service.port}/v1/events/socket", additional_headers=other
             ) as socket:
                 assert json.loads(socket.recv(timeout=10))["code"] == "too_many_listeners"
-        until(lambda: _may_listen(service, read), 20)
+        until(lambda: _may_listen(service, read))
 
 
 def _may_listen(service, headers) -> bool:
@@ -290,7 +290,7 @@ def test_the_desk_goes_on_when_its_process_is_killed(service, admin, programme):
         finally:
             store.close()
         assert moved.stream.only == ("black",)
-        until(lambda: _answers(admin), 30)
+        until(lambda: _answers(admin))
 
 
 def _answers(client) -> bool:
