@@ -28,6 +28,7 @@ REPLAYED = 0.25  # seconds by which two watchers may differ on where something l
 # bench.nodes). How far apart timestamps may be is proposed.
 STAMPS = 1.0
 CLOCKS = 5.0
+ALIKE = 0.1  # seconds by which a date may be late and stay (proposed)
 ANEW = 12.0  # seconds between both differences from which on the timestamps began anew
 _WATCHER = "live/1"  # what the watcher says itself
 
@@ -56,12 +57,12 @@ class _Known:
         return self.span is None and self.event.detector != _WATCHER
 
     def redate(self, anchor: float) -> None:
-        """Move to where this anchor puts it, if that is earlier.
+        """Move to where this anchor puts it, if that is clearly earlier.
 
         Media come early never, and late where they are old, or where a busy machine took an outage
         of its own for one of the stream.
         """
-        if self.anchor is not None and anchor < self.anchor:
+        if self.anchor is not None and anchor < self.anchor - ALIKE:
             by = timedelta(seconds=anchor - self.anchor)
             moved = {"start": self.event.start + by, "end": self.event.end + by}
             self.event, self.anchor = self.event.model_copy(update=moved), anchor

@@ -82,7 +82,7 @@ def test_another_programme_after_a_discontinuity_is_no_gap(programme, tmp_path):
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
         live.tags[10] = ["#EXT-X-DISCONTINUITY"]
         watched.until(lambda: watched.told("black", "closed"), 60)
-        watched.until_state("ended", 60)
+        watched.until_state("ended")
     (black,) = watched.told("black", "closed")
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
     ((start, end),) = watched.covered
@@ -101,7 +101,7 @@ def test_the_clock_of_a_stream_wraps_unnoticed(programme, tmp_path):
     assert _first_pts(tmp_path / f"{len(lengths) - 1}.ts") < 40 * 90_000
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
         watched.until(lambda: watched.told("black", "closed"), 60)
-        watched.until_state("ended", 60)
+        watched.until_state("ended")
     (black,) = watched.told("black", "closed")
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
     # the sound that it repeats clicks at its joins, which is no matter of the clock
