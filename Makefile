@@ -25,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## damage a real clip, inspect it and write the report to demo-output/
 	$(BIN)/python examples/demo.py
 
-test: $(READY)  ## the default tests, on the CPU alone (8 to 10 minutes on 2 cores)
+test: $(READY)  ## the default tests, on the CPU alone (8.5 to 11.5 minutes on 2 cores)
 	$(TESTS)
 
 test-slow: $(READY)  ## the slow tests as well

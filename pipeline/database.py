@@ -293,10 +293,11 @@ def _keep_journal(connection: sqlite3.Connection, kind: str) -> None:
         try:
             connection.execute(f"PRAGMA journal_mode = {kind}")
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest says what with
+            # the other bits of a code tell kinds of the same (sqlite.org/rescode.html)
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() >= until:
                 raise
-            time.sleep(_AGAIN / 10)
+            time.sleep(_AGAIN * random.random())  # noqa: S311 - no secret
         else:
             return
 

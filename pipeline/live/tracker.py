@@ -28,7 +28,8 @@ REPLAYED = 0.25  # seconds by which two watchers may differ on where something l
 # bench.nodes). How far apart timestamps may be is proposed.
 STAMPS = 1.0
 CLOCKS = 5.0
-ALIKE = 0.1  # seconds by which a date may be late and stay (proposed)
+# seconds by which a date may be late and stay (proposed; two connections of a test were 0.02 apart)
+LATE = 0.1
 ANEW = 12.0  # seconds between both differences from which on the timestamps began anew
 _WATCHER = "live/1"  # what the watcher says itself
 
@@ -62,7 +63,7 @@ class _Known:
         Media come early never, and late where they are old, or where a busy machine took an outage
         of its own for one of the stream.
         """
-        if self.anchor is not None and anchor < self.anchor - ALIKE:
+        if self.anchor is not None and anchor < self.anchor - LATE:
             by = timedelta(seconds=anchor - self.anchor)
             moved = {"start": self.event.start + by, "end": self.event.end + by}
             self.event, self.anchor = self.event.model_copy(update=moved), anchor
@@ -184,9 +185,8 @@ class Tracker:
             event = one.event
             if _key(event) == key and self._goes_on(one, saw, start):
                 seen.add(id(one))
-                apart = self._apart(event, saw.start, start)
-                if one.anchor is None and apart is not None:  # this connection knows it by its PTS
-                    one.anchor = event.start.timestamp() - (saw.start - apart)
+                if one.anchor is None:
+                    one.anchor = self._dated_by(event, saw, start)
                     one.redate(anchor)
                 one.span = saw.start, saw.end
                 return self._refresh(one, saw, detector, end, now, ended=ended)
@@ -227,6 +227,11 @@ class Tracker:
         earlier = apart is not None and apart + saw.end - saw.start < 0.0
         gap = start - event.end.timestamp()
         return same or (saw.start <= AT_ONCE and gap <= AWAY + UPDATE_EVERY and not earlier)
+
+    def _dated_by(self, event: Event, saw: Observation, start: float) -> float | None:
+        """The anchor that would date an event of before as it is, where its PTS tell."""
+        apart = self._apart(event, saw.start, start)
+        return None if apart is None else event.start.timestamp() - (saw.start - apart)
 
     def _apart(self, event: Event, presented: float, start: float) -> float | None:
         """Seconds of the stream from the start of an event to a moment of presentation.

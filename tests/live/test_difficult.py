@@ -50,9 +50,9 @@ def test_who_falls_behind_skips_to_the_newest_says_so_and_holds_nobody_up(
         Watched(live.url, load(only=("black",))) as quick,
         Watched(live.url, load(only=("black", "hum"), skip=("hum",))) as slow,
     ):
-        slow.until(lambda: len(slow.covered) > 1, 60)
+        slow.until(lambda: len(slow.covered) > 1)
         skipped, (first, second, *_) = slow.watcher.status().skipped, list(slow.covered)
-        quick.until(lambda: quick.told("black", "closed"), 60)
+        quick.until(lambda: quick.told("black", "closed"))
         assert quick.watcher.status().skipped == 0
     assert skipped == pytest.approx(second[0] - first[1], abs=0.01)
     assert skipped > 2.0
@@ -63,8 +63,8 @@ def test_a_segment_that_is_not_there_is_an_event_and_the_rest_is_watched(program
     lengths = origin.segmented(programme / "programme.ts", tmp_path)
     (tmp_path / "8.ts").unlink()
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
-        watched.until(lambda: watched.told("segment_missing", "closed"), 60)
-        watched.until(lambda: watched.told("black", "closed"), 60)
+        watched.until(lambda: watched.told("segment_missing", "closed"))
+        watched.until(lambda: watched.told("black", "closed"))
     (event, *_) = watched.told("segment_missing", "closed")
     assert 0.5 < (event.end - event.start).total_seconds() < 2.0
     (black,) = watched.told("black", "closed")
@@ -81,7 +81,7 @@ def test_another_programme_after_a_discontinuity_is_no_gap(programme, tmp_path):
         (other / f"{n}.ts").replace(tmp_path / f"{n}.ts")
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
         live.tags[10] = ["#EXT-X-DISCONTINUITY"]
-        watched.until(lambda: watched.told("black", "closed"), 60)
+        watched.until(lambda: watched.told("black", "closed"))
         watched.until_state("ended")
     (black,) = watched.told("black", "closed")
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
@@ -100,7 +100,7 @@ def test_the_clock_of_a_stream_wraps_unnoticed(programme, tmp_path):
     assert _first_pts(tmp_path / "0.ts") > 2**33 - 10 * 90_000
     assert _first_pts(tmp_path / f"{len(lengths) - 1}.ts") < 40 * 90_000
     with origin.live_hls(tmp_path, lengths) as live, Watched(live.url) as watched:
-        watched.until(lambda: watched.told("black", "closed"), 60)
+        watched.until(lambda: watched.told("black", "closed"))
         watched.until_state("ended")
     (black,) = watched.told("black", "closed")
     assert (black.end - black.start).total_seconds() == pytest.approx(2.0, abs=0.1)
