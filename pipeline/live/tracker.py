@@ -28,8 +28,7 @@ REPLAYED = 0.25  # seconds by which two watchers may differ on where something l
 # bench.nodes). How far apart timestamps may be is proposed.
 STAMPS = 1.0
 CLOCKS = 5.0
-# seconds by which a date may be late and stay (proposed; two connections of a test were 0.02 apart)
-LATE = 0.1
+LATE = 1.0  # seconds by which a date may be late and stay as it was told (proposed)
 ANEW = 12.0  # seconds between both differences from which on the timestamps began anew
 _WATCHER = "live/1"  # what the watcher says itself
 

@@ -26,7 +26,7 @@ from pipeline.live.playlists import STALE, Playlists
 from pipeline.live.relay import Relay
 from pipeline.live.silence import Silence
 from pipeline.live.streams import Stream
-from pipeline.live.tracker import AWAY, TOUCHING, Stamps, Tracker
+from pipeline.live.tracker import AWAY, LATE, TOUCHING, Stamps, Tracker
 from pipeline.measurements import Segment
 from pipeline.panel import Found, judges_coarseness, lips
 from pipeline.segment import Segmenter
@@ -91,7 +91,7 @@ class Clock:
         self.settled = self.settled or now - self._began >= SETTLING
         self._last = now
         latest, before = now - segment.end, self._anchor
-        if before is None or latest < before - (1.0 if self.settled else 0.0):
+        if before is None or latest < before - (LATE if self.settled else 0.0):
             self._anchor = latest
 
     def restart(self) -> None:
