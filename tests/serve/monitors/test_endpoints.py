@@ -60,7 +60,13 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
             if (e.id, e.change) == (event.id, "closed")
         )  # fmt: skip
         begins = max(10.0, sum(lengths[: live.joined]))  # later where a busy machine joins late
-        assert (closed.end - closed.start).total_seconds() == pytest.approx(18 - begins, abs=0.2)
+        length = (closed.end - closed.start).total_seconds()
+        if closed.outcome == "lost":  # a machine that stood still left out the rest of it
+            gaps = [end for _, end in admin.monitor("news")["coverage"][:-1]]
+            assert min(abs(closed.end.timestamp() - gap) for gap in gaps) < 1.0, closed
+        else:
+            assert closed.outcome == "ended", closed
+            assert length == pytest.approx(18 - begins, abs=0.2), closed
         until(lambda: _light(admin.picture("news")))
         # the same over a socket, from the beginning
         with connect(
@@ -101,7 +107,7 @@ def test_a_stream_is_watched_and_its_events_are_heard_once_each(service, admin, 
         bare = httpx.get(f"{service.url}/v1/analytics", headers=key)
         assert (bare.status_code, bare.json()["code"]) == (422, "invalid_request")
         assert (row["value"], row["streams"], row["affected"]) == ("a", 1, 1)
-        assert row["defect_s"] == pytest.approx(8.0, abs=0.3)
+        assert row["defect_s"] == pytest.approx(length, abs=0.3)
 
 
 def _sse(service, headers, query) -> list[int]:
