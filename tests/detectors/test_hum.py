@@ -111,3 +111,20 @@ def test_other_sample_rates(tmp_path, rate):
         audio_codec="pcm_s16le",
     )
     assert_interval(only_one(examine(path, "hum"), "hum"), 0, 6)
+
+
+def test_in_one_channel_under_what_both_have(tmp_path):
+    """Bass in both channels covers it: their difference does not have the bass."""
+    rng = np.random.default_rng(4)
+    spectrum = np.fft.rfft(rng.normal(0, 1, 60 * SAMPLE_RATE))
+    hertz = np.fft.rfftfreq(60 * SAMPLE_RATE, 1 / SAMPLE_RATE)
+    bass = np.fft.irfft(np.where((hertz > 30) & (hertz < 400), spectrum, 0))
+    sound = np.repeat(0.1 * bass[None] / bass.std(), 2, axis=0)
+    # longer than what is remembered: the fit is gone when it ends
+    sound[1, 20 * SAMPLE_RATE : 50 * SAMPLE_RATE] += hum(30, 50, -42)
+    path = write(tmp_path / "a.wav", sound=sound.astype(np.float32), audio_codec="pcm_s16le")
+    defect = only_one(examine(path, "hum"), "hum")
+    assert_interval(defect, 20, 50, WITHIN)
+    assert defect.evidence["channel"] == 1
+    mono = write(tmp_path / "b.wav", sound=sound[1:].astype(np.float32), audio_codec="pcm_s16le")
+    assert not of_kind(examine(mono, "hum"), "hum")
