@@ -21,6 +21,7 @@ REMEMBERED = 150  # windows: where a hum begins is looked for so far back, 15 s
 # none of 454 hums that were found without them.
 PROMISING, LIKELY = 0.8, 0.6
 LINE = 6.0  # nats of a line that counts as one; by chance, lines have 1 (98 in 100: less than 4)
+FRESH = 0.8  # a later fit that is nearly as clear is followed instead: the mains drift
 GIVE_UP = 8.0  # nats against the lines after which they have ended
 EDGE = 0.1  # seconds from the middle of the last window that tells for a hum to its end
 NEAR_END = 3  # windows from either end of the sound: what reaches so far goes on to it
@@ -176,7 +177,7 @@ class HumDetector(SoundDetector):
                 finer = comb.fits(first, stop, np.repeat(fit.signal, 2), near)
                 best = self._seen(comb, max([fit, *finer], key=lambda one: one.total))
                 known = self._open.get((number, fit.signal))
-                if best is not None and (known is None or best.total > known.fit.total):
+                if best is not None and (known is None or best.total > FRESH * known.fit.total):
                     own = fit.signal < self.format.channels
                     channel = fit.signal if own else comb.louder(best, first, stop)
                     self._open[number, fit.signal] = _opened(comb, best, channel, stop, known)
@@ -243,5 +244,7 @@ def _opened(comb: Comb, fit: Fit, channel: int, stop: int, known: _Open | None) 
     back, ahead = Walk(fit, GIVE_UP), Walk(fit, GIVE_UP)
     back.go(comb, fit.signal, comb.start, middle + 1, backwards=True)
     ahead.go(comb, fit.signal, middle, stop)
-    first = back.reached if known is None or back.over else min(back.reached, known.first)
+    # a fit that is clearer by far tells better where it began; others lose it as the mains drift
+    clearer = known is None or (back.over and fit.total > known.fit.total / FRESH)
+    first = back.reached if known is None or clearer else min(back.reached, known.first)
     return _Open(fit, channel, ahead, first)

@@ -128,3 +128,17 @@ def test_in_one_channel_under_what_both_have(tmp_path):
     assert defect.evidence["channel"] == 1
     mono = write(tmp_path / "b.wav", sound=sound[1:].astype(np.float32), audio_codec="pcm_s16le")
     assert not of_kind(examine(mono, "hum"), "hum")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("by", "within"), [(0.05, 20), (0.15, 40)])
+def test_the_mains_drift(tmp_path, by, within):
+    """Grids keep within 0.2 Hz, and one minute of them is one hum."""
+    sound = np.tile(programme(8), 10)
+    t = np.arange(60 * SAMPLE_RATE) / SAMPLE_RATE
+    turns = 2 * np.pi * np.cumsum(50 + by * np.sin(2 * np.pi * t / within)) / SAMPLE_RATE
+    lines = sum(np.sin(k * turns) / k for k in range(1, 9))
+    lines *= 10 ** (-40 / 20) / np.sqrt((lines**2).mean())
+    sound[:, 10 * SAMPLE_RATE : 70 * SAMPLE_RATE] += lines.astype(np.float32)
+    path = write(tmp_path / "a.wav", sound=sound, audio_codec="pcm_s16le")
+    assert_interval(only_one(examine(path, "hum"), "hum"), 10, 70, WITHIN)
