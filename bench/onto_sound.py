@@ -11,10 +11,12 @@ places in minutes, which shows what a detector misses. Nothing is encoded after 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -75,40 +77,39 @@ def _pieces(folders: Sequence[Path], split: str, most: int) -> Iterator[Piece]:
         if asset.kind in SOUNDS and split_of(asset.source) == split:
             files[asset.source].append(asset)
     for source, assets in sorted(files.items()):
-        count = 0
-        for turn in range(most):  # one piece of each file, then the next of each
-            for asset in assets:
-                piece = _piece(source, asset, turn * SECONDS) if count < most else None
-                if piece is not None:
-                    count += 1
-                    yield piece
+        share = math.ceil(most / len(assets))  # of each file
+        pieces = (Piece(source, *cut) for asset in assets for cut in _cut(asset, share))
+        yield from islice(pieces, most)
 
 
-def _piece(source: str, asset: Asset, start: float) -> Piece | None:
-    """One that is long and loud enough; None: there is none."""
-    parts: list[np.ndarray] = []
+def _cut(asset: Asset, most: int) -> Iterator[tuple[int, Float32]]:
+    """The first pieces of a file that are long and loud enough, each with its rate."""
+    parts: list[Float32] = []
     length = 0
     try:
-        with av.open(str(asset.folder / asset.name)) as container:
-            if not container.streams.audio:
-                return None
+        with av.open(str(asset.folder / asset.name), metadata_errors="ignore") as container:
+            known = (container.duration or 0) / av.time_base
+            if not container.streams.audio or 0 < known < SHORTEST:
+                return
             stream = container.streams.audio[0]
             layout = "mono" if stream.channels == 1 else "stereo"
             resampler = av.AudioResampler(format="fltp", layout=layout)
             rate = stream.rate
             for frame in container.decode(stream):
-                parts += [made.to_ndarray() for made in resampler.resample(frame)]
+                parts += [
+                    made.to_ndarray().astype(np.float32) for made in resampler.resample(frame)
+                ]
                 length += frame.samples
-                if length > (start + SECONDS) * rate:
+                if length > most * SECONDS * rate:
                     break
     except av.FFmpegError:
-        return None
-    if length <= (start + SHORTEST) * rate:
-        return None
-    first = round(start * rate)
-    sound = np.concatenate(parts, axis=1)[:, first : first + round(SECONDS * rate)]
-    loud = float(np.sqrt(np.square(sound, dtype=np.float64).mean())) > FAINTEST
-    return Piece(source, rate, sound.astype(np.float32)) if loud else None
+        return
+    sound = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
+    for start in range(0, sound.shape[1], round(SECONDS * rate)):
+        piece = sound[:, start : start + round(SECONDS * rate)]
+        long = piece.shape[1] >= SHORTEST * rate
+        if long and float(np.sqrt(np.square(piece, dtype=np.float64).mean())) > FAINTEST:
+            yield rate, piece
 
 
 def _judge(fault: type[PartFault], pieces: Sequence[Piece], seed: int) -> None:
