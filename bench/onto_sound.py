@@ -21,6 +21,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from rich.progress import track
 from scipy.io import wavfile
 
 from bench.accuracy.score import Interval, Wanted, match
@@ -34,7 +35,6 @@ from pipeline.inspect import inspect
 from pipeline.measurements import Float32
 from pipeline.settings import Settings, load
 from pipeline.types import Kind
-from training.run import progress
 
 SECONDS, SHORTEST = 11.0, 7.5
 BESIDE = 1.5  # seconds of clean sound on either side of the fault
@@ -118,10 +118,9 @@ def _judge(fault: type[PartFault], pieces: Sequence[Piece], seed: int) -> None:
     asked: Counter[str] = Counter()
     missed: Counter[str] = Counter()
     extra = reports = 0
-    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name, progress() as bar:
+    with tempfile.TemporaryDirectory(prefix="vidette-bench-") as name:
         clean_file, damaged_file = Path(name) / "clean.wav", Path(name) / "damaged.wav"
-        task = bar.add_task("pieces", total=len(pieces))
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(track(pieces, "pieces")):
             _write(clean_file, piece.sound, piece.rate)
             reports += len(_found(clean_file, fault.kind, settings))
             for severity in Severity:
@@ -135,7 +134,6 @@ def _judge(fault: type[PartFault], pieces: Sequence[Piece], seed: int) -> None:
                 found[severity] += len(told.pairs)
                 missed[piece.source] += len(told.missed)
                 extra += len(told.extra)
-            bar.advance(task)
     hours = sum(piece.sound.shape[1] / piece.rate for piece in pieces) / 3600
     print(f"{fault.name}: {found.total()} of {asked.total()} places found, {extra} reports besides")
     for severity in Severity:
