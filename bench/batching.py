@@ -20,12 +20,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
@@ -33,8 +31,7 @@ from bench.machine import cores
 from faults.media import Clean
 from models import clicks, coarseness, distortion, hiss, level_jump, packet_loss, sync
 from models.batcher import Batcher
-from models.faces import Face, FaceFinder
-from models.threads import single_threaded
+from models.faces import FaceFinder
 from pipeline.live.watcher import LENGTH
 from pipeline.measure.frame import LOOK_EVERY
 from tests import media
@@ -106,19 +103,12 @@ def main() -> None:
 def _nets() -> list[_Net]:
     draw = np.random.default_rng(1)
     small = FaceFinder("cpu", long_side=112)
-    looker = coarseness.load().fused().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    lips, _ = sync.load()
+    looker, lips = coarseness.Coarseness(), sync.load()
     heard, told, steps = distortion.Distortion(), clicks.Clicks(), level_jump.LevelJump()
     noise, lost = hiss.Hiss(), packet_loss.PacketLoss()
 
-    def faces(frames: Sequence[Any]) -> list[list[Face]]:
-        with single_threaded():
-            return small.find(frames)
-
-    def looks(crops: Sequence[Any]) -> Sequence[Any]:
-        with single_threaded(), torch.inference_mode():
-            made = looker(torch.from_numpy(np.concatenate(crops))).numpy()
-        return np.split(made, len(crops))
+    def scored(takes: Sequence[Any]) -> Sequence[Any]:
+        return [sync.lag_scores(lips, take, _LAGS) for take in takes]
 
     crops = draw.integers(0, 256, (4, 16, coarseness.CROP, coarseness.CROP), np.uint8)
     windows = [
@@ -133,13 +123,13 @@ def _nets() -> list[_Net]:
     impulses = draw.normal(size=(4, clicks.INPUTS))
     takes = [_take(draw, seconds) for seconds in (10.0, 4.3, 7.9, 10.0)]
     return [
-        _Net("faces, where one was", faces, _faces(), _FACE_EVERY, 8, 0.05, True),
+        _Net("faces, where one was", small.find, _faces(), _FACE_EVERY, 8, 0.05, True),
         _Net(
             "sound and lips",
-            partial(sync.lag_scores, lips, most=_LAGS),
+            scored,
             takes, _MOUTH_EVERY, 4, 0.2, False,
         ),
-        _Net("coarse quantisation", looks, list(crops), LOOK_EVERY, 4, 0.0, True),
+        _Net("coarse quantisation", looker.together, list(crops), LOOK_EVERY, 4, 0.0, True),
         _Net(
             "distorted sound",
             heard.together,

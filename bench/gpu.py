@@ -36,11 +36,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed import make_clip
-from models.corruption import WEIGHTS, load
 from models.frames import BUCKET, padded_shape
+from models.nets.corruption import WEIGHTS, load
+from models.nets.sync import SEEN
+from models.nets.sync import load as load_sync
 from models.runtime import CorruptionRuntime
-from models.sync import SEEN
-from models.sync import load as load_sync
 from pipeline.hardware import Device, accelerator
 from pipeline.inspect import inspect
 from pipeline.measure.frame import MAPS
@@ -262,7 +262,7 @@ def _nets(device: Device, parts: list[str]) -> None:
             f"{flops / 1e9:.1f} | {flops / took / rate:.1%} |"
         )
     windows = 64 if device == "cuda" else 2
-    listener = load_sync()[0].to(device).eval()
+    listener = load_sync().to(device).eval()
     mouths = torch.rand(windows, 125, SEEN, SEEN, device=device) * 255
     sound = torch.rand(windows, 80_000, device=device) - 0.5
 

@@ -1,35 +1,28 @@
 """Finding faces in frames: where they are and where their mouths are.
 
-The net is CenterFace (Y. Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as
-Point", 2019, arXiv:1911.03599), a MobileNetV2 with a pyramid of features and one score per 4x4
-samples, converted from the published ONNX file; see `weights/faces.md`.
+The net, CenterFace, is in `models/nets/faces.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn import functional
+from PIL import Image
+from scipy.ndimage import maximum_filter
+
+from models.graph import SUFFIX, Graph
+
+Float32 = npt.NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parent / "weights/faces.safetensors"
 MULTIPLE = 32  # the net's coarsest grid
 SCORE = 0.5  # CenterFace's own threshold
 _OVERLAP = 0.3  # intersection over union of two boxes that are one face, as CenterFace has it
-_STRIDE = 4
-_PYRAMID = 24  # channels
-# expansion, channels, blocks, stride of the first (M. Sandler et al., MobileNetV2, 2018, table 2)
-_BLOCKS = (
-    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)  # fmt: skip
-_TAPS = (1, 2, 4, 6)  # groups whose output the pyramid reads
+_STRIDE = 4  # samples to a score
 
 
 @dataclass(frozen=True)
@@ -55,96 +48,24 @@ class Face:
         return float(np.sqrt(self.width * self.height))
 
 
-class _Block(nn.Module):
-    def __init__(self, inside: int, expansion: int, outside: int, stride: int) -> None:
-        super().__init__()
-        wide = inside * expansion
-        self.expand = nn.Conv2d(inside, wide, 1) if expansion > 1 else None
-        self.depth = nn.Conv2d(wide, wide, 3, stride=stride, padding=1, groups=wide)
-        self.project = nn.Conv2d(wide, outside, 1)
-        self.residual = stride == 1 and inside == outside
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else functional.relu(self.expand(x))
-        y = self.project(functional.relu(self.depth(y)))
-        made: Tensor = x + y if self.residual else y
-        return made
-
-
-class FaceNet(nn.Module):
-    """CenterFace with its normalisation folded in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1)
-        groups, channels = [], 32
-        for expansion, outside, count, stride in _BLOCKS:
-            blocks = [
-                _Block(channels if n == 0 else outside, expansion, outside, stride if n == 0 else 1)
-                for n in range(count)
-            ]
-            groups.append(nn.Sequential(*blocks))
-            channels = outside
-        self.groups = nn.ModuleList(groups)
-        self.deepest = nn.Conv2d(320, _PYRAMID, 1)
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(_PYRAMID, _PYRAMID, 2, stride=2) for _ in range(3)
-        )
-        self.laterals = nn.ModuleList(nn.Conv2d(c, _PYRAMID, 1) for c in (96, 32, 24))
-        self.smooth = nn.Conv2d(_PYRAMID, _PYRAMID, 3, padding=1)
-        self.score = nn.Conv2d(_PYRAMID, 1, 1)
-        self.scale = nn.Conv2d(_PYRAMID, 2, 1)
-        self.offset = nn.Conv2d(_PYRAMID, 2, 1)
-        self.landmarks = nn.Conv2d(_PYRAMID, 10, 1)
-
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score pictures.
-
-        Args:
-            rgb: [N, 3, H, W], 0 to 255; H and W are multiples of 32.
-
-        Returns:
-            Of each 4x4 samples: score [N, 1, H/4, W/4] from 0 to 1; logarithms of height and width
-            in strides [N, 2, ...]; offset of the centre, y and x [N, 2, ...]; y and x of five
-            landmarks in boxes [N, 10, ...], the corners of the mouth last.
-        """
-        x = functional.relu(self.stem(rgb))
-        taps = []
-        for n, group in enumerate(self.groups):
-            x = group(x)
-            if n in _TAPS:
-                taps.append(x)
-        x = functional.relu(self.deepest(taps.pop()))
-        for up, lateral in zip(self.ups, self.laterals, strict=True):
-            x = functional.relu(up(x)) + functional.relu(lateral(taps.pop()))
-        x = functional.relu(self.smooth(x))
-        return self.score(x).sigmoid(), self.scale(x), self.offset(x), self.landmarks(x)
-
-
-def load(weights: Path = WEIGHTS) -> FaceNet:
-    """The net, for inference, in float32."""
-    net = FaceNet()
-    net.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
-    return net.eval()
-
-
 class FaceFinder:
     """Finds the faces of frames, in batches.
 
     Args:
-        device: "auto" takes a GPU where there is one.
+        device: "cpu", or one that torch knows.
         long_side: samples of the longer side of what the net sees; frames are reduced to it, never
             enlarged. A face should be about 24 samples wide then.
     """
 
-    def __init__(
-        self, device: str = "auto", *, long_side: int = 416, weights: Path = WEIGHTS
-    ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+    def __init__(self, device: str = "cpu", *, long_side: int = 416) -> None:
         self.long_side = long_side
-        self._net = load(weights).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net: Callable[[Float32], list[Float32]]
+        if device == "cpu":
+            self._net = Graph(WEIGHTS.with_suffix(SUFFIX))
+        else:
+            from models.nets.faces import DeviceFaces  # noqa: PLC0415 - torch takes two seconds
+
+            self._net = DeviceFaces(device)
 
     def find(
         self, frames: Sequence[tuple[npt.NDArray[np.uint8], ...]], score: float = SCORE
@@ -157,78 +78,62 @@ class FaceFinder:
             score: the least.
         """
         found: dict[int, list[Face]] = {}
-        with torch.inference_mode():
-            seen = [self._seen(frame) for frame in frames]
-            buckets: dict[torch.Size, list[int]] = {}
-            for n, (rgb, _) in enumerate(seen):
-                buckets.setdefault(rgb.shape, []).append(n)
-            for numbers in buckets.values():
-                batch = torch.cat([seen[n][0] for n in numbers])
-                outputs = self._net(batch.contiguous(memory_format=torch.channels_last))
-                for place, n in enumerate(numbers):
-                    own = [one[place].float() for one in outputs]
-                    found[n] = _decoded(own, seen[n][1], score)
+        seen = [self._seen(frame) for frame in frames]
+        buckets: dict[tuple[int, ...], list[int]] = {}
+        for n, (rgb, _) in enumerate(seen):
+            buckets.setdefault(rgb.shape, []).append(n)
+        for numbers in buckets.values():
+            outputs = self._net(np.stack([seen[n][0] for n in numbers]))
+            for n, *own in zip(numbers, *outputs, strict=True):
+                found[n] = _decoded(own, seen[n][1], score)
         return [found[n] for n in range(len(frames))]
 
-    def _seen(self, frame: tuple[npt.NDArray[np.uint8], ...]) -> tuple[Tensor, float]:
-        """RGB [1, 3, h, w] at the size that the net sees, and how much smaller that is."""
-        planes = [
-            torch.from_numpy(np.ascontiguousarray(plane)).to(self.device)[None, None].float()
-            for plane in frame
-        ]
-        height, width = planes[0].shape[2:]
+    def _seen(self, frame: tuple[npt.NDArray[np.uint8], ...]) -> tuple[Float32, float]:
+        """RGB [3, h, w] at the size that the net sees, and how much smaller that is."""
+        height, width = frame[0].shape
         ratio = min(1.0, self.long_side / max(height, width))
-        size = [max(1, round(height * ratio)), max(1, round(width * ratio))]
+        size = max(1, round(width * ratio)), max(1, round(height * ratio))
+        # the mean of what a sample stands for; colour of a frame that is not reduced is repeated
+        method = Image.Resampling.BOX if ratio < 1 else Image.Resampling.NEAREST
         luma, cb, cr = (
-            functional.interpolate(p, size, mode="area" if ratio < 1 else "nearest") for p in planes
+            np.asarray(Image.fromarray(plane).resize(size, method), np.float32) for plane in frame
         )
         luma = (luma - 16) * (255 / 219)
         cb, cr = (cb - 128) * (255 / 224), (cr - 128) * (255 / 224)
         # BT.601: the net does not mind which matrix a frame was made with
-        rgb = [luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb]
-        whole = torch.cat(rgb, dim=1).clamp(0, 255)
-        padding = (0, -whole.shape[3] % MULTIPLE, 0, -whole.shape[2] % MULTIPLE)
-        return functional.pad(whole, padding), ratio
+        rgb = luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb
+        padding = [(0, 0), *((0, -length % MULTIPLE) for length in luma.shape)]
+        return np.pad(np.stack(rgb).clip(0, 255), padding), ratio
 
 
-def _apart(boxes: Tensor, score: Tensor) -> Tensor:
-    """Indices of boxes that are faces of their own, the surest first."""
-    if len(score) == 1:
-        return torch.zeros(1, dtype=torch.long, device=score.device)
-    from torchvision.ops import nms  # noqa: PLC0415 - takes as long as torch itself
-
-    kept: Tensor = nms(boxes, score, _OVERLAP)
-    return kept
-
-
-def _decoded(outputs: Sequence[Tensor], ratio: float, least: float) -> list[Face]:
-    heat, scale, offset, landmarks = outputs
+def _decoded(outputs: Sequence[Float32], ratio: float, least: float) -> list[Face]:
+    """Faces of one picture, as `models.nets.faces.FaceNet` tells of them."""
+    (heat,), scale, offset, landmarks = outputs
     # a face is the highest of the scores around it; nearly always that leaves one box of each
-    highest = functional.max_pool2d(heat, 3, stride=1, padding=1)
-    rows, columns = torch.nonzero((heat[0] > least) & (heat[0] == highest[0]), as_tuple=True)
-    if not len(rows):
-        return []
-    score = heat[0, rows, columns]
-    height, width = scale[:, rows, columns].exp() * _STRIDE
+    rows, columns = np.nonzero((heat > least) & (heat == maximum_filter(heat, 3)))
+    score = heat[rows, columns]
+    height, width = np.exp(scale[:, rows, columns]) * _STRIDE
     top = (rows + offset[0, rows, columns] + 0.5) * _STRIDE - height / 2
     left = (columns + offset[1, rows, columns] + 0.5) * _STRIDE - width / 2
-    boxes = torch.stack([left, top, left + width, top + height], dim=1)
-    kept = _apart(boxes, score)
-    points = landmarks[:, rows[kept], columns[kept]].T.reshape(-1, 5, 2)
-    corners = points[:, 3:].mean(dim=1)  # y, x in boxes
-    table = torch.stack(
-        [
-            left[kept],
-            top[kept],
-            width[kept],
-            height[kept],
-            score[kept] * ratio,
-            corners[:, 1] * width[kept] + left[kept],
-            corners[:, 0] * height[kept] + top[kept],
-        ],
-        dim=1,
-    )
+    corners = landmarks[6:, rows, columns].reshape(2, 2, -1).mean(axis=0)  # y, x in boxes
+    mouth_y, mouth_x = corners * (height, width) + (top, left)
+    boxes = np.stack([left, top, width, height, mouth_x, mouth_y], axis=1) / ratio
     return [
-        Face(x, y, w, h, sure, (mouth_x, mouth_y))
-        for x, y, w, h, sure, mouth_x, mouth_y in (table / ratio).tolist()
+        Face(x, y, w, h, float(score[n]), (mouth_x, mouth_y))
+        for n in _apart(boxes, score)
+        for x, y, w, h, mouth_x, mouth_y in [boxes[n].tolist()]
     ]
+
+
+def _apart(boxes: npt.NDArray[np.floating], score: Float32) -> list[int]:
+    """Numbers of the boxes (x, y, width, height, ...) that are faces of their own, surest first."""
+    left, top, width, height = boxes[:, :4].T
+    right, bottom, area = left + width, top + height, width * height
+    kept: list[int] = []
+    for n in np.argsort(-score, kind="stable"):
+        across = np.minimum(right[n], right[kept]) - np.maximum(left[n], left[kept])
+        down = np.minimum(bottom[n], bottom[kept]) - np.maximum(top[n], top[kept])
+        shared = across.clip(0) * down.clip(0)
+        if not (shared > _OVERLAP * (area[n] + area[kept] - shared)).any():
+            kept.append(int(n))
+    return kept

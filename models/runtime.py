@@ -20,8 +20,8 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.corruption import WEIGHTS, CorruptionNet, load, padded
 from models.frames import BUCKET, TILE, Frame, Maps, padded_shape
+from models.nets.corruption import WEIGHTS, CorruptionNet, load, padded
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 LARGEST_BATCH = {"cpu": 1, "cuda": 16}

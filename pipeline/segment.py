@@ -146,7 +146,7 @@ class PictureLine:
     def _watch_lips(self, meter: PictureMeter) -> None:
         if self._lips is None:
             return
-        from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - imports torch
+        from pipeline.measure.mouths import MouthMeter  # noqa: PLC0415 - loads a runtime for nets
 
         self._mouths = MouthMeter(meter.format, self._lips, meter.device)
 

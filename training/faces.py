@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from models.faces import WEIGHTS, FaceNet
+from models.faces import WEIGHTS
+from models.nets.faces import FaceNet
 
 
 def main() -> None:

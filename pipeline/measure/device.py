@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from models.nets.coarseness import shared
 from pipeline.measure.frame import MAPS, PictureMeter, UInt8
 from pipeline.measure.tensors import Looks, chroma_pass, look_pass, luma_pass
 from pipeline.measurements import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
@@ -78,8 +79,9 @@ class DeviceMeter(PictureMeter):
         self, picture_format: PictureFormat, device: str = "cuda", coarseness: bool = False
     ) -> None:
         self.device = device
-        super().__init__(picture_format, coarseness)
+        super().__init__(picture_format)
         self._device = torch.device(device)
+        self._judge = shared(device) if coarseness else None
         height, width = picture_format.height, picture_format.width
         # before the frames that wait lies the one that was measured last
         self._luma = torch.empty(BATCH + 1, height, width, dtype=torch.uint8, device=self._device)
@@ -151,7 +153,7 @@ class DeviceMeter(PictureMeter):
             chroma_pass(self._chroma_planes[:count], self.format, maps[:, 4:6])
             if self._due:
                 looked_at = torch.stack([planes[place + 1] for _, place in self._due])
-                seen = look_pass(looked_at, self._coarseness)
+                seen = look_pass(looked_at, self._judge)
                 looks = Looks(*(_to_host(getattr(seen, field.name)) for field in fields(Looks)))
         looked = [(time, first + place) for time, place in self._due]
         self._due = []

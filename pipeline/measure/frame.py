@@ -252,9 +252,9 @@ class PictureMeter:
         self.format = picture_format
         self._coarseness: Coarseness | None = None
         if coarseness:
-            from models.coarseness import shared  # noqa: PLC0415 - imports torch
+            from models.coarseness import shared  # noqa: PLC0415 - loads a runtime for nets
 
-            self._coarseness = shared(self.device)
+            self._coarseness = shared()
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._last: av.VideoFrame | None = None  # as it was measured

@@ -4,13 +4,11 @@ A face is looked for in the whole frame now and then, and once found five times 
 surroundings only. All streams of a process share the finder, which looks at several at once. Of
 each frame the surroundings of the faces are kept until their mouths are cut out of them; the frames
 themselves are gone.
-
-This module imports torch, which takes two seconds: import it only where it is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,7 +17,6 @@ import numpy.typing as npt
 from models.batcher import Batcher, made_once
 from models.faces import Face, FaceFinder
 from models.mouths import RATE, SHARE, SIDE, cut_out, follow, is_same
-from models.threads import single_threaded
 from pipeline.measurements import Mouth, PictureFormat
 
 UInt8 = npt.NDArray[np.uint8]
@@ -194,13 +191,8 @@ def watched(time: float, share: float) -> bool:
 def _finder(device: str, long_side: int) -> Batcher[Planes, list[Face]]:
     """One for all streams of this process."""
     finder = FaceFinder(device, long_side=long_side)
-
-    def find(frames: Sequence[Planes]) -> list[list[Face]]:
-        with single_threaded():
-            return finder.find(frames)
-
     together = _AT_ONCE if device != "cpu" or long_side == _NEAR else 1
-    return Batcher(find, together, _PATIENCE)
+    return Batcher(finder.find, together, _PATIENCE)
 
 
 def _around(frame: Planes, face: Face) -> tuple[tuple[int, int], Planes]:

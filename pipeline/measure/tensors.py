@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.coarseness import Coarseness
+from models.nets.coarseness import DeviceCoarseness
 from pipeline.measure.frame import ORDER
 from pipeline.measurements import PictureFormat
 
@@ -102,7 +102,7 @@ def chroma_pass(planes: Tensor, picture: PictureFormat, maps: Tensor) -> None:
         maps[:, n] = _filled(means, rows, columns)
 
 
-def look_pass(planes: Tensor, coarseness: Coarseness | None = None) -> Looks:
+def look_pass(planes: Tensor, coarseness: DeviceCoarseness | None = None) -> Looks:
     """Take a closer look at luma planes, uint8 [K, H, W]; see pipeline/measure/look.py.
 
     Args:

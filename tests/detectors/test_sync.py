@@ -16,7 +16,8 @@ from torch import Tensor
 import models.sync
 import vidette
 from models.mouths import SIDE
-from models.sync import Calibration, SyncNet
+from models.nets.sync import SyncNet, seen_part
+from models.sync import Calibration, Trained
 from pipeline.detectors.lags import MOST, STEP, gain_of_change, reading, stretches
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.measure.sound import SoundMeter
@@ -50,9 +51,20 @@ def _moves(values: Tensor) -> Tensor:
 @pytest.fixture(autouse=True)
 def net(monkeypatch):
     made = LoudnessNet().eval()
-    with torch.no_grad():
-        made.sharpness.fill_(1.0)
-    monkeypatch.setattr(models.sync, "load", lambda: (made, CALIBRATION))
+
+    def vectors(mouth, spectra):
+        with torch.inference_mode():
+            seen = made.see(seen_part(torch.from_numpy(mouth)[None]))[0]
+            return [seen.numpy(), made.hear(torch.from_numpy(spectra)[None])[0].numpy()]
+
+    trained = Trained(
+        vectors,
+        made.mel.spectrogram.window.numpy(),
+        made.mel.mel_scale.fb.numpy(),
+        float(np.e),  # of the scores
+        CALIBRATION,
+    )
+    monkeypatch.setattr(models.sync, "load", lambda: trained)
 
 
 def speech(seconds: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from models.faces import FaceFinder
+from models.batcher import Batcher
 from models.mouths import SIDE
 from pipeline.measure.mouths import FIRST, LONGEST, MouthMeter, watched
 from pipeline.measurements import PictureFormat
@@ -61,13 +61,13 @@ def test_streams_of_one_process_share_the_finder(man, monkeypatch):
     """Several at once find what one alone finds, in fewer runs of the net."""
     (alone,) = followed(man)
     sizes = []
-    find = FaceFinder.find
+    run = Batcher._run_on
 
-    def counted(self, frames, *more):
-        sizes.append(len(frames))
-        return find(self, frames, *more)
+    def counted(self, batch):
+        sizes.append(len(batch))
+        run(self, batch)
 
-    monkeypatch.setattr(FaceFinder, "find", counted)
+    monkeypatch.setattr(Batcher, "_run_on", counted)
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda _: followed(man), range(4)))
     assert max(sizes) > 1

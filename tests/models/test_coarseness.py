@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models.coarseness import ACROSS, CROP, DOWN, Coarseness, places, shared
+from models.nets import coarseness as on_device
 from tests.media import scene, write
 
 
@@ -24,7 +25,7 @@ def lumas(path):
 
 
 def quantiser(luma):
-    value, worth = shared("cpu").of_plane(luma).T
+    value, worth = shared().of_plane(luma).T
     return float(np.average(value, weights=np.exp(worth)))
 
 
@@ -51,25 +52,26 @@ def test_coarser_is_told_in_order(tmp_path, clean, deblock, again):
     assert said[-1] - said[0] > 5
 
 
-def test_frames_of_a_batch_and_one_by_one_give_the_same(clean):
+def test_frames_on_a_device_and_one_by_one_give_the_same(clean):
     planes = np.stack([frame.mean(axis=2).astype(np.uint8) for frame in clean[:3]])
-    together = shared("cpu").of(torch.from_numpy(planes)).numpy()
+    together = on_device.shared("cpu").of(torch.from_numpy(planes)).numpy()
     assert together.shape == (3, ACROSS * DOWN, 2)
     for plane, expected in zip(planes, together, strict=True):
-        np.testing.assert_allclose(shared("cpu").of_plane(plane), expected, atol=1e-3)
+        np.testing.assert_allclose(shared().of_plane(plane), expected, atol=1e-3)
 
 
 def test_threads_share_batches_and_each_gets_its_own_answer(clean):
     planes = [frame.mean(axis=2).astype(np.uint8) for frame in clean[:12]]
     net, held = Coarseness(), threading.Event()
     alone = [net.of_plane(plane) for plane in planes]
-    sizes = []
+    sizes, graph = [], net._net
 
-    def counted(_, crops):
-        sizes.append(len(crops[0]) // (ACROSS * DOWN))
+    def counted(crops):
+        sizes.append(len(crops) // (ACROSS * DOWN))
         held.wait(10)  # so long that the others ask meanwhile
+        return graph(crops)
 
-    net._net.register_forward_pre_hook(counted)
+    net._net = counted
     with ThreadPoolExecutor(len(planes)) as pool:
         asked = [pool.submit(net.of_plane, plane) for plane in planes]
         while len(net._looks._waiting) < len(planes) - 1:
@@ -93,13 +95,13 @@ def test_places_lie_within_the_frame(size):
 
 def test_a_frame_smaller_than_a_crop_has_none():
     assert places(63, 500) == ()
-    assert shared("cpu").of_plane(np.zeros((63, 500), np.uint8)).shape == (0, 2)
-    assert shared("cpu").of(torch.zeros(2, 500, 63, dtype=torch.uint8)).shape == (2, 0, 2)
+    assert shared().of_plane(np.zeros((63, 500), np.uint8)).shape == (0, 2)
+    assert on_device.shared("cpu").of(torch.zeros(2, 500, 63, dtype=torch.uint8)).shape == (2, 0, 2)
 
 
 def test_a_flat_picture_says_that_it_tells_little(clean):
-    flat = shared("cpu").of_plane(np.full((270, 480), 90, np.uint8))
-    textured = shared("cpu").of_plane(clean[0].mean(axis=2).astype(np.uint8))
+    flat = shared().of_plane(np.full((270, 480), 90, np.uint8))
+    textured = shared().of_plane(clean[0].mean(axis=2).astype(np.uint8))
     assert flat[:, 1].max() < np.median(textured[:, 1])
 
 
@@ -107,5 +109,8 @@ def test_a_flat_picture_says_that_it_tells_little(clean):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_says_the_same(clean):
     planes = torch.from_numpy(np.stack([f.mean(axis=2).astype(np.uint8) for f in clean[:3]]))
-    here, there = shared("cpu").of(planes), shared("cuda").of(planes.cuda()).cpu()
+    here, there = (
+        on_device.shared("cpu").of(planes),
+        on_device.shared("cuda").of(planes.cuda()).cpu(),
+    )
     np.testing.assert_allclose(there, here, atol=2e-2)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.corruption import CorruptionNet, load, padded, save
 from models.frames import Frame, frame_score
+from models.nets.corruption import CorruptionNet, load, padded, save
 from models.runtime import (
     SELF_TEST,
     TOLERANCE,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from corpus.clips import CleanClip
-from models.corruption import HEADS, CorruptionNet
+from models.nets.corruption import HEADS, CorruptionNet
 from training.corruption import card, dataset
 from training.corruption.evaluate import PEERS, Scores, evaluate, figures
 from training.corruption.stills import stills

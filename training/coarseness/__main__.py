@@ -19,7 +19,7 @@ import torch
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import prepare
 from corpus.sources import recipes, scan, split_of
-from models.coarseness import save
+from models.nets.coarseness import save
 from training.coarseness import card, dataset
 from training.coarseness.evaluate import figures
 from training.coarseness.train import Recipe, fit

@@ -26,7 +26,7 @@ def _text(note: dict[str, Any]) -> str:
 
 Tells of crops of 64x64 luma samples how coarsely they were quantised, on the scale of H.264's QP,
 and how much that estimate is worth. {note["parameters"]:,} parameters, `{WEIGHTS.name}`;
-architecture in `models/coarseness.py`. The detector `blockiness` compares the estimates of the
+architecture in `models/nets/coarseness.py`. The detector `blockiness` compares the estimates of the
 same places over time.
 
 The command that makes it again (media: the shared folder and what `python -m corpus.fetch` and

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.coarseness import FINEST, OCTAVE, CoarsenessNet
+from models.coarseness import FINEST, OCTAVE
+from models.nets.coarseness import CoarsenessNet
 from training.coarseness.dataset import WAYS, Examples
 
 BINS = ((24, 30), (30, 34), (34, 38), (38, 42), (42, 46), (46, 50))  # QP

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.coarseness import FINEST, OCTAVE, CoarsenessNet
+from models.coarseness import FINEST, OCTAVE
+from models.nets.coarseness import CoarsenessNet
 from training import run
 from training.coarseness.dataset import UNKNOWN, Examples
 

@@ -1,1 +1,1 @@
-"""The net that sees corrupted blocks and coarse quantisation; see models/corruption.py."""
+"""The net that sees corrupted blocks and coarse quantisation; see models/nets/corruption.py."""

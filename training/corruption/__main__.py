@@ -23,7 +23,7 @@ import torch
 from corpus.clips import FORM as CLIP_FORM
 from corpus.clips import CleanClip, prepare
 from corpus.sources import recipes, scan, split_of
-from models.corruption import CorruptionNet, save
+from models.nets.corruption import CorruptionNet, save
 from models.runtime import store_self_test
 from training.corruption import card, dataset
 from training.corruption.card import FULL

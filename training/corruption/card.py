@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from models.corruption import WEIGHTS
+from models.nets.corruption import WEIGHTS
 
 CARD = WEIGHTS.with_suffix(".md")
 FULL = "full"  # the net that nothing is left out of
@@ -15,7 +15,7 @@ _TEXT = """# Model card: corruption
 Tells, for every 16x16 tile of a frame, how probably it is **corrupt** (misplaced, stale or garbage
 blocks after lost or damaged data, whether in this stream or baked in by an earlier one) and how
 probably it is **coarsely quantised**. {parameters:,} parameters, `corruption.safetensors`;
-architecture in `models/corruption.py`.
+architecture in `models/nets/corruption.py`.
 
 Made by this command (again: the same command, with the same media):
 

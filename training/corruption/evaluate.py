@@ -25,8 +25,8 @@ from faults.lookalikes.base import PictureLookalike
 from faults.media import Clean, Picture
 from faults.recode import recode
 from faults.visibility import around, shown
-from models.corruption import CorruptionNet, padded
 from models.frames import frame_score
+from models.nets.corruption import CorruptionNet, padded
 from pipeline.types import Kind
 from training.corruption.synthesis import sequences
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.corruption import HEADS, CorruptionNet
+from models.nets.corruption import HEADS, CorruptionNet
 from training import run
 from training.corruption.blocks import draw_blocks
 from training.corruption.dataset import Examples

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from corpus.sources import GENERATED, scan
-from models.sync import SyncNet, save
+from models.nets.sync import SyncNet, save
 from pipeline.detectors.lags import MOST
 from training.run import device_name, parser, progress, told_by
 from training.sync import card, dataset

@@ -24,7 +24,7 @@ Readings = Mapping[tuple[str, float], Said]
 _TEXT = """# Model card: sync
 
 Tells by how much the sound of a speaker is early or late against the lips, from pictures of the
-mouth at 25 a second and a log-mel spectrum; architecture in `models/sync.py`, weights in
+mouth at 25 a second and a log-mel spectrum; architecture in `models/nets/sync.py`, weights in
 `sync.safetensors`. It was fitted from nothing.
 
 Made by this command (again: the same command, with the same media):

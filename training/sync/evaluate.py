@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from models.mouths import RATE
-from models.sync import HOP, PER_PICTURE, SAMPLE_RATE, STACK, WINDOW, SyncNet, by_lag, seen_part
+from models.nets.sync import SyncNet, seen_part
+from models.sync import HOP, PER_PICTURE, SAMPLE_RATE, STACK, WINDOW, by_lag
 from pipeline.detectors.lags import MOST, STEP
 from training.sync.dataset import KNOWN_DELAY, Take
 from training.sync.train import cut
@@ -165,10 +166,8 @@ def _rows(net: SyncNet, mouth: Tensor, heard: Tensor, at: int) -> npt.NDArray[np
     around = torch.arange(len(mouth) - STACK + 1 + 2 * _REACH + 3) + at + 3 - _REACH
     with torch.inference_mode():
         seen = net.see(seen_part(mouth[None]))[0]
-        made: npt.NDArray[np.float32] = by_lag(
-            net, seen, heard[around % len(heard)], _REACH
-        ).numpy()
-    return made
+        scale = net.sharpness.exp().item()
+    return by_lag(scale, seen.numpy(), heard[around % len(heard)].numpy(), _REACH)
 
 
 Piece = tuple[int, int, int]  # which shot, its first picture, pictures

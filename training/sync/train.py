@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.mouths import RATE, SIDE
-from models.sync import LEAD, SAMPLE_RATE, SEEN, WINDOW, ZOOM, SyncNet, centred, over_lags
+from models.nets.sync import SEEN, ZOOM, SyncNet, centred, over_lags
+from models.sync import LEAD, SAMPLE_RATE, WINDOW
 from training import run
 from training.sync.dataset import KNOWN_DELAY, Take, read
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEADS = ("corruption", "blockiness")
-WEIGHTS = Path(__file__).parent / "weights/corruption.safetensors"
+WEIGHTS = Path(__file__).parent.parent / "weights/corruption.safetensors"
 _TILE = 16  # luma samples
 _STATISTICS = 166
 _NEAR = 3  # boxes of 4 samples, within which content is looked for in the frame before
