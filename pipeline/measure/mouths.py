@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from models.batcher import Batcher, made_once
 from models.faces import Face, FaceFinder
@@ -222,10 +223,10 @@ def _reduced(part: UInt8, factor: int) -> UInt8:
     """A copy, smaller by a whole factor."""
     if factor == 1:
         return part.copy()
-    rows, columns = (length // factor for length in part.shape)
-    blocks = part[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-    made: UInt8 = blocks.mean(axis=(1, 3), dtype=np.float32).round().astype(np.uint8)
-    return made
+    rows, columns = (length // factor * factor for length in part.shape)
+    if not rows or not columns:
+        return part[:0]
+    return np.asarray(Image.fromarray(part[:rows, :columns]).reduce(factor))
 
 
 def _change(one: _Followed, part: UInt8, corner: tuple[int, int]) -> float:

@@ -159,7 +159,7 @@ def test_what_several_ask_of_a_net_at_once_is_one_batch(clip, monkeypatch):
         time.sleep(0.1)
         run(batcher, batch)
 
-    coarseness.shared("cpu")  # one for all, as after `warm`
+    coarseness.shared()  # one for all, as after `warm`
     monkeypatch.setattr(Batcher, "_run_on", slowed)
     settings = load(only=("blockiness",)).model_dump(mode="json")
     data = json.dumps({"path": str(clip), "name": "x", "settings": settings}).encode()

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from corpus.clips import CleanClip
-from models.coarseness import CROP, FINEST, CoarsenessNet, load, save
+from models.coarseness import CROP, FINEST
+from models.nets.coarseness import CoarsenessNet, load, save
 from training.coarseness import card, dataset
 from training.coarseness.dataset import UNKNOWN, WAYS, Examples
 from training.coarseness.evaluate import BINS, figures

@@ -23,6 +23,7 @@ from models.nets.coarseness import save
 from training.coarseness import card, dataset
 from training.coarseness.evaluate import figures
 from training.coarseness.train import Recipe, fit
+from training.graphs import GRAPHS
 from training.run import fitted, parser, progress, told_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,6 +83,7 @@ def main() -> None:
     }
     (chosen.work / "note.json").write_text(json.dumps(note, indent=1) + "\n")
     save(net)
+    GRAPHS["coarseness"].write()
     card.write(note)
     print(json.dumps(note["figures"], indent=1))
 

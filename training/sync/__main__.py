@@ -26,6 +26,7 @@ import torch
 from corpus.sources import GENERATED, scan
 from models.nets.sync import SyncNet, save
 from pipeline.detectors.lags import MOST
+from training.graphs import GRAPHS
 from training.run import device_name, parser, progress, told_by
 from training.sync import card, dataset
 from training.sync.calibrate import across, calibrate, read_all
@@ -78,6 +79,7 @@ def main() -> None:
     near, wide = (across(found, without.values(), most) for most in (NEAR, MOST))
     print(card.table(near))
     save(nets["all"], calibration)
+    GRAPHS["sync"].write()
     note: dict[str, Any] = {
         "device": device_name(torch.device(chosen.device)),
         "minutes": round(minutes, 1),
