@@ -2,8 +2,8 @@
 
 A decoder that crashes, or is taken over, takes nothing with it. The processes are forked by another
 one that has everything loaded (`serve/zygote.py`), so that each is there at once; none is used
-twice. Memory is watched from outside: limits on address space would stop torch and Numba, which
-reserve far more than they use.
+twice. Memory is watched from outside: limits on address space would stop Numba, which reserves far
+more than it uses.
 """
 
 from __future__ import annotations

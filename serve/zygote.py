@@ -2,10 +2,10 @@
 
     python -m serve.zygote FD
 
-It imports all that an inspection needs (five seconds, most of them torch's) and inspects a clip of
-its own making, so that kernels and nets are loaded; then it waits on a socket for jobs and forks
-for each. The process of a job writes lines of JSON into the pipe that came with it: its number, how
-far it is, the result. When it is over, the one that forked it adds how it ended.
+It imports all that an inspection needs and inspects a clip of its own making, so that kernels and
+nets are loaded (three seconds); then it waits on a socket for jobs and forks for each. The process
+of a job writes lines of JSON into the pipe that came with it: its number, how far it is, the
+result. When it is over, the one that forked it adds how it ended.
 """
 
 from __future__ import annotations
