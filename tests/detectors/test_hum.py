@@ -75,6 +75,24 @@ def test_whole_asset_on_one_channel(tmp_path):
     assert defect.evidence["channel"] == 1
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ((1, 2), True),
+        ((1, 3, 5), True),
+        ((2, 4, 6), True),  # a rectifier's
+        ((3, 4, 5), True),  # the low ones filtered out
+        ((3, 6, 9), False),  # a note of 150 Hz with its overtones
+        ((6,), False),
+        ((4, 5), False),  # a third of 200 and 250 Hz
+    ],
+)
+def test_tones_on_multiples_of_the_mains_are_hum_by_which_they_are(tmp_path, lines, found):
+    weights = [1.0 * (n + 1 in lines) for n in range(max(lines))]
+    path = write(tmp_path / "a.mp4", sound=with_hum(level=-34, harmonics=weights))
+    assert len(of_kind(examine(path, "hum"), "hum")) == found
+
+
 def test_bass_and_engines_are_not_hum(tmp_path):
     seconds = 10
     t = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
