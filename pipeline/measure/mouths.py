@@ -41,9 +41,10 @@ _KEPT = 1.5  # times its size, side of the square that is kept of each frame
 # before it: a head that is shaken reaches 10, but not at once.
 _CUT, _SUDDEN = 15.0, 2.5
 _SAMPLES = 16  # a side, of those that are compared for it
-# What watching costs, in seconds of one core per second watched, and what decoding does at the
-# least per sample of luma (bench/results/speed.md: 8 to 13 ms for a frame of 1080p).
-_COST, _DECODING, _BUDGET = 0.11, 4e-9, 0.25
+# What watching costs, in seconds of one core per second watched (a speaker who fills the picture,
+# at 720p25), and what decoding does at the least per sample of luma (bench/results/speed.md: 6 to
+# 13 ms for a frame of 1080p).
+_COST, _DECODING, _BUDGET = 0.07, 4e-9, 0.25
 
 
 @dataclass

@@ -139,5 +139,5 @@ def test_the_budget_watches_the_start_and_then_a_share():
     assert np.flatnonzero(np.diff(later.astype(int))).size == 19  # in ten bursts
     assert all(watched(time, 1.0) for time in (FIRST + 5.0, 1000.0))
     small = MouthMeter(FORMAT).share
-    large = MouthMeter(PictureFormat(0, 1920, 1080, 50.0, False, 8, False, True)).share
+    large = MouthMeter(PictureFormat(0, 1920, 1080, 25.0, False, 8, False, True)).share
     assert 0 < small < large < 1
