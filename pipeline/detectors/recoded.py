@@ -1,0 +1,123 @@
+"""Damage that was encoded again: what a net sees begin and be mended at the same place.
+
+The stream is flawless, and no key frame of it is where the damage was mended: that was one of an
+earlier encode. A net judges frames at which a part of the picture changes at once (models/mends.py):
+what is corrupt from there on, and what was so up to there. Either by itself is wrong too often:
+both are demanded, at the same place of the same shot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import binary_dilation
+
+from pipeline.measurements import Float32
+
+# All proposed, and chosen on damaged, clean and look-alike files of development sources
+BEGUN, MENDED, BOTH = 4.0, 2.0, 7.0  # log odds: of either, and of both together
+BEST = 4  # tiles that these are the mean of
+SAME = 0.2  # share of the tiles where damage begins that are mended, or next to such
+BESIDE = 2  # tiles that are next to others
+CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut
+LONGEST = 10.0  # seconds from the beginning to what mends it: as long as a GOP may be
+JOINED = 0.3  # seconds; damage with less between is one defect, as in faults/comparison.py
+FOLLOWED = 4.0  # seconds after it was mended in which more of it may be
+MOST = 64  # beginnings that are remembered
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Recoded:
+    """A stretch of damage.
+
+    Attributes:
+        start, end: seconds.
+        odds: log odds of its beginning and of its end, together.
+        tiles: that were seen to be mended.
+    """
+
+    start: float
+    end: float
+    odds: float
+    tiles: Mask
+
+
+@dataclass(frozen=True)
+class _Begun:
+    time: float
+    odds: float
+    tiles: Mask
+
+
+class Recodings:
+    """Follows the frames of one picture; bounded by the beginnings that it remembers."""
+
+    def __init__(self) -> None:
+        self._motions: deque[tuple[float, Float32]] = deque(maxlen=3)
+        self._begun: deque[_Begun] = deque(maxlen=MOST)
+        self._open: Recoded | None = None
+
+    def look(self, time: float, motion: Float32, steps: Float32) -> Recoded | None:
+        """Take the next frame; what is over by then.
+
+        Args:
+            time: seconds.
+            motion: mean change of each tile since the frame before, code values.
+            steps: [2, tile rows, tile columns] of the frame before, see PictureStatistics.
+        """
+        self._motions.append((time, motion.copy()))
+        told = None
+        if self._open is not None and time > self._open.end + FOLLOWED:
+            told = self.finish()
+        if len(self._motions) < 3:
+            return told
+        (_, before), (at, now), (_, after) = self._motions
+        if float((now - np.maximum(before, after) > CUT).mean()) >= ANOTHER:
+            self._begun.clear()  # another shot
+            return told
+        while self._begun and self._begun[0].time < at - LONGEST:
+            self._begun.popleft()
+        begun, mended = steps
+        if _odds(mended) >= MENDED:
+            self._mend(at, mended)
+        if (odds := _odds(begun)) >= BEGUN:
+            self._begun.append(_Begun(at, odds, begun > 0))
+        return told
+
+    def finish(self) -> Recoded | None:
+        """What is known at the end."""
+        found, self._open = self._open, None
+        return found if found is not None and found.odds >= BOTH else None
+
+    def _mend(self, time: float, mended: Float32) -> None:
+        """End what began at the places that are mended."""
+        tiles = mended > 0
+        near = binary_dilation(tiles, iterations=BESIDE)
+        of_it = [
+            one for one in self._begun
+            if np.count_nonzero(one.tiles & near) >= SAME * np.count_nonzero(one.tiles)
+        ]  # fmt: skip
+        if not of_it:
+            return
+        odds = _odds(mended) + max(one.odds for one in of_it)
+        found = Recoded(of_it[0].time, time, odds, tiles)
+        last = self._open
+        if last is not None and found.start <= last.end + JOINED:
+            found = replace(
+                found,
+                start=min(last.start, found.start),
+                odds=max(last.odds, odds),
+                tiles=last.tiles | tiles,
+            )
+        self._open = found
+
+
+def _odds(steps: Float32) -> float:
+    """Of the tiles that are the most likely ones."""
+    count = min(BEST, steps.size)
+    return float(np.partition(steps.ravel(), -count)[-count:].mean())
