@@ -293,8 +293,9 @@ class _Carried:
 
 def _found(items: Iterable[Decoded], settings: Settings, asset: Asset) -> int:
     """Measure and detect; returns how many observations there are."""
-    panel, segmenter = Panel(settings, asset), Segmenter(
-        coarseness=judges_coarseness(settings), steps=judges_steps(settings)
+    panel, segmenter = (
+        Panel(settings, asset),
+        Segmenter(coarseness=judges_coarseness(settings), steps=judges_steps(settings)),
     )
     with threadpool_limits(1, "blas"):  # as in `inspect`
         for segment in segmenter.run(items):

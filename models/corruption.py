@@ -36,10 +36,13 @@ class Convolution(nn.Module):
         self.mix_norm = nn.BatchNorm2d(given)
 
     def forward(self, x: Tensor) -> Tensor:
+        """As in nn.Module."""
         return functional.relu(self.mix_norm(self.mix(x)))
 
 
 class Residual(nn.Module):
+    """Two convolutions whose result is added."""
+
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
         self.first = nn.Conv2d(
@@ -50,6 +53,7 @@ class Residual(nn.Module):
         self.second_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """As in nn.Module."""
         y = functional.relu(self.first_norm(self.first(x)))
         return functional.relu(x + self.second_norm(self.second(y)))
 

@@ -110,7 +110,8 @@ class Mends:
         """Judge two frames in a row, or the same window of both.
 
         Args:
-            before, after: luma [H, W] in limited range, Cb and Cr [H/2, W/2], rounded up.
+            before: luma [H, W] in limited range, Cb and Cr [H/2, W/2], rounded up.
+            after: likewise.
 
         Returns:
             [2, tile rows, tile columns]: log odds that damage begins there, and that it is mended.

@@ -3,8 +3,8 @@
 A decoder that has lost data goes on with what it has, and every frame that refers to it repeats the
 damage. The errors say when that begins. The end is seen in the picture: a key frame replaces all
 that is wrong at once, while intact tiles hardly change. How much changes is how much was damaged.
-Where a decoder tells of no error, what a key frame mends is all the evidence: see `mends`. Where the
-picture was encoded again, there is neither: see `recoded`.
+Where a decoder tells of no error, what a key frame mends is all the evidence: see `mends`. Where
+the picture was encoded again, there is neither: see `recoded`.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class CorruptionDetector(PictureDetector):
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost, also where it "
-        "says nothing, to the key frame that mends it; and such damage that was encoded again, where "
-        "a net sees it begin and be mended."
+        "says nothing, to the key frame that mends it; and such damage that was encoded again, "
+        "where a net sees it begin and be mended."
     )
     Settings = CorruptionSettings
 

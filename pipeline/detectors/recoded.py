@@ -1,9 +1,9 @@
 """Damage that was encoded again: what a net sees begin and be mended at the same place.
 
 The stream is flawless, and no key frame of it is where the damage was mended: that was one of an
-earlier encode. A net judges frames at which a part of the picture changes at once (models/mends.py):
-what is corrupt from there on, and what was so up to there. Either by itself is wrong too often:
-both are demanded, at the same place of the same shot.
+earlier encode. A net (models/mends.py) judges frames at which a part of the picture changes at
+once: what is corrupt from there on, and what was so up to there. Either by itself is wrong too
+often: both are demanded, at the same place of the same shot.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sums import byte_sum
 from pipeline.measurements import (
     FRAME_ROW,
+    UNASKED,
     Float32,
     FrameFlag,
     Look,
     PictureFormat,
     PictureStatistics,
-    UNASKED,
 )
 
 if TYPE_CHECKING:
