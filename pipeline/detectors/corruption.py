@@ -102,7 +102,8 @@ class CorruptionDetector(PictureDetector):
         found = self._look(self._end - LAG)
         times = picture.frames["time"]
         for time, motion, steps in zip(times, picture.motion, picture.steps, strict=False):
-            found += self._of_recoded(self._recodings.look(float(time), motion, steps))
+            for one in self._recodings.look(float(time), motion, steps):
+                found += self._of_recoded(one)
         return found
 
     def without_picture(self, segment: Segment) -> Iterable[Observation]:
@@ -122,7 +123,7 @@ class CorruptionDetector(PictureDetector):
             *found,
             *self._tell(),
             *self._of_mended(self._mends.finish()),
-            *self._of_recoded(self._recodings.finish()),
+            *(told for one in self._recodings.finish() for told in self._of_recoded(one)),
         ]
 
     def standing(self) -> Iterable[Observation]:
@@ -252,9 +253,9 @@ class CorruptionDetector(PictureDetector):
             )
         ]
 
-    def _of_recoded(self, recoded: Recoded | None) -> list[Observation]:
+    def _of_recoded(self, recoded: Recoded) -> list[Observation]:
         """Damage that was encoded again."""
-        if recoded is None or self._is_told(recoded):
+        if self._is_told(recoded):
             return []
         share, length = float(recoded.tiles.mean()), recoded.end - recoded.start
         self._told.append((recoded.start, recoded.end))

@@ -18,13 +18,14 @@ from scipy.ndimage import binary_dilation
 from pipeline.measurements import Float32
 
 # All proposed, and chosen on damaged, clean and look-alike files of development sources
-BEGUN, MENDED, BOTH = 4.0, 2.0, 7.0  # log odds: of either, and of both together
+LIKELY = 2.0  # log odds of a beginning or an end that counts
+SURE, BOTH = 4.0, 9.0  # log odds of the surest beginning, and with its end
 BEST = 4  # tiles that these are the mean of
 SAME = 0.2  # share of the tiles where damage begins that are mended, or next to such
-BESIDE = 2  # tiles that are next to others
+BESIDE = 3  # tiles that are next to others
 CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut
 LONGEST = 10.0  # seconds from the beginning to what mends it: as long as a GOP may be
-JOINED = 0.3  # seconds; damage with less between is one defect, as in faults/comparison.py
+JOINED = 0.7  # seconds; of damage with less between, the steps between were not seen
 FOLLOWED = 4.0  # seconds after it was mended in which more of it may be
 MOST = 64  # beginnings that are remembered
 
@@ -62,7 +63,7 @@ class Recodings:
         self._begun: deque[_Begun] = deque(maxlen=MOST)
         self._open: Recoded | None = None
 
-    def look(self, time: float, motion: Float32, steps: Float32) -> Recoded | None:
+    def look(self, time: float, motion: Float32, steps: Float32) -> list[Recoded]:
         """Take the next frame; what is over by then.
 
         Args:
@@ -71,7 +72,7 @@ class Recodings:
             steps: [2, tile rows, tile columns] of the frame before, see PictureStatistics.
         """
         self._motions.append((time, motion.copy()))
-        told = None
+        told: list[Recoded] = []
         if self._open is not None and time > self._open.end + FOLLOWED:
             told = self.finish()
         if len(self._motions) < 3:
@@ -83,19 +84,19 @@ class Recodings:
         while self._begun and self._begun[0].time < at - LONGEST:
             self._begun.popleft()
         begun, mended = steps
-        if _odds(mended) >= MENDED:
-            self._mend(at, mended)
-        if (odds := _odds(begun)) >= BEGUN:
+        if _odds(mended) >= LIKELY:
+            told += self._mend(at, mended)
+        if (odds := _odds(begun)) >= LIKELY:
             self._begun.append(_Begun(at, odds, begun > 0))
         return told
 
-    def finish(self) -> Recoded | None:
+    def finish(self) -> list[Recoded]:
         """What is known at the end."""
         found, self._open = self._open, None
-        return found if found is not None and found.odds >= BOTH else None
+        return [found] if found is not None and found.odds >= BOTH else []
 
-    def _mend(self, time: float, mended: Float32) -> None:
-        """End what began at the places that are mended."""
+    def _mend(self, time: float, mended: Float32) -> list[Recoded]:
+        """End what began at the places that are mended; what is over by then."""
         tiles = mended > 0
         near = binary_dilation(tiles, iterations=BESIDE)
         of_it = [
@@ -103,10 +104,11 @@ class Recodings:
             if np.count_nonzero(one.tiles & near) >= SAME * np.count_nonzero(one.tiles)
         ]  # fmt: skip
         if not of_it:
-            return
-        odds = _odds(mended) + max(one.odds for one in of_it)
+            return []
+        surest = max(one.odds for one in of_it)
+        odds = _odds(mended) + surest if surest >= SURE else 0.0
         found = Recoded(of_it[0].time, time, odds, tiles)
-        last = self._open
+        last, told = self._open, []
         if last is not None and found.start <= last.end + JOINED:
             found = replace(
                 found,
@@ -114,7 +116,10 @@ class Recodings:
                 odds=max(last.odds, odds),
                 tiles=last.tiles | tiles,
             )
+        else:
+            told = self.finish()
         self._open = found
+        return told
 
 
 def _odds(steps: Float32) -> float:

@@ -24,9 +24,8 @@ def found(events, seconds=6.0, cut=None):
         motion = np.full(SHAPE, 1.0, np.float32)
         if cut is not None and n == round(cut * RATE):
             motion += 30
-        told.append(recodings.look(n / RATE, motion, steps))
-    told.append(recodings.finish())
-    return [one for one in told if one is not None]
+        told += recodings.look(n / RATE, motion, steps)
+    return [*told, *recodings.finish()]
 
 
 def test_begun_and_mended_at_one_place():
