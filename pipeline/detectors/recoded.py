@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, label
 
 from pipeline.measurements import Float32
 
 # All proposed, and chosen on damaged, clean and look-alike files of development sources
 LIKELY = 2.0  # log odds of a beginning or an end that counts
-SURE, BOTH = 4.0, 9.0  # log odds of the surest beginning, and with its end
+SURE, BOTH = 4.0, 11.0  # log odds of the surest beginning, and with its end
 BEST = 4  # tiles that these are the mean of
+# Share of the tiles that hang together, where it begins or where it is mended: slices and regions
+# do, while small things that come and go all over the picture do not
+TOGETHER = 0.4
 SAME = 0.2  # share of the tiles where damage begins that are mended, or next to such
 BESIDE = 3  # tiles that are next to others
 CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut
@@ -105,8 +108,10 @@ class Recodings:
         ]  # fmt: skip
         if not of_it:
             return []
-        surest = max(one.odds for one in of_it)
-        odds = _odds(mended) + surest if surest >= SURE else 0.0
+        surest = max(of_it, key=lambda one: one.odds)
+        odds = 0.0
+        if surest.odds >= SURE and max(_together(tiles), _together(surest.tiles)) >= TOGETHER:
+            odds = _odds(mended) + surest.odds
         found = Recoded(of_it[0].time, time, odds, tiles)
         last, told = self._open, []
         if last is not None and found.start <= last.end + JOINED:
@@ -120,6 +125,13 @@ class Recodings:
             told = self.finish()
         self._open = found
         return told
+
+
+def _together(tiles: Mask) -> float:
+    """Share of the tiles that hang together, by edges and corners."""
+    parts, _ = label(tiles, np.ones((3, 3), bool))
+    count = np.count_nonzero(tiles)
+    return float(np.bincount(parts[tiles]).max() / count) if count else 0.0
 
 
 def _odds(steps: Float32) -> float:
