@@ -92,10 +92,10 @@ class Drawing:
         laid = (intact & (chance > 1 - _LAID)) | (
             pairs.hit[chosen] & (chance > 1 - _LAID_ON_DAMAGE)
         )
-        for n in np.flatnonzero(laid):
+        for at in np.flatnonzero(laid):
             m = int(rng.integers(len(chosen)))
             source = pairs.luma[chosen[m], 0], pairs.chroma[chosen[m], :2]
-            lay_over(luma[n], chroma[n], source, rng)
+            lay_over(luma[at], chroma[at], source, rng)
         for n, label in enumerate(labels):
             begun, mended = (label == HIT).any(axis=(1, 2))
             turned = bool(mended) if begun != mended else rng.random() < 0.5
