@@ -47,7 +47,7 @@ from pipeline.batch.sources import gather
 from pipeline.decode import Decoded, DecodedFrame, DecodedSound, Decoder
 from pipeline.inspect import inspect
 from pipeline.measurements import FrameFlag, Note
-from pipeline.panel import Panel, judges_coarseness
+from pipeline.panel import Panel, judges_coarseness, judges_steps
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings, load
 from pipeline.source import Limits, open_source
@@ -293,7 +293,10 @@ class _Carried:
 
 def _found(items: Iterable[Decoded], settings: Settings, asset: Asset) -> int:
     """Measure and detect; returns how many observations there are."""
-    panel, segmenter = Panel(settings, asset), Segmenter(coarseness=judges_coarseness(settings))
+    panel, segmenter = (
+        Panel(settings, asset),
+        Segmenter(coarseness=judges_coarseness(settings), steps=judges_steps(settings)),
+    )
     with threadpool_limits(1, "blas"):  # as in `inspect`
         for segment in segmenter.run(items):
             panel.update(segment)

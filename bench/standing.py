@@ -25,7 +25,7 @@ from bench.live import programme
 from bench.machine import cores
 from pipeline.decode import Decoder
 from pipeline.live.watcher import LENGTH
-from pipeline.panel import Panel, judges_coarseness, lips
+from pipeline.panel import Panel, judges_coarseness, judges_steps, lips
 from pipeline.segment import Segmenter
 from pipeline.settings import load
 from pipeline.warm import warm
@@ -82,7 +82,9 @@ def _parts(stream: Path) -> Iterator[_Part]:
         decoder = Decoder(container, 1)
         asset = decoder.asset()
         panel, part = Panel(settings, asset), _Part(_EVERY)
-        segmenter = Segmenter(lips(settings, asset), judges_coarseness(settings), LENGTH)
+        segmenter = Segmenter(
+            lips(settings, asset), judges_coarseness(settings), LENGTH, steps=judges_steps(settings)
+        )
         for segment in segmenter.run(decoder):
             began = time.thread_time()
             panel.update(segment)

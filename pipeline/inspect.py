@@ -17,7 +17,7 @@ from pipeline.detectors import DETECTORS
 from pipeline.errors import SourceError
 from pipeline.hardware import accelerator, note_fallback
 from pipeline.measurements import Note, Segment
-from pipeline.panel import Panel, judges_coarseness, lips
+from pipeline.panel import Panel, judges_coarseness, judges_steps, lips
 from pipeline.programme import ProgramTime
 from pipeline.ranges.join import JoinedDecoder, Replay
 from pipeline.segment import Segmenter
@@ -133,7 +133,8 @@ def _examine(
         # else in the ranges
         followed = lips(settings, asset) if replay is None else None
         judged = replay is None and judges_coarseness(settings)
-        for segment in Segmenter(followed, judged).run(decoder):
+        stepped = replay is None and judges_steps(settings)
+        for segment in Segmenter(followed, judged, steps=stepped).run(decoder):
             given = time.perf_counter()
             decoding += given - last
             panel.update(segment)

@@ -106,6 +106,9 @@ class Look:
     # worth; none where nobody asked
 
 
+UNASKED = -20.0  # log odds of tiles of which nobody was asked
+
+
 @dataclass
 class PictureStatistics:
     """What the one pass over each frame measured, for the T frames of a segment.
@@ -119,6 +122,8 @@ class PictureStatistics:
     Motion, detail and order are means over rows 0, 1, 4, 5, 8, 9... (a last row by itself has no
     order: 0); `comb` is the mean of max(0, |Y[y]-Y[y-1]| - |Y[y]-Y[y-2]| - 4) over rows 0, 4,
     8...; the others are means over all. `rows` [T, H] is the mean |Y[y]-Y[y-1]| of each row.
+    `steps` [T, 2, tile rows, tile columns] is of the frame BEFORE each: the log odds of a net that
+    damage began there, and that it was mended (models/mends.py); UNASKED where it was not asked.
     """
 
     format: PictureFormat
@@ -132,6 +137,7 @@ class PictureStatistics:
     cr: Float32
     rows: Float32
     looks: list[Look]
+    steps: Float32 = field(default_factory=lambda: np.empty((0, 2, 0, 0), np.float32))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pipeline.detectors.base import (
     StreamDetector,
 )
 from pipeline.detectors.blockiness import BlockinessDetector
+from pipeline.detectors.corruption import CorruptionDetector
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.measurements import Observation, PictureFormat, Segment, SoundFormat
 from pipeline.settings import Settings
@@ -202,3 +203,8 @@ def lips(settings: Settings, asset: Asset) -> float | None:
 def judges_coarseness(settings: Settings) -> bool:
     """Whether a net is to judge how coarsely the picture was quantised."""
     return BlockinessDetector.name in settings.enabled()
+
+
+def judges_steps(settings: Settings) -> bool:
+    """Whether a net is to judge what changes at once."""
+    return CorruptionDetector.name in settings.enabled()

@@ -53,12 +53,12 @@ def _format_of(decoded: DecodedFrame, interlaced: bool) -> PictureFormat:
 
 
 def _meter_for(
-    frame: av.VideoFrame, picture_format: PictureFormat, coarseness: bool
+    frame: av.VideoFrame, picture_format: PictureFormat, coarseness: bool, steps: bool
 ) -> PictureMeter:
     """A meter that works where the frames of a format lie."""
     if frame.sw_format is None or frame.sw_format.name not in LEFT_THERE:
         # which brings other formats of a GPU to the CPU
-        return PictureMeter(picture_format, coarseness)
+        return PictureMeter(picture_format, coarseness, steps)
     from pipeline.measure.device import DeviceMeter  # noqa: PLC0415 - imports torch
 
     return DeviceMeter(picture_format, coarseness=coarseness)
@@ -75,14 +75,15 @@ class PictureLine:
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
         coarseness: whether a net judges how coarsely the picture was quantised, see PictureMeter.
+        steps: whether another one judges what changes at once; not on a GPU yet.
 
     Attributes:
         meter: of the format of the last frame; None before the first.
     """
 
-    def __init__(self, lips: float | None, coarseness: bool) -> None:
+    def __init__(self, lips: float | None, coarseness: bool, steps: bool = False) -> None:
         self.meter: PictureMeter | None = None
-        self._lips, self._coarseness = lips, coarseness
+        self._lips, self._coarseness, self._steps = lips, coarseness, steps
         self._mouths: MouthMeter | None = None
         self._ended: list[Mouth] = []
         self._after: list[Mouth] = []  # that were followed elsewhere and end with the frames
@@ -109,7 +110,7 @@ class PictureLine:
             self._interlaced = interlaced or (shape == self._shape and self._interlaced)
             self._shape = shape
             self.meter = _meter_for(
-                item.frame, _format_of(item, self._interlaced), self._coarseness
+                item.frame, _format_of(item, self._interlaced), self._coarseness, self._steps
             )
         elif item.flags & FrameFlag.KEY and minute > self._minute:
             anew = True
@@ -172,13 +173,19 @@ class Segmenter:
     Args:
         lips: share of the time in which mouths are followed, see MouthMeter; None: never.
         coarseness: whether a net judges how coarsely the picture was quantised, see PictureMeter.
+        steps: whether another one judges what changes at once; not on a GPU yet.
         length: seconds of presentation in a segment.
     """
 
     def __init__(
-        self, lips: float | None = None, coarseness: bool = False, length: float = LENGTH
+        self,
+        lips: float | None = None,
+        coarseness: bool = False,
+        length: float = LENGTH,
+        *,
+        steps: bool = False,
     ) -> None:
-        self._picture = PictureLine(lips, coarseness)
+        self._picture = PictureLine(lips, coarseness, steps)
         self._length = length
         self._sound: dict[int, SoundMeter] = {}
         self._stretches: list[SoundStatistics] = []

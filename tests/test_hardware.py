@@ -87,7 +87,7 @@ def test_frames_measured_as_tensors_give_the_same_defects(monkeypatch, defective
                 object.__setattr__(item, "frame", item.frame.reformat(format="nv12"))
             yield item
 
-    def on_device(_, picture_format, coarseness):
+    def on_device(_, picture_format, coarseness, _steps):
         meters.append(DeviceMeter(picture_format, "cpu", coarseness))
         return meters[-1]
 

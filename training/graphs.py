@@ -25,14 +25,16 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 from torch.export import Dim
 
-from models import coarseness, faces, sync
+from models import coarseness, faces, mends, sync
 from models.graph import SUFFIX
 from models.mouths import SIDE
 from models.nets import coarseness as coarseness_net
 from models.nets import faces as faces_net
+from models.nets import mends as mends_net
 from models.nets import sync as sync_net
 
 OPSET = 20
+_HIGH, _WIDE = Dim("high", min=2), Dim("wide", min=2)  # tiles
 _TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16}
 
 
@@ -170,6 +172,20 @@ GRAPHS = {
         {"rgb": torch.zeros(2, 3, 2 * faces.MULTIPLE, 3 * faces.MULTIPLE)},
         ({0: Dim("count"), 2: faces.MULTIPLE * Dim("high"), 3: faces.MULTIPLE * Dim("wide")},),
         ("score", "scale", "offset", "landmarks"),
+    ),
+    "mends": Drawn(
+        mends.WEIGHTS,
+        mends_net.load,
+        lambda net, *planes: net(*planes, turned=True)[0],
+        {
+            "luma": torch.zeros(1, 1, 4 * mends.TILE, 6 * mends.TILE, dtype=torch.uint8),
+            "other": torch.zeros(1, 1, 4 * mends.TILE, 6 * mends.TILE, dtype=torch.uint8),
+            "color": torch.zeros(1, 2, 2 * mends.TILE, 3 * mends.TILE, dtype=torch.uint8),
+            "other_color": torch.zeros(1, 2, 2 * mends.TILE, 3 * mends.TILE, dtype=torch.uint8),
+        },
+        ({2: mends.TILE * _HIGH, 3: mends.TILE * _WIDE},) * 2
+        + ({2: mends.TILE // 2 * _HIGH, 3: mends.TILE // 2 * _WIDE},) * 2,
+        ("odds",),
     ),
     "sync": Drawn(
         sync.WEIGHTS,

@@ -19,15 +19,15 @@ from torch.nn import functional
 HEADS = ("corruption", "blockiness")
 WEIGHTS = Path(__file__).parent.parent / "weights/corruption.safetensors"
 _TILE = 16  # luma samples
-_STATISTICS = 166
+STATISTICS = 166
 _NEAR = 3  # boxes of 4 samples, within which content is looked for in the frame before
 _SURROUNDINGS = 64  # luma samples whose mean is taken off the samples
-_CONTRAST = 32.0  # code values, to numbers around one
-_FAR = 6.0  # standard deviations beyond which a statistic says no more
-_DROPPED = 0.1  # share of the channels, while it is fitted
+CONTRAST = 32.0  # code values, to numbers around one
+FAR = 6.0  # standard deviations beyond which a statistic says no more
+DROPPED = 0.1  # share of the channels, while it is fitted
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
     """With normalisation and rectification."""
 
     def __init__(self, taken: int, given: int, size: int = 1, stride: int = 1) -> None:
@@ -36,10 +36,13 @@ class _Convolution(nn.Module):
         self.mix_norm = nn.BatchNorm2d(given)
 
     def forward(self, x: Tensor) -> Tensor:
+        """As in nn.Module."""
         return functional.relu(self.mix_norm(self.mix(x)))
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions whose result is added."""
+
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
         self.first = nn.Conv2d(
@@ -50,6 +53,7 @@ class _Residual(nn.Module):
         self.second_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """As in nn.Module."""
         y = functional.relu(self.first_norm(self.first(x)))
         return functional.relu(x + self.second_norm(self.second(y)))
 
@@ -64,14 +68,14 @@ class CorruptionNet(nn.Module):
     def __init__(self, temporal: bool = True) -> None:
         super().__init__()
         self.temporal = temporal
-        self.scale = nn.BatchNorm2d(_STATISTICS, affine=False)
-        self.tile = nn.Sequential(_Convolution(_STATISTICS, 64), _Convolution(64, 40))
+        self.scale = nn.BatchNorm2d(STATISTICS, affine=False)
+        self.tile = nn.Sequential(Convolution(STATISTICS, 64), Convolution(64, 40))
         self.stem = nn.Sequential(
-            _Convolution(16 + 16 + 8, 24, 3, 2), _Residual(24), _Convolution(24, 32, 3, 2)
+            Convolution(16 + 16 + 8, 24, 3, 2), Residual(24), Convolution(24, 32, 3, 2)
         )
-        self.both = _Convolution(40 + 32, 48)
-        self.dropout = nn.Dropout2d(_DROPPED)
-        self.around = nn.Sequential(*(_Residual(48, dilation) for dilation in (1, 2, 4)))
+        self.both = Convolution(40 + 32, 48)
+        self.dropout = nn.Dropout2d(DROPPED)
+        self.around = nn.Sequential(*(Residual(48, dilation) for dilation in (1, 2, 4)))
         self.head = nn.Conv2d(48, len(HEADS), 1)
 
     def forward(self, luma: Tensor, before: Tensor, chroma: Tensor) -> Tensor:
@@ -93,13 +97,13 @@ class CorruptionNet(nn.Module):
             known = statistics(now, last, color)
             samples = torch.cat(
                 [
-                    functional.pixel_unshuffle((now - _surroundings(now)) / _CONTRAST, 4),
-                    functional.pixel_unshuffle((now - last) / _CONTRAST, 4),
-                    functional.pixel_unshuffle(color / _CONTRAST, 2),
+                    functional.pixel_unshuffle((now - surroundings(now)) / CONTRAST, 4),
+                    functional.pixel_unshuffle((now - last) / CONTRAST, 4),
+                    functional.pixel_unshuffle(color / CONTRAST, 2),
                 ],
                 dim=1,
             )
-        scaled = self.scale(known.to(dtype)).clamp(-_FAR, _FAR)
+        scaled = self.scale(known.to(dtype)).clamp(-FAR, FAR)
         x = torch.cat([self.tile(scaled), self.stem(samples.to(dtype))], dim=1)
         logits: Tensor = self.head(self.around(self.dropout(self.both(x))))
         return logits
@@ -237,7 +241,7 @@ def _search(now: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     return away.amin(dim=1, keepdim=True), away[:, middle : middle + 1]
 
 
-def _surroundings(now: Tensor) -> Tensor:
+def surroundings(now: Tensor) -> Tensor:
     """The mean around each tile, at every sample of it."""
     margin, half = (_SURROUNDINGS - _TILE) // 2, _TILE // 2
     wide = functional.pad(now, (margin,) * 4, mode="replicate")

@@ -3,7 +3,8 @@
 A decoder that has lost data goes on with what it has, and every frame that refers to it repeats the
 damage. The errors say when that begins. The end is seen in the picture: a key frame replaces all
 that is wrong at once, while intact tiles hardly change. How much changes is how much was damaged.
-Where a decoder tells of no error, what a key frame mends is all the evidence: see `mends`.
+Where a decoder tells of no error, what a key frame mends is all the evidence: see `mends`. Where
+the picture was encoded again, there is neither: see `recoded`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from pipeline import events
 from pipeline.detectors.base import DetectorSettings, PictureDetector, setting
 from pipeline.detectors.mends import SPIKE, Frame, Mended, Mends
+from pipeline.detectors.recoded import Recoded, Recodings
 from pipeline.measurements import (
     Float32,
     FrameFlag,
@@ -65,17 +67,15 @@ class _Damage:
 
 
 class CorruptionDetector(PictureDetector):
-    """Follows the errors of the picture's stream, and looks at the key frames after them.
-
-    Damage from before a re-encoding is not seen: no decoder complains of it.
-    """
+    """Follows the errors of the picture's stream, key frames, and what a net says of steps."""
 
     name = "block_corruption"
-    version = "4"
+    version = "5"
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost, also where it "
-        "says nothing, to the key frame that mends it. Not yet: damage that was encoded again."
+        "says nothing, to the key frame that mends it; and such damage that was encoded again, "
+        "where a net sees it begin and be mended."
     )
     Settings = CorruptionSettings
 
@@ -88,6 +88,7 @@ class CorruptionDetector(PictureDetector):
         self._before: Float32 | None = None  # motion of the frame that was looked at last
         self._damage: _Damage | None = None
         self._mends = Mends()
+        self._recodings = Recodings()
         self._told: deque[tuple[float, float]] = deque(maxlen=MOST_TOLD)  # starts and ends
         self._end = 0.0
         self._reached = 0.0  # seconds up to which the asset was examined, with frames or without
@@ -98,7 +99,12 @@ class CorruptionDetector(PictureDetector):
             time, self._end = float(row["time"]), float(row["time"] + row["duration"])
             self._frames.append(Frame(time, self._end, int(row["flags"]), motion, luma))
         self._hear(segment)
-        return self._look(self._end - LAG)
+        found = self._look(self._end - LAG)
+        times = picture.frames["time"]
+        for time, motion, steps in zip(times, picture.motion, picture.steps, strict=False):
+            for one in self._recodings.look(float(time), motion, steps):
+                found += self._of_recoded(one)
+        return found
 
     def without_picture(self, segment: Segment) -> Iterable[Observation]:
         """As in PictureDetector."""
@@ -113,7 +119,12 @@ class CorruptionDetector(PictureDetector):
             # of a picture that comes no more, the last damaged frame stands
             lost = [time for time, _, decoding in self._errors if decoding and time < self._reached]
             damage.end = max(self._end, damage.last, *lost)
-        return [*found, *self._tell(), *self._of_mended(self._mends.finish())]
+        return [
+            *found,
+            *self._tell(),
+            *self._of_mended(self._mends.finish()),
+            *(told for one in self._recodings.finish() for told in self._of_recoded(one)),
+        ]
 
     def standing(self) -> Iterable[Observation]:
         """Nothing: whether damage shows is known when it is mended."""
@@ -242,7 +253,34 @@ class CorruptionDetector(PictureDetector):
             )
         ]
 
-    def _is_told(self, mended: Mended) -> bool:
+    def _of_recoded(self, recoded: Recoded) -> list[Observation]:
+        """Damage that was encoded again."""
+        if self._is_told(recoded):
+            return []
+        share, length = float(recoded.tiles.mean()), recoded.end - recoded.start
+        self._told.append((recoded.start, recoded.end))
+        return [
+            Observation(
+                Kind.BLOCK_CORRUPTION,
+                start=recoded.start,
+                end=recoded.end,
+                severity=_severity(share),
+                confidence=0.6,
+                summary=(
+                    f"blocks are corrupt for {length:.2f} s, as far as the picture tells: "
+                    f"{100 * share:.2g} % of it was mended at once at the end"
+                ),
+                evidence={
+                    "share_of_picture": share,
+                    "log_odds": recoded.odds,
+                    "duration_s": length,
+                },
+                peak=(recoded.start + recoded.end) / 2,
+                region=_region(recoded.tiles),
+            )
+        ]
+
+    def _is_told(self, mended: Mended | Recoded) -> bool:
         """Whether the errors of the decoder tell of it, or will."""
         damage = self._damage
         if damage is not None and damage.decoding and damage.start < mended.end:

@@ -28,7 +28,7 @@ from pipeline.live.silence import Silence
 from pipeline.live.streams import Stream
 from pipeline.live.tracker import AWAY, LATE, TOUCHING, Stamps, Tracker
 from pipeline.measurements import Segment
-from pipeline.panel import Found, judges_coarseness, lips
+from pipeline.panel import Found, judges_coarseness, judges_steps, lips
 from pipeline.segment import Segmenter
 from pipeline.settings import Settings
 from pipeline.types import Kind, Published
@@ -255,7 +255,10 @@ class Watcher:
             aspect = asset.video[0].sample_aspect_ratio if asset.video else None
             seen = self._glimpses.passing(self._silence.handing(decoder), aspect or 1.0)
             segmenter = Segmenter(
-                lips(self._settings, asset), judges_coarseness(self._settings), LENGTH
+                lips(self._settings, asset),
+                judges_coarseness(self._settings),
+                LENGTH,
+                steps=judges_steps(self._settings),
             )
             for segment in segmenter.run(seen):
                 if self._stop.is_set():

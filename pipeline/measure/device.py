@@ -23,7 +23,14 @@ from torch.utils.dlpack import from_dlpack
 from models.nets.coarseness import shared
 from pipeline.measure.frame import MAPS, PictureMeter, UInt8
 from pipeline.measure.tensors import Looks, chroma_pass, look_pass, luma_pass
-from pipeline.measurements import Float32, FrameFlag, Look, PictureFormat, PictureStatistics
+from pipeline.measurements import (
+    UNASKED,
+    Float32,
+    FrameFlag,
+    Look,
+    PictureFormat,
+    PictureStatistics,
+)
 
 BATCH = 16  # frames that are measured at once
 _measuring = threading.Lock()  # what passes need in between is had once, not for every stream
@@ -172,7 +179,8 @@ class DeviceMeter(PictureMeter):
             batch = self._batches.popleft()
             batch.done.wait()
             count = len(batch.maps)
-            self._maps[batch.first : batch.first + count] = batch.maps.numpy()
+            here = slice(batch.first, batch.first + count)
+            self._maps[here, :MAPS], self._maps[here, MAPS:] = batch.maps.numpy(), UNASKED
             self._profiles[batch.first : batch.first + count] = batch.profiles.numpy()
             for n, (time, frame) in enumerate(batch.looked):
                 self._looks.append(_look(batch.looks, n, time, frame))

@@ -3,7 +3,7 @@
 By Numba. Nothing is copied or converted for 8-bit planar YUV and NV12: the kernel reads the
 decoder's own memory. Other formats go through one shared swscale context to yuv420p first (deep
 formats lose their low bits there). About 1.4 ms of one core per 1080p frame, without
-the net that judges the looks (models/coarseness.py).
+the nets that judge the looks (models/coarseness.py) and sudden changes (models/mends.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.measure.measured import MeasuredFrame
 from pipeline.measure.sums import byte_sum
 from pipeline.measurements import (
     FRAME_ROW,
+    UNASKED,
     Float32,
     FrameFlag,
     Look,
@@ -33,6 +34,7 @@ from pipeline.measurements import (
 
 if TYPE_CHECKING:
     from models.coarseness import Coarseness
+    from pipeline.measure.steps import StepMeter
 
 UInt8 = npt.NDArray[np.uint8]
 UInt16 = npt.NDArray[np.uint16]
@@ -41,6 +43,7 @@ Int16 = npt.NDArray[np.int16]
 TILE = PictureFormat.TILE
 MAPS = 7  # of a frame: luma, motion, detail, comb, cb, cr, order
 MOTION, ORDER = 1, 6  # those that depend on the frame before
+HELD = MAPS + 2  # with what a net says of the change in the frame before, see StepMeter
 LOOK_EVERY = 0.2  # seconds between closer looks; the accuracy limit of what is found by them alone
 _PLANAR = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}
 _DIRECT = _PLANAR | {"nv12", "gray"}
@@ -241,6 +244,7 @@ class PictureMeter:
     Args:
         picture_format: of the frames.
         coarseness: whether a net judges at each look how coarsely the picture was quantised.
+        steps: whether another one judges what changes at once.
 
     Attributes:
         device: that it measures on.
@@ -248,21 +252,29 @@ class PictureMeter:
 
     device = "cpu"
 
-    def __init__(self, picture_format: PictureFormat, coarseness: bool = False) -> None:
+    def __init__(
+        self, picture_format: PictureFormat, coarseness: bool = False, steps: bool = False
+    ) -> None:
         self.format = picture_format
         self._coarseness: Coarseness | None = None
         if coarseness:
             from models.coarseness import shared  # noqa: PLC0415 - loads a runtime for nets
 
             self._coarseness = shared()
+        self._steps: StepMeter | None = None
+        if steps:
+            from pipeline.measure.steps import StepMeter  # noqa: PLC0415 - as above
+
+            self._steps = StepMeter(picture_format)
         self._reformatter: VideoReformatter | None = None
         self._previous: UInt8 | None = None  # the luma of the last frame, which it keeps alive
         self._last: av.VideoFrame | None = None  # as it was measured
         self._look_due = -np.inf
         self._rows: list[tuple[float, float, int]] = []
-        # room for the frames of a segment: maps [T, 7, th, tw] (luma motion detail comb cb cr
-        # order) and row profiles [T, H]; made for each segment: detectors may keep parts of them
-        self._maps = np.empty((0, MAPS, *picture_format.tiles), np.float32)
+        # room for the frames of a segment: maps [T, 9, th, tw] (luma motion detail comb cb cr
+        # order, begun, mended) and row profiles [T, H]; made for each segment: detectors may keep
+        # parts of them
+        self._maps = np.empty((0, HELD, *picture_format.tiles), np.float32)
         self._profiles = np.empty((0, picture_format.height), np.float32)
         self._looks: list[Look] = []
 
@@ -289,6 +301,10 @@ class PictureMeter:
                 seen.quantisers = self._coarseness.of_plane(luma[:height, :width])
             self._looks.append(seen)
         self._previous, self._last = luma, frame
+        if self._steps is None:
+            maps[MAPS:] = UNASKED
+        else:
+            self._steps.add(time, self.planes(), maps[MOTION], maps[MAPS:])
         self._rows.append((time, duration, int(flags)))
 
     def add_measured(
@@ -311,9 +327,11 @@ class PictureMeter:
     def look_anew(self) -> None:
         """Take a closer look at the next frame, and count from there."""
         self._look_due = -np.inf
+        if self._steps is not None:
+            self._steps.renew()
 
     def last(self) -> tuple[Float32, Float32, Look | None]:
-        """Maps [7, th, tw] and profile [H] of the last frame as stored, and its look if it has one.
+        """Maps [9, th, tw] and profile [H] of the last frame as stored, and its look if it has one.
 
         Views: they change with `take`.
         """
@@ -414,8 +432,9 @@ class PictureMeter:
             frames[name] = values
         luma, motion, detail, comb, cb, cr, order = (maps[:, index] for index in range(MAPS))
         taken = PictureStatistics(
-            self.format, frames, luma, motion, detail, comb, order, cb, cr, profiles, self._looks
-        )
+            self.format, frames, luma, motion, detail, comb, order, cb, cr, profiles, self._looks,
+            maps[:, MAPS:],
+        )  # fmt: skip
         self._rows, self._looks = [], []
         self._maps, self._profiles = self._maps[:0], self._profiles[:0]
         return taken

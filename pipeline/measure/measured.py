@@ -53,7 +53,7 @@ class MeasuredFrame:
         time: seconds of presentation that measuring took it to have; it holds only if the clock of
             the whole asset says the same.
         anew: measuring began anew with it, see PictureLine.
-        maps: float32 [7, tile rows, tile columns], as PictureMeter holds them.
+        maps: float32 [9, tile rows, tile columns], as PictureMeter holds them.
         profile: float32 [H], likewise.
         look: the closer look, where one was taken.
         mouths: that ended when it came.

@@ -26,7 +26,7 @@ from pipeline.ffmpeg_log import ErrorCount
 from pipeline.measure.frame import MOTION, ORDER
 from pipeline.measure.measured import FrameShape, MeasuredFrame
 from pipeline.measurements import Note
-from pipeline.panel import judges_coarseness, lips
+from pipeline.panel import judges_coarseness, judges_steps, lips
 from pipeline.ranges.piece import Complaint, Mark, PieceWriter, Seam, Step, Tail, mark_of
 from pipeline.segment import PictureLine
 from pipeline.settings import Settings
@@ -123,7 +123,8 @@ def measure_range(
     with threadpool_limits(1, "blas"), open_source(uri, settings.limits) as container:
         decoder = _RangeDecoder(container, settings.threads, which)
         share = lips(settings, decoder.asset())
-        line, writer = PictureLine(share, judges_coarseness(settings)), PieceWriter(file)
+        line = PictureLine(share, judges_coarseness(settings), judges_steps(settings))
+        writer = PieceWriter(file)
         newest: MeasuredFrame | None = None
         told = -np.inf
         checked = 2 * _OVERLAP if which.first else 0  # those of the overlap, and those shown before

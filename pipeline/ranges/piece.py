@@ -30,7 +30,7 @@ from pipeline.measurements import Look, Mouth
 Array = npt.NDArray[Any]
 Mark = tuple[int | None, int, int]  # of a packet: PTS, size, CRC-32
 
-_VERSION = 2
+_VERSION = 3
 _NOT_ONE = (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
 _SIZES = struct.Struct("<QQ")  # of a header and of its arrays, in bytes
 _CHUNK = 25  # frames

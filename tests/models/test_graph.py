@@ -22,8 +22,7 @@ def drawn(name: str, more: int) -> list[np.ndarray]:
     rng = np.random.default_rng(more)
     made = []
     for one, varying in zip(GRAPHS[name].inputs.values(), GRAPHS[name].varying, strict=True):
-        sizes = [n + more * (32 if n % 32 == 0 else 1) * (axis in varying)
-                 for axis, n in enumerate(one.shape)]  # fmt: skip
+        sizes = [n * (1 + more * (axis in varying)) for axis, n in enumerate(one.shape)]
         values = rng.random(sizes) * (255 if name != "sync" or one.ndim == 3 else 4)
         made.append(values.astype(one.numpy().dtype))
     return made

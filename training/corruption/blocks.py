@@ -54,7 +54,7 @@ def draw_blocks(
         return luma, before, chroma, labels
     device = luma.device
     there = torch.from_numpy(at).to(device)
-    fields = _Fields(len(at), rng, device)
+    fields = Fields(len(at), rng, device)
     other = torch.from_numpy(rng.permutation(len(luma))[: len(at)]).to(device)
     now = fields.damaged(luma[there], luma[other], 1)
     color = fields.damaged(chroma[there], chroma[other], 2)
@@ -71,7 +71,7 @@ def draw_blocks(
     found[:, 1:][touched[:, None].expand_as(found[:, 1:])] = IGNORED
     strength = rng.uniform(0, 0.7, len(at)) * (rng.random(len(at)) < _SOFTENED)
     soft = torch.from_numpy(strength.astype(np.float32)).to(device).view(-1, 1, 1, 1)
-    now, last = (x + soft * (_smooth(x) - x) for x in (now, last))
+    now, last = (x + soft * (smooth(x) - x) for x in (now, last))
     return (
         luma.index_copy(0, there, now),
         before.index_copy(0, there, last),
@@ -80,14 +80,14 @@ def draw_blocks(
     )
 
 
-def _smooth(planes: Tensor) -> Tensor:
+def smooth(planes: Tensor) -> Tensor:
     """The mean of 3x3, binomial."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=planes.device)
     kernel = (kernel[:, None] * kernel[None] / 16)[None, None]
     return functional.conv2d(functional.pad(planes, (1, 1, 1, 1), "replicate"), kernel)
 
 
-class _Fields:
+class Fields:
     """What happens in each cell of each crop."""
 
     def __init__(self, count: int, rng: np.random.Generator, device: torch.device) -> None:

@@ -136,10 +136,10 @@ def sequences(
         blocky = CLEAN
         codecs: tuple[str, ...] = (coding.codec,)
         if rng.random() < _BAKED:
-            encoder, coder, coarse = _coder(rng, coarse=False)
+            encoder, options, coarse = coder(rng, coarse=False)
             blocky = IGNORED if coarse else CLEAN
-            scale = _coded_size(found[0].clean, rng) if rng.random() < 0.4 else None
-            delivered = recode(delivered, encoder, coder, scale=scale)
+            scale = coded_size(found[0].clean, rng) if rng.random() < 0.4 else None
+            delivered = recode(delivered, encoder, options, scale=scale)
             codecs = (coding.codec, _CODEC_OF[encoder])
         yield Damaged(found, delivered, blocky, codecs)
 
@@ -271,9 +271,9 @@ def _coarse(pictures: Iterator[Picture], rng: np.random.Generator, name: str) ->
     """Crops of encodes without damage, of which two in three are coarse."""
     source = list(pictures)
     coarse = bool(rng.random() < 2 / 3)
-    encoder, options, _ = _coder(rng, coarse=coarse)
+    encoder, options, _ = coder(rng, coarse=coarse)
     codec = _CODEC_OF[encoder]
-    scale = _coded_size(source[0], rng) if rng.random() < 0.4 else None
+    scale = coded_size(source[0], rng) if rng.random() < 0.4 else None
     coded = recode(source, encoder, options, scale=scale)
     ratio = float(rng.choice(_SIZES)) if rng.random() < _RESIZED else 1.0
     wanted = {int(n) for n in _some(range(1, len(source)), 2 * FRAMES, rng)}
@@ -301,7 +301,7 @@ def _distance(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.N
     return mean
 
 
-def _coder(rng: np.random.Generator, coarse: bool) -> tuple[str, dict[str, str], bool]:
+def coder(rng: np.random.Generator, coarse: bool) -> tuple[str, dict[str, str], bool]:
     """An encoder of another generation, its options, and whether it is coarser than plain."""
     name = str(rng.choice(["libx264", "libx264", "libx264", "mpeg2video", "libx265"]))
     if coarse:
@@ -324,7 +324,8 @@ def _coder(rng: np.random.Generator, coarse: bool) -> tuple[str, dict[str, str],
     return name, options, crf > 28
 
 
-def _coded_size(picture: Picture, rng: np.random.Generator) -> tuple[int, int]:
+def coded_size(picture: Picture, rng: np.random.Generator) -> tuple[int, int]:
+    """A smaller (height, width) in which a picture is coded."""
     ratio = float(rng.choice(_SCALES))
     height, width = picture.luma.shape
     return round(height * ratio / 4) * 4, round(width * ratio / 4) * 4
