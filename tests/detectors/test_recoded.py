@@ -33,10 +33,10 @@ def found(events, seconds=6.0, cut=None):
 
 
 def test_begun_and_mended_at_one_place():
-    (one,) = found([(1, 0, HERE, 6.0), (3, 1, HERE, 5.5)])
+    (one,) = found([(1, 0, HERE, 8.0), (3, 1, HERE, 5.5)])
     assert one.start == pytest.approx(1)
     assert one.end == pytest.approx(3)
-    assert one.odds == pytest.approx(11.5)
+    assert one.odds == pytest.approx(13.5)
     assert one.tiles[HERE].all()
     assert one.tiles.sum() == 15
 
@@ -44,7 +44,7 @@ def test_begun_and_mended_at_one_place():
 def test_more_of_it_on_the_way():
     """What begins and is mended in between is of the same damage."""
     (one,) = found(
-        [(1, 0, HERE, 8.0), (1.4, 1, HERE, 3.0), (1.5, 0, THERE, 5.0), (2, 0, HERE, 5.0),
+        [(1, 0, HERE, 9.0), (1.4, 1, HERE, 3.0), (1.5, 0, THERE, 5.0), (2, 0, HERE, 5.0),
          (3, 1, HERE, 4.0), (3, 1, THERE, 4.0)]
     )  # fmt: skip
     assert (one.start, one.end) == (pytest.approx(1), pytest.approx(3))
