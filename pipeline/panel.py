@@ -15,7 +15,7 @@ from pipeline.detectors.base import (
     StreamDetector,
 )
 from pipeline.detectors.blockiness import BlockinessDetector
-from pipeline.detectors.corruption import CorruptionDetector
+from pipeline.detectors.corruption import CorruptionDetector, CorruptionSettings
 from pipeline.detectors.sync import SyncDetector, SyncSettings
 from pipeline.measurements import Observation, PictureFormat, Segment, SoundFormat
 from pipeline.settings import Settings
@@ -207,4 +207,7 @@ def judges_coarseness(settings: Settings) -> bool:
 
 def judges_steps(settings: Settings) -> bool:
     """Whether a net is to judge what changes at once."""
-    return CorruptionDetector.name in settings.enabled()
+    name = CorruptionDetector.name
+    if name not in settings.enabled():
+        return False
+    return CorruptionSettings.model_validate(settings.of(name).model_dump()).encoded_again

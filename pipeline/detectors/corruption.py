@@ -51,6 +51,10 @@ class CorruptionSettings(DetectorSettings):
         10.0, "s", "after the last error, when no key frame comes: as long as a GOP may be",
         "x264 sets a key frame every 250 frames at least", gt=0,
     )  # fmt: skip
+    encoded_again: bool = setting(
+        False, "", "whether a net is asked about damage that was encoded again: 60 ms a second",
+        "off until more is known of its false alarms: see models/weights/mends.md",
+    )  # fmt: skip
 
 
 @dataclass
@@ -74,8 +78,8 @@ class CorruptionDetector(PictureDetector):
     kinds = (Kind.BLOCK_CORRUPTION,)
     summary = (
         "Blocks are misplaced, stale or garbage, from data that the decoder lost, also where it "
-        "says nothing, to the key frame that mends it; and such damage that was encoded again, "
-        "where a net sees it begin and be mended."
+        "says nothing, to the key frame that mends it; where asked (`encoded_again`), also such "
+        "damage that was encoded again, if a net sees it begin and be mended."
     )
     Settings = CorruptionSettings
 

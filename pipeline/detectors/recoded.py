@@ -19,11 +19,11 @@ from pipeline.measurements import Float32
 
 # All proposed, and chosen on damaged, clean and look-alike files of development sources
 LIKELY = 2.0  # log odds of a beginning or an end that counts
-SURE, BOTH = 4.0, 11.0  # log odds of the surest beginning, and with its end
+SURE, BOTH = 5.0, 12.0  # log odds of the surest beginning, and with its end
 BEST = 4  # tiles that these are the mean of
 # Share of the tiles that hang together, where it begins or where it is mended: slices and regions
 # do, while small things that come and go all over the picture do not
-TOGETHER = 0.4
+TOGETHER = 0.6
 SAME = 0.2  # share of the tiles where damage begins that are mended, or next to such
 BESIDE = 3  # tiles that are next to others
 CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut

@@ -35,7 +35,7 @@ Indices = npt.NDArray[np.integer]
 
 
 def begun_from_corruption() -> MendsNet:
-    """The net as it begins: what one frame tells to `models/nets/corruption.py`, whatever the other."""
+    """The net as it begins: what one frame tells to that of `models/nets/corruption.py`."""
     net = MendsNet()
     held, state = corruption.load().state_dict(), net.state_dict()
     with torch.no_grad():
