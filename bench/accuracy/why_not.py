@@ -20,7 +20,7 @@ WHY_NOT: dict[Kind, str] = {
     "development files)",
     Kind.BANDWIDTH_LOSS: "MP3 and AAC at low rates fall off over several kHz (19 of 23 found on "
     "development files)",
-    Kind.BLOCK_CORRUPTION: "encoded again: only if asked (10 of 38 noticeable ones on development "
+    Kind.BLOCK_CORRUPTION: "encoded again: only if asked (10 of 38 on development "
     "files); delivered: 15 of 16, but they begin too early",
     Kind.BLOCKINESS: "at QP 32 nothing is left to see after delivery (13 of 15 of QP 37 and "
     "coarser found on development files)",
