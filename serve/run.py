@@ -19,6 +19,7 @@ from serve.config import Config
 from serve.keys import Keys
 
 NAME = "vidette"
+_PROXY_READY = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"  # seconds, of the controller
 _LOOK = 5.0  # seconds between looks whether Ray is there
 
 
@@ -94,6 +95,8 @@ def start(config: Config, host: str, port: int, address: str | None = None) -> S
         answering = (config.max_replicas + config.max_runners) * config.cpus
         cpus = math.ceil(watching + answering)
         os.environ[proxy.VARIABLE] = proxy.CALLBACK  # on a cluster: in that of its nodes
+        # Serve kills a proxy that is not ready after 5 s: too soon where the machine is busy
+        os.environ.setdefault(_PROXY_READY, "60")
     session = Session(address, cpus)
     serve.start(http_options={"host": host, "port": port})
     serve.run(build(config), name=NAME, route_prefix="/")

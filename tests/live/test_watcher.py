@@ -129,7 +129,8 @@ def test_a_defect_in_live_hls_is_told_while_it_lasts_and_the_end_is_seen(broken)
     start, end = watched.covered[0]
     # from where it joined, which is later on a busy machine, and before the black
     assert live.joined <= 8
-    assert end - start == pytest.approx(sum(lengths[live.joined :]), abs=1.5)
+    # a busy machine dates the beginning later than it was: up to a segment and its loading
+    assert -3.0 <= end - start - sum(lengths[live.joined :]) <= 1.5
     assert not watched.told(Kind.OUTAGE) + watched.told(Kind.STALE_PLAYLIST)
     assert not watched.told(Kind.SEGMENT_MISSING) + watched.told(Kind.TIMESTAMP_GAP)
 
