@@ -1,6 +1,6 @@
 """A net on the CPU: a graph that ONNX Runtime computes in the thread that asks for it.
 
-torch computes the same, but it takes two seconds and half a gigabyte to load, and two to four times
+torch computes the same, but it takes two seconds and half a gigabyte to load, and 1.3 to 3.6 times
 as long for nets as small as these. A graph (ONNX) says what is computed; the numbers it is computed
 with lie in the file of weights beside it. `training/graphs.py` makes it of a module of
 `models/nets`.

@@ -27,7 +27,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Mends:
-    """The trained net, for many threads; a window of 320x320 takes one 35 to 50 ms.
+    """The trained net, for many threads; a window of 320x320 takes 17 ms of an AMD EPYC.
 
     Raises:
         FileNotFoundError: there is no graph of it.

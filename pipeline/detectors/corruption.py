@@ -52,7 +52,7 @@ class CorruptionSettings(DetectorSettings):
         "x264 sets a key frame every 250 frames at least", gt=0,
     )  # fmt: skip
     encoded_again: bool = setting(
-        False, "", "whether a net is asked about damage that was encoded again: 60 ms a second",
+        False, "", "whether a net is asked about damage that was encoded again: 25 ms a second",
         "off until more is known of its false alarms: see models/weights/mends.md",
     )  # fmt: skip
 

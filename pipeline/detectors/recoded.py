@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation, label
 
+from pipeline.measure.cuts import is_cut
 from pipeline.measurements import Float32
 
 # All proposed, and chosen on damaged, clean and look-alike files of development sources
@@ -26,7 +27,6 @@ BEST = 4  # tiles that these are the mean of
 TOGETHER = 0.6
 SAME = 0.2  # share of the tiles where damage begins that are mended, or next to such
 BESIDE = 3  # tiles that are next to others
-CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut
 LONGEST = 10.0  # seconds from the beginning to what mends it: as long as a GOP may be
 JOINED = 0.7  # seconds; of damage with less between, the steps between were not seen
 FOLLOWED = 4.0  # seconds after it was mended in which more of it may be
@@ -81,7 +81,7 @@ class Recodings:
         if len(self._motions) < 3:
             return told
         (_, before), (at, now), (_, after) = self._motions
-        if float((now - np.maximum(before, after) > CUT).mean()) >= ANOTHER:
+        if is_cut(before, now, after):
             self._begun.clear()  # another shot
             return told
         while self._begun and self._begun[0].time < at - LONGEST:

@@ -14,13 +14,13 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from models.mends import Mends, Planes, shared
+from pipeline.measure.cuts import is_cut
 from pipeline.measurements import UNASKED, Float32, PictureFormat
 
 WINDOW = 20  # tiles a side
 # All proposed, and looked at on damaged files of development sources
 TILES, LEAST = 6, 6.0  # code values by which so many tiles change more than
 USUAL = 1.2  # times what they do in the frame before or after
-CUT, ANOTHER = 4.0, 0.75  # code values by which this share of the picture changes at a cut
 RECENT, LESS = 0.5, 0.5  # seconds, in which another change of twice the size says more
 ASKED, AT_ONCE = 1.5, 60.0  # questions a second on average, and of a sudden
 
@@ -73,10 +73,9 @@ class StepMeter:
         if len(self._frames) < 3:
             return
         before, frame, after = self._frames
-        around = np.maximum(before.motion, after.motion)
-        if float((frame.motion - around > CUT).mean()) >= ANOTHER:
+        if is_cut(before.motion, frame.motion, after.motion):
             return
-        risen = frame.motion - USUAL * around
+        risen = frame.motion - USUAL * np.maximum(before.motion, after.motion)
         if not self._is_due(frame.time, risen):
             return
         self._budget -= 1
